@@ -1,0 +1,70 @@
+//! What a layer is a function of, in a canonical form.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::layer::FORMAT;
+use crate::oci::{ChainId, Digest};
+use crate::store::LayerKey;
+
+/// The inputs of a changeset. Its key is the digest of their canonical form: JSON
+/// with sorted names.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inputs {
+    kind: &'static str,
+    version: u32,
+    format: u32,
+    fields: BTreeMap<&'static str, Value>,
+    #[serde(skip)]
+    rootfs: bool,
+    #[serde(skip)]
+    summary: String,
+}
+
+impl Inputs {
+    /// Inputs of a changeset of `kind`, written by `version` of its code. `summary`
+    /// is what the image's history says; it has no part in the key.
+    pub fn new(kind: &'static str, version: u32, summary: impl Into<String>) -> Self {
+        Self { kind, version, format: FORMAT, fields: BTreeMap::new(), rootfs: false, summary: summary.into() }
+    }
+
+    /// Adds a field. `value` is anything that JSON can say.
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name, value.into());
+        self
+    }
+
+    /// Says that the changeset sees the root filesystem under it.
+    pub fn on_rootfs(mut self) -> Self {
+        self.rootfs = true;
+        self
+    }
+
+    /// Whether the ChainId under it counts.
+    pub fn needs_rootfs(&self) -> bool {
+        self.rootfs
+    }
+
+    /// The kind of changeset.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// What the image's history says.
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    /// The key over `under`, which counts only if the changeset says so.
+    pub fn key(&self, under: Option<ChainId>) -> LayerKey {
+        let mut canonical = serde_json::json!({
+            "kind": self.kind, "version": self.version, "format": self.format, "fields": self.fields,
+        });
+        if self.rootfs {
+            canonical["under"] = serde_json::json!(under);
+        }
+        LayerKey(Digest::of(canonical.to_string().as_bytes()))
+    }
+}

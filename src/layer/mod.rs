@@ -1,0 +1,95 @@
+//! Writing a layer: entries go in sorted, a blob with its digest and DiffID comes
+//! out. The tar and its compression are ours byte for byte, so that no library's
+//! next version changes a digest.
+
+mod writer;
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::oci::{Descriptor, DiffId};
+pub use writer::LayerWriter;
+
+/// The version of the code that turns entries into bytes. It is part of every
+/// key: raise it with any change to what is written.
+pub const FORMAT: u32 = 1;
+
+/// Why a layer can't be written.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A path that is absolute, empty, or has `.`, `..` or NUL in it.
+    #[error("`{path}` can't be a path in a layer")]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// An entry that comes after a later one, or twice.
+    #[error("`{path}` comes after `{after}`: entries are sorted, and no path stands twice")]
+    Order {
+        /// The path.
+        path: String,
+        /// The entry before it.
+        after: String,
+    },
+    /// A content that is longer or shorter than announced, or has another CRC-32.
+    #[error("`{path}` is not what was announced: {what}")]
+    Content {
+        /// The path.
+        path: String,
+        /// What differs.
+        what: String,
+    },
+    /// The content or the blob can't be read or written.
+    #[error("can't write `{path}` into a layer")]
+    Io {
+        /// The entry at which it happened.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store does not take the blob.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+}
+
+/// How a blob is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// What every runtime reads.
+    #[default]
+    Gzip,
+    /// Smaller and faster to unpack; for runtimes that read it.
+    Zstd,
+}
+
+/// Mode and owner of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits with set-uid, set-gid and sticky: at most 0o7777.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+}
+
+impl Attributes {
+    /// Owned by root.
+    pub const fn root(mode: u32) -> Self {
+        Self { mode, uid: 0, gid: 0 }
+    }
+}
+
+/// A finished layer: what manifest and config say of it. Its bytes are in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// The tar's length in bytes.
+    pub unpacked: u64,
+}

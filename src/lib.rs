@@ -1,0 +1,9 @@
+//! dlpack assembles OCI images from wheels and content-addressed layers.
+
+pub mod changeset;
+pub mod layer;
+pub mod lock;
+pub mod oci;
+pub mod recipe;
+pub mod sandbox;
+pub mod store;

@@ -1,0 +1,206 @@
+//! What a lock file holds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{DiffId, Digest, Platform};
+use crate::recipe::Recipe;
+
+/// The version of the lock's form.
+pub const VERSION: u32 = 1;
+
+/// A lock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lock {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The platform that it was resolved for.
+    pub platform: Platform,
+    /// The base.
+    pub base: LockedBase,
+    /// One for each layer of `recipe`, in its order.
+    #[serde(rename = "layer")]
+    pub layers: Vec<LockedLayer>,
+    /// The recipe that it was resolved from.
+    pub recipe: Recipe,
+}
+
+/// A blob by digest and size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Pin {
+    /// Its media type, as the registry has it.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// The base, resolved. Its layers are those of the pinned manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedBase {
+    /// The index that the tag named, if it named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Pin>,
+    /// The image's manifest; none for `scratch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Pin>,
+    /// The image's config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Pin>,
+    /// The DiffIDs of its layers, lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diff_ids: Vec<DiffId>,
+    /// What the layers amend: account files and the skeleton of a home.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "file")]
+    pub files: Vec<BaseFile>,
+}
+
+impl LockedBase {
+    /// The content of the base's file at `path` (without a leading slash).
+    pub fn file(&self, path: &str) -> Option<&BaseFile> {
+        self.files.iter().find(|file| file.path == path)
+    }
+}
+
+/// A file of the base that a layer amends or copies, with its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BaseFile {
+    /// Relative to the root, without a leading slash.
+    pub path: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Its sha256.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its content, or a link's target; base64 where it is not UTF-8.
+    pub content: String,
+    /// Whether `content` is base64.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub base64: bool,
+}
+
+/// What kind of file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+}
+
+/// What a layer consumes beyond what the recipe says of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum LockedLayer {
+    /// Not resolved before there is a sandbox.
+    Apt,
+    /// Not resolved before there is a sandbox.
+    Run,
+    /// The wheels and their packing.
+    Venv(LockedVenv),
+    /// The ids that it came to.
+    Account {
+        /// The uid.
+        uid: u32,
+        /// The gid.
+        gid: u32,
+        /// The lines of `authorized_keys`, from the recipe and its files.
+        authorized_keys: Vec<String>,
+    },
+    /// All in the recipe.
+    Sshd,
+    /// All in the recipe.
+    Jupyter,
+    /// The files with their hashes.
+    Files {
+        /// Sorted by `to`.
+        files: Vec<LockedFile>,
+    },
+    /// All in the recipe.
+    Timezone,
+}
+
+/// A venv, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedVenv {
+    /// What `bin/python` leads to.
+    pub interpreter: LockedInterpreter,
+    /// Python's version in full where it is known (a standalone build), else `3.X`.
+    pub python: String,
+    /// The wheels, by name.
+    #[serde(default, rename = "wheel")]
+    pub wheels: Vec<LockedWheel>,
+    /// How many shared bins there are; a wheel's `bin` is less than that, or none
+    /// for a layer of its own.
+    pub bins: u32,
+}
+
+/// The interpreter, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedInterpreter {
+    /// The absolute path of the executable in the image.
+    pub path: String,
+    /// The standalone build's archive, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<LockedFile>,
+}
+
+/// A wheel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedWheel {
+    /// Normalised name (PyPA name normalisation).
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// File name.
+    pub file: String,
+    /// Its sha256.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Where it is from: `default`, `extra-0`, …, or `local:PATH` for a wheel on
+    /// disk, relative to the recipe.
+    pub index: String,
+    /// The shared bin that it lies in; a layer of its own if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bin: Option<u32>,
+}
+
+/// A file from disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedFile {
+    /// Its path relative to the recipe, or its URL for an archive.
+    pub from: String,
+    /// Where it goes in the image, without a leading slash.
+    pub to: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Its sha256 (of the target, for a link).
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}

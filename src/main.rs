@@ -1,0 +1,2 @@
+//! dlpack on the command line.
+fn main() {}

@@ -1,0 +1,14 @@
+//! What the OCI image-spec names: digests, media types, platforms, the image
+//! config and the manifest. Everything else in the crate stands on this module;
+//! it knows none of the others.
+
+mod config;
+mod digest;
+mod manifest;
+pub mod media_type;
+mod platform;
+
+pub use config::{ContainerConfig, History, ImageConfig, RootFs};
+pub use digest::{ChainId, DiffId, Digest, Hasher, InvalidDigest};
+pub use manifest::{Descriptor, Index, InvalidManifest, MAX_MANIFEST, Manifest, ManifestOrIndex, parse_manifest};
+pub use platform::{InvalidPlatform, Platform};

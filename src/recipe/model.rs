@@ -1,0 +1,288 @@
+//! The resolved recipe: no `extends`, no variables, every path absolute or
+//! relative to the recipe's directory. It is what a lock keeps a copy of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layer::Compression;
+
+/// A recipe with nothing left to fill in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Recipe {
+    /// What lies under the layers.
+    pub base: Base,
+    /// How blobs are compressed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// What the image config says.
+    #[serde(default)]
+    pub config: Config,
+    /// The layers, lowest first.
+    #[serde(default, rename = "layer")]
+    pub layers: Vec<Layer>,
+}
+
+/// What lies under the layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Base {
+    /// `base = "scratch"`: nothing.
+    Scratch,
+    /// `base = "nvidia/cuda:12.4.1-…"`: an image in a registry.
+    Image(String),
+    /// `base = { layout = "DIR", tag = "NAME" }`: an image in an OCI layout on disk.
+    Layout {
+        /// The layout's directory, relative to the recipe's.
+        path: String,
+        /// The name in its index; the only manifest if not given.
+        tag: Option<String>,
+    },
+}
+
+/// The image config; each field replaces the base's, env and labels are merged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Ports, `8888` or `8888/tcp`.
+    pub expose: Vec<String>,
+    /// The working directory.
+    pub workdir: Option<String>,
+    /// The user that the image runs as.
+    pub user: Option<String>,
+    /// The entrypoint.
+    pub entrypoint: Option<Vec<String>>,
+    /// The default command.
+    pub cmd: Option<Vec<String>>,
+}
+
+/// One recipe layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// What a flavour names to replace or drop it; the kind if not given.
+    pub name: String,
+    /// What it is made of.
+    #[serde(flatten)]
+    pub kind: LayerKind,
+}
+
+/// The kinds of layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum LayerKind {
+    /// Debian packages; comes with the sandbox.
+    Apt(Apt),
+    /// A command; comes with the sandbox.
+    Run(Run),
+    /// A Python venv of wheels.
+    Venv(Venv),
+    /// A user account.
+    Account(Account),
+    /// An ssh server's settings.
+    Sshd(Sshd),
+    /// JupyterLab's settings.
+    Jupyter(Jupyter),
+    /// Files from the recipe's directory.
+    Files(Files),
+    /// The local time zone.
+    Timezone(Timezone),
+}
+
+/// `kind = "apt"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Apt {
+    /// Package names.
+    pub packages: Vec<String>,
+}
+
+/// `kind = "run"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Run {
+    /// A shell command.
+    pub command: String,
+    /// Whether it may use the network.
+    #[serde(default)]
+    pub network: bool,
+    /// Its environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// `kind = "venv"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Venv {
+    /// Where it lies in the image, absolute.
+    #[serde(default = "default_venv")]
+    pub path: String,
+    /// Python's version, `3.10`.
+    pub python: String,
+    /// Which interpreter; the base's `/usr/bin/python3.X` if not given, and then
+    /// it must be in the base's file list.
+    #[serde(default)]
+    pub interpreter: Option<Interpreter>,
+    /// Requirements (PyPA dependency specifiers), one a string.
+    #[serde(default)]
+    pub requirements: Vec<String>,
+    /// requirements.txt files, relative to the recipe.
+    #[serde(default)]
+    pub requirements_files: Vec<String>,
+    /// Constraints, one a string.
+    #[serde(default)]
+    pub constraints: Vec<String>,
+    /// The index; pip's and uv's own setting if not given.
+    #[serde(default)]
+    pub index_url: Option<String>,
+    /// More indexes by alias, in order of preference before `index-url`.
+    #[serde(default)]
+    pub extra_index_url: Vec<String>,
+    /// Wheels on disk, relative to the recipe.
+    #[serde(default)]
+    pub wheels: Vec<String>,
+    /// Whether pip is installed into it.
+    #[serde(default)]
+    pub pip: bool,
+}
+
+fn default_venv() -> String {
+    "/opt/venv".into()
+}
+
+/// The interpreter of a venv.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", untagged)]
+pub enum Interpreter {
+    /// A path in the image that the recipe vouches for.
+    Path(String),
+    /// A standalone build (a `.tar.gz` or `.tar.zst` whose root is `python/`),
+    /// which becomes a layer of its own.
+    Standalone {
+        /// Where it is fetched from, or a path relative to the recipe.
+        url: String,
+        /// Its sha256, 64 hex digits.
+        sha256: String,
+        /// Where it lies in the image; `/opt/python` if not given.
+        #[serde(default)]
+        path: Option<String>,
+    },
+}
+
+/// A uid or gid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdSetting {
+    /// That of whoever locks the recipe.
+    Host,
+    /// A number.
+    #[serde(untagged)]
+    Id(u32),
+}
+
+/// `kind = "account"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Account {
+    /// The login name.
+    pub user: String,
+    /// Its uid; 1000 if not given.
+    #[serde(default)]
+    pub uid: Option<IdSetting>,
+    /// Its gid; the uid if not given.
+    #[serde(default)]
+    pub gid: Option<IdSetting>,
+    /// Its shell; `/bin/bash` if not given.
+    #[serde(default)]
+    pub shell: Option<String>,
+    /// Its home; `/home/USER` if not given.
+    #[serde(default)]
+    pub home: Option<String>,
+    /// Further groups that exist in the base.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Lines of `authorized_keys`.
+    #[serde(default)]
+    pub authorized_keys: Vec<String>,
+    /// Files of authorised keys, relative to the recipe; `~` is the caller's home.
+    #[serde(default)]
+    pub authorized_keys_files: Vec<String>,
+    /// The name of the environment variable, or `file:PATH`, that has the
+    /// password's crypt(5) hash. Locked if not given.
+    #[serde(default)]
+    pub password_secret: Option<String>,
+    /// The venv whose packages the account's own `~/.venv` sees; none if not given.
+    #[serde(default)]
+    pub venv: Option<String>,
+}
+
+/// `kind = "sshd"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Sshd {
+    /// The port as root; 22 if not given.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Whether passwords are accepted.
+    #[serde(default)]
+    pub passwords: bool,
+}
+
+/// `kind = "jupyter"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Jupyter {
+    /// The port; 8888 if not given.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The root directory; the user's home if not given.
+    #[serde(default)]
+    pub root_dir: Option<String>,
+    /// The venv it runs from; `/opt/venv` if not given.
+    #[serde(default)]
+    pub venv: Option<String>,
+    /// The account it runs as when the container starts as root.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+/// `kind = "files"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Files {
+    /// What goes where.
+    pub files: Vec<FilesEntry>,
+}
+
+/// One file or directory of a `files` layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FilesEntry {
+    /// A file or directory, relative to the recipe; or `content`.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The content of a file, in place of `from`.
+    #[serde(default)]
+    pub content: Option<String>,
+    /// Where it goes, absolute.
+    pub to: String,
+    /// `0644`, in octal; the source's (executable or not) if not given.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// `UID` or `UID:GID`, numeric; root if not given.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// `kind = "timezone"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Timezone {
+    /// `Asia/Seoul`.
+    pub zone: String,
+}

@@ -1,0 +1,204 @@
+//! Content-addressed files: written once, verified, never changed.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Error, Store};
+use crate::oci::{Digest, Hasher};
+
+/// The two places where files lie under their sha256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// Manifests, configs and layers: the image layout's own.
+    Blobs,
+    /// Wheels and interpreters, which are no part of an image.
+    Downloads,
+}
+
+impl Area {
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Blobs => "blobs/sha256",
+            Self::Downloads => "downloads/sha256",
+        }
+    }
+}
+
+impl Store {
+    /// Where the file with `digest` lies, or would lie.
+    pub fn path(&self, area: Area, digest: &Digest) -> PathBuf {
+        self.root.join(area.directory()).join(digest.hex())
+    }
+
+    /// The length in bytes of a file that is here; nothing if it is not.
+    pub fn size(&self, area: Area, digest: &Digest) -> Option<u64> {
+        fs::metadata(self.path(area, digest)).ok().filter(fs::Metadata::is_file).map(|meta| meta.len())
+    }
+
+    /// Opens a file for verified reading; nothing if it is not here.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it is here and can't be opened.
+    pub fn open_blob(&self, area: Area, digest: &Digest) -> Result<Option<BlobReader>, Error> {
+        let path = self.path(area, digest);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(BlobReader { file, path, expected: *digest, seen: Hasher::new(), done: false })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("open", &path)(error)),
+        }
+    }
+
+    /// Reads a small file whole: a manifest or a config.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if its bytes are not what its name says; it is then
+    /// removed. [`Error::Io`].
+    pub fn read(&self, area: Area, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        let Some(mut reader) = self.open_blob(area, digest)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        match reader.read_to_end(&mut bytes) {
+            Ok(_) => Ok(Some(bytes)),
+            Err(error) => Err(reader.explain(error)),
+        }
+    }
+
+    /// Begins a file whose digest is not known yet.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if `tmp/` can't be written.
+    pub fn writer(&self) -> Result<BlobWriter, Error> {
+        BlobWriter::new(&self.root.join("tmp"))
+    }
+
+    /// Keeps `bytes` and returns their digest.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put(&self, area: Area, bytes: &[u8]) -> Result<Digest, Error> {
+        let digest = Digest::of(bytes);
+        if self.size(area, &digest) != Some(bytes.len() as u64) {
+            let mut writer = self.writer()?;
+            writer.write_all(bytes).map_err(Error::io("write", &self.path(area, &digest)))?;
+            self.keep(area, writer)?;
+        }
+        Ok(digest)
+    }
+
+    /// Gives a written file its name. Afterwards it is on disk for good: synced,
+    /// and renamed in one step.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; nothing is then left behind.
+    pub fn keep(&self, area: Area, writer: BlobWriter) -> Result<(Digest, u64), Error> {
+        let (digest, size) = writer.hasher.clone().finish();
+        writer.rename_to(&self.path(area, &digest))?;
+        Ok((digest, size))
+    }
+
+    /// The same for a file that was announced as `expected` of `size` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if other bytes came, and nothing is kept; [`Error::Io`].
+    pub fn keep_as(&self, area: Area, writer: BlobWriter, expected: &Digest, size: u64) -> Result<(), Error> {
+        let (found, found_size) = writer.hasher.clone().finish();
+        if (found, found_size) != (*expected, size) {
+            return Err(Error::Mismatch { expected: *expected, expected_size: size, found, found_size });
+        }
+        writer.rename_to(&self.path(area, expected))
+    }
+}
+
+/// A file that has no name yet. Dropped before [`Store::keep`], it is gone.
+pub struct BlobWriter {
+    file: File,
+    path: PathBuf,
+    hasher: Hasher,
+    named: bool,
+}
+
+impl BlobWriter {
+    pub(super) fn new(tmp: &Path) -> Result<Self, Error> {
+        loop {
+            let path = tmp.join(format!("{}-{:016x}", std::process::id(), fastrand::u64(..)));
+            match File::options().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Self { file, path, hasher: Hasher::new(), named: false }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("create", &path)(error)),
+            }
+        }
+    }
+
+    /// How many bytes were written so far.
+    pub fn written(&self) -> u64 {
+        self.hasher.length()
+    }
+
+    /// Sync, rename, sync the directory: the order that survives a power cut.
+    pub(super) fn rename_to(mut self, path: &Path) -> Result<(), Error> {
+        self.file.sync_all().map_err(Error::io("sync", &self.path))?;
+        fs::rename(&self.path, path).map_err(Error::io("rename", path))?;
+        self.named = true;
+        if let Some(parent) = path.parent() {
+            File::open(parent).and_then(|directory| directory.sync_all()).map_err(Error::io("sync", parent))?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        if !self.named {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Reads a file and, at its end, says whether it was what its name says. A file
+/// that was not is removed, so that the next build makes it again.
+pub struct BlobReader {
+    file: File,
+    path: PathBuf,
+    expected: Digest,
+    seen: Hasher,
+    done: bool,
+}
+
+impl BlobReader {
+    /// The error of this module behind an error that reading returned.
+    pub fn explain(&self, error: io::Error) -> Error {
+        let (found, _) = self.seen.clone().finish();
+        match error.kind() {
+            io::ErrorKind::InvalidData => Error::Damaged { path: self.path.clone(), found },
+            _ => Error::io("read", &self.path)(error),
+        }
+    }
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.seen.update(&buffer[..count]);
+        if count == 0 && !buffer.is_empty() && !self.done {
+            self.done = true;
+            if self.seen.clone().finish().0 != self.expected {
+                let _ = fs::remove_file(&self.path);
+                let message = format!("{} was damaged", self.path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+        Ok(count)
+    }
+}

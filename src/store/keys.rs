@@ -1,0 +1,67 @@
+//! Keys and the records they lead to: what is known of a layer without opening it.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Store};
+use crate::oci::{Descriptor, DiffId, Digest};
+
+/// The digest of everything that a layer is a function of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LayerKey(pub Digest);
+
+impl fmt::Display for LayerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is known of a finished layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// The tar's length in bytes.
+    pub unpacked: u64,
+}
+
+impl Store {
+    fn key_path(&self, key: &LayerKey) -> PathBuf {
+        let hex = key.0.hex();
+        self.root.join("keys").join(&hex[..2]).join(format!("{hex}.json"))
+    }
+
+    /// The record of `key`, if there is one. It says nothing about whether the
+    /// blob is still here. A record that can't be read counts as none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] other than that there is no such file.
+    pub fn record(&self, key: &LayerKey) -> Result<Option<LayerRecord>, Error> {
+        let path = self.key_path(key);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    /// Remembers `record` under `key`, in place of an older one.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the older record then still stands.
+    pub fn put_record(&self, key: &LayerKey, record: &LayerRecord) -> Result<(), Error> {
+        let path = self.key_path(key);
+        let bytes = serde_json::to_vec(record).map_err(|source| Error::Format { path: path.clone(), source })?;
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        self.replace(&path, &bytes)
+    }
+}

@@ -1,0 +1,41 @@
+//! Who is using the store: builds share it, collection has it alone.
+
+use std::fs::File;
+
+use super::{Error, Store};
+
+/// Held while blobs that no tag names yet are in use: collection waits for it.
+/// It ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct Lease {
+    _file: File,
+}
+
+impl Store {
+    fn lock_file(&self) -> Result<(File, std::path::PathBuf), Error> {
+        let path = self.root.join("lock");
+        let file =
+            File::options().create(true).write(true).truncate(false).open(&path).map_err(Error::io("open", &path))?;
+        Ok((file, path))
+    }
+
+    /// A share of the store. Waits while a collection runs.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn lease(&self) -> Result<Lease, Error> {
+        let (file, path) = self.lock_file()?;
+        file.lock_shared().map_err(Error::io("lock", &path))?;
+        Ok(Lease { _file: file })
+    }
+
+    /// The store alone; nothing if somebody is using it.
+    pub(super) fn exclusive(&self) -> Result<Option<Lease>, Error> {
+        let (file, path) = self.lock_file()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lease { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What dlpack keeps on disk: an OCI image layout that any tool can read, the
+//! keys of layers beside it, and what was downloaded for them.
+//!
+//! ```text
+//! STORE/
+//!   oci-layout, index.json   image-layout.md; tags are `org.opencontainers.image.ref.name`
+//!   blobs/sha256/HEX         manifests, configs, layers
+//!   keys/HH/HEX.json         LayerKey → LayerRecord (v1)
+//!   downloads/sha256/HEX     wheels and interpreters, by their own hash
+//!   listings/HEX.json        what a base's layer holds, by the layer's digest (v1)
+//!   tmp/                     what is being written; a leftover is nobody's
+//!   lock                     shared by every user of the store, exclusive for collection
+//! ```
+//!
+//! Nothing in it is ever rewritten in place: a file is written under `tmp/`,
+//! verified, synced and renamed, so that a kill at any instant leaves the old
+//! state or the new one. Reading verifies; what fails is dropped and made again.
+
+mod blobs;
+mod collect;
+mod keys;
+mod lease;
+mod tags;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::oci::Digest;
+pub use blobs::{Area, BlobReader, BlobWriter};
+pub use keys::{LayerKey, LayerRecord};
+pub use lease::Lease;
+
+/// What can go wrong with files of the store.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A file or directory can't be read, written or renamed.
+    #[error("can't {doing} {}", path.display())]
+    Io {
+        /// `read`, `write`, `rename` …
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A blob's bytes are not what its name says. It has been removed.
+    #[error("{} was damaged: its bytes hash to {found}", path.display())]
+    Damaged {
+        /// The file that was removed.
+        path: PathBuf,
+        /// The digest of what was there.
+        found: Digest,
+    },
+    /// What was written is not what was announced. Nothing was kept.
+    #[error("expected {expected} of {expected_size} bytes, got {found} of {found_size} bytes")]
+    Mismatch {
+        /// The digest that was announced.
+        expected: Digest,
+        /// The length that was announced.
+        expected_size: u64,
+        /// The digest of the bytes that came.
+        found: Digest,
+        /// How many came.
+        found_size: u64,
+    },
+    /// A file of the store that is not in the form this version writes.
+    #[error("{} can't be understood", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The layout's `index.json` is not an index.
+    #[error("{} is not the index of an image layout", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Option<crate::oci::InvalidManifest>,
+    },
+    /// A directory that holds something else.
+    #[error("{} is not empty and not a store", path.display())]
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space with `dlpack cache gc`, or name another place with --store".into())
+            }
+            Self::Io { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied
+                    || source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                Some("name a directory that you can write with --store or DLPACK_STORE".into())
+            }
+            Self::Damaged { .. } => Some("run the command again: the file is made anew".into()),
+            Self::NotAStore { .. } => Some("name an empty directory, or one that dlpack made".into()),
+            Self::Format { .. } => Some("`dlpack cache verify` removes what can't be read".into()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { doing, path, source }
+    }
+}
+
+/// A store on disk. Cheap to clone; safe to use from several threads and
+/// processes at once.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `root`, making it where there is none.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] if the directory holds something else; [`Error::Io`].
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let marker = root.join("oci-layout");
+        if !marker.exists() {
+            Self::create(root, &marker)?;
+        }
+        Ok(Self { root: root.to_owned() })
+    }
+
+    fn create(root: &Path, marker: &Path) -> Result<(), Error> {
+        if fs::read_dir(root)
+            .is_ok_and(|mut entries| entries.next().is_some_and(|entry| entry.is_ok_and(|e| e.file_name() != "tmp")))
+        {
+            return Err(Error::NotAStore { path: root.to_owned() });
+        }
+        for area in ["tmp", "blobs/sha256", "keys", "downloads/sha256", "listings"] {
+            let path = root.join(area);
+            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        }
+        let store = Self { root: root.to_owned() };
+        let index = root.join("index.json");
+        if !index.exists() {
+            store.replace(&index, tags::EMPTY_INDEX.as_bytes())?;
+        }
+        // image-layout.md: "imageLayoutVersion" is "1.0.0"
+        store.replace(marker, br#"{"imageLayoutVersion":"1.0.0"}"#)
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes `bytes` as `path`, whole or not at all.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let mut writer = BlobWriter::new(&self.root.join("tmp"))?;
+        io::Write::write_all(&mut writer, bytes).map_err(Error::io("write", path))?;
+        writer.rename_to(path)
+    }
+}

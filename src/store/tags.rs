@@ -1,0 +1,90 @@
+//! Names in the layout's `index.json`, so that skopeo and umoci find an image by
+//! `oci:STORE:NAME`.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use super::{Error, Store};
+use crate::oci::{Descriptor, Index, ManifestOrIndex, media_type, parse_manifest};
+
+/// The annotation that names a manifest in a layout (image-spec `annotations.md`).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+pub(super) const EMPTY_INDEX: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+
+impl Store {
+    fn index_path(&self) -> PathBuf {
+        self.root.join("index.json")
+    }
+
+    fn index(&self) -> Result<Index, Error> {
+        let path = self.index_path();
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        match parse_manifest(&bytes, media_type::INDEX) {
+            Ok(ManifestOrIndex::Index(index)) => Ok(index),
+            Ok(ManifestOrIndex::Manifest(_)) => Err(Error::Index { path, source: None }),
+            Err(source) => Err(Error::Index { path, source: Some(source) }),
+        }
+    }
+
+    /// Every tag with the manifest that it names, in order of name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Index`].
+    pub fn tags(&self) -> Result<Vec<(String, Descriptor)>, Error> {
+        let named = |descriptor: Descriptor| Some((descriptor.annotations.get(REF_NAME)?.clone(), descriptor));
+        let mut tags: Vec<_> = self.index()?.manifests.into_iter().filter_map(named).collect();
+        tags.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(tags)
+    }
+
+    /// The manifest that `name` names.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Index`].
+    pub fn resolve(&self, name: &str) -> Result<Option<Descriptor>, Error> {
+        Ok(self.tags()?.into_iter().find_map(|(tag, descriptor)| (tag == name).then_some(descriptor)))
+    }
+
+    /// Lets `name` name `manifest`, in place of what it named before.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Index`]; the name then still names the old one.
+    pub fn tag(&self, name: &str, manifest: &Descriptor) -> Result<(), Error> {
+        let mut named = manifest.clone();
+        named.annotations.insert(REF_NAME.to_owned(), name.to_owned());
+        self.change_index(|index| {
+            index.manifests.retain(|old| old.annotations.get(REF_NAME).map(String::as_str) != Some(name));
+            index.manifests.push(named);
+        })
+    }
+
+    /// Takes `name` away; whether there was such a name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Index`].
+    pub fn untag(&self, name: &str) -> Result<bool, Error> {
+        let mut found = false;
+        self.change_index(|index| {
+            let before = index.manifests.len();
+            index.manifests.retain(|old| old.annotations.get(REF_NAME).map(String::as_str) != Some(name));
+            found = index.manifests.len() < before;
+        })?;
+        Ok(found)
+    }
+
+    /// Reads, changes and replaces the index under a lock of its own, so that two
+    /// processes that tag at once both succeed.
+    fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<(), Error> {
+        let path = self.root.join("tmp").join("index.lock");
+        let lock =
+            File::options().create(true).write(true).truncate(false).open(&path).map_err(Error::io("open", &path))?;
+        lock.lock().map_err(Error::io("lock", &path))?;
+        let mut index = self.index()?;
+        change(&mut index);
+        let path = self.index_path();
+        let bytes = serde_json::to_vec(&index).map_err(|source| Error::Format { path: path.clone(), source })?;
+        self.replace(&path, &bytes)
+    }
+}

@@ -1,0 +1,26 @@
+//! What dlpack promises, tested through its public surface: one file a command or
+//! a promise, on real parts where a user would have them.
+
+mod support;
+
+mod account;
+mod bad_wheels;
+mod base;
+mod build;
+mod changesets;
+mod commands;
+mod determinism;
+mod directions;
+mod entrypoint;
+mod faults;
+mod layers;
+mod lock;
+mod login;
+mod pull;
+mod push;
+mod recipes;
+mod registries;
+mod run;
+mod serve;
+mod store;
+mod wheels;
