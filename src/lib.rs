@@ -4,6 +4,7 @@ pub mod changeset;
 pub mod layer;
 pub mod lock;
 pub mod oci;
+pub mod progress;
 pub mod recipe;
 pub mod sandbox;
 pub mod store;

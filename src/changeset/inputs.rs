@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::layer::FORMAT;
@@ -21,13 +21,32 @@ pub struct Inputs {
     rootfs: bool,
     #[serde(skip)]
     summary: String,
+    #[serde(skip)]
+    contents: Vec<Content>,
+}
+
+/// Something a person knows by name in a layer: a wheel, a package, a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// `numpy 2.2.1`.
+    pub name: String,
+    /// How many bytes of input it is.
+    pub bytes: u64,
 }
 
 impl Inputs {
     /// Inputs of a changeset of `kind`, written by `version` of its code. `summary`
     /// is what the image's history says; it has no part in the key.
     pub fn new(kind: &'static str, version: u32, summary: impl Into<String>) -> Self {
-        Self { kind, version, format: FORMAT, fields: BTreeMap::new(), rootfs: false, summary: summary.into() }
+        Self {
+            kind,
+            version,
+            format: FORMAT,
+            fields: BTreeMap::new(),
+            rootfs: false,
+            summary: summary.into(),
+            contents: Vec::new(),
+        }
     }
 
     /// Adds a field. `value` is anything that JSON can say.
@@ -40,6 +59,17 @@ impl Inputs {
     pub fn on_rootfs(mut self) -> Self {
         self.rootfs = true;
         self
+    }
+
+    /// Names something that lies in the layer; no part of the key.
+    pub fn containing(mut self, name: impl Into<String>, bytes: u64) -> Self {
+        self.contents.push(Content { name: name.into(), bytes });
+        self
+    }
+
+    /// What lies in the layer.
+    pub fn contents(&self) -> &[Content] {
+        &self.contents
     }
 
     /// Whether the ChainId under it counts.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::layer::LayerWriter;
 use crate::oci::ImageConfig;
 use crate::sandbox::Rootfs;
-pub use inputs::Inputs;
+pub use inputs::{Content, Inputs};
 
 /// A filesystem change that becomes one layer.
 ///

@@ -1,0 +1,130 @@
+//! What is going on, told as it happens. Whoever does the work tells a
+//! [`Progress`]; whoever shows it implements [`Listener`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// The kinds of work that a person waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activity {
+    /// Asking an index or a registry what there is.
+    Resolve,
+    /// Reading the base's layers for the files that a layer amends.
+    Read,
+    /// Downloading wheels and interpreters.
+    Fetch,
+    /// Writing layers.
+    Build,
+    /// Sending blobs.
+    Push,
+    /// Receiving blobs.
+    Pull,
+}
+
+/// Something that happened. `id` is the same for all events of one piece of work.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A piece of work begins.
+    Begin {
+        /// Which.
+        id: u64,
+        /// Of what kind.
+        activity: Activity,
+        /// What it works on, for a person.
+        subject: String,
+        /// Its bytes, where they are known.
+        total: Option<u64>,
+    },
+    /// It got further.
+    Advance {
+        /// Which.
+        id: u64,
+        /// By how many bytes.
+        bytes: u64,
+    },
+    /// It ended.
+    End {
+        /// Which.
+        id: u64,
+        /// How: `built`, `mounted`, `already there` …; nothing if it failed.
+        outcome: Option<String>,
+    },
+    /// Something that a person should know, and that stops nothing.
+    Warning {
+        /// What.
+        message: String,
+    },
+}
+
+/// Shows events, or keeps them.
+pub trait Listener: Send + Sync {
+    /// Takes an event. Called from many threads; must not block for long.
+    fn hear(&self, event: &Event);
+}
+
+/// Where work tells what it does. Cheap to clone.
+#[derive(Clone)]
+pub struct Progress {
+    listener: Arc<dyn Listener>,
+    next: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// Progress that `listener` hears.
+    pub fn new(listener: Arc<dyn Listener>) -> Self {
+        Self { listener, next: Arc::default() }
+    }
+
+    /// Progress that nobody hears.
+    pub fn silent() -> Self {
+        struct Nobody;
+        impl Listener for Nobody {
+            fn hear(&self, _: &Event) {}
+        }
+        Self::new(Arc::new(Nobody))
+    }
+
+    /// Begins a piece of work on `subject`, of `total` bytes where that is known.
+    pub fn task(&self, activity: Activity, subject: impl Into<String>, total: Option<u64>) -> Task {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.listener.hear(&Event::Begin { id, activity, subject: subject.into(), total });
+        Task { progress: self.clone(), id, ended: false }
+    }
+
+    /// Tells something that a person should know.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.listener.hear(&Event::Warning { message: message.into() });
+    }
+}
+
+/// A piece of work. Dropped without [`Task::end`], it failed.
+pub struct Task {
+    progress: Progress,
+    id: u64,
+    ended: bool,
+}
+
+impl Task {
+    /// Says that `bytes` more are done.
+    pub fn advance(&self, bytes: u64) {
+        self.progress.listener.hear(&Event::Advance { id: self.id, bytes });
+    }
+
+    /// Says how it ended.
+    pub fn end(mut self, outcome: impl Into<String>) {
+        self.ended = true;
+        self.progress.listener.hear(&Event::End { id: self.id, outcome: Some(outcome.into()) });
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.progress.listener.hear(&Event::End { id: self.id, outcome: None });
+        }
+    }
+}
