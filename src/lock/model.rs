@@ -175,12 +175,16 @@ pub struct LockedWheel {
     pub sha256: Digest,
     /// Its length in bytes.
     pub size: u64,
-    /// Where it is from: `default`, `extra-0`, …, or `local:PATH` for a wheel on
-    /// disk, relative to the recipe.
+    /// Where it is from: `default`, `extra-0` (the first of `extra-index-url`), …,
+    /// or `local:PATH` for a wheel on disk, relative to the recipe.
     pub index: String,
     /// The shared bin that it lies in; a layer of its own if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bin: Option<u32>,
+    /// Files that are left out of its layer, relative to the venv: another wheel of
+    /// the same bin brings them, and a layer names no path twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 /// A file from disk.
