@@ -6,5 +6,6 @@ pub mod lock;
 pub mod oci;
 pub mod progress;
 pub mod recipe;
+pub mod registry;
 pub mod sandbox;
 pub mod store;

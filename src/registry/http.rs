@@ -1,0 +1,236 @@
+//! The one HTTP client of dlpack, for registries and package indexes: TLS by the
+//! machine's roots (`SSL_CERT_FILE` honoured), proxies from the environment, and
+//! redirects that never take credentials to another place.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
+use reqwest::{Client, Method, Request, Response, StatusCode};
+use thiserror::Error;
+use url::Url;
+
+/// How many redirects are followed before a server is taken to send us in circles.
+const MAX_REDIRECTS: usize = 10;
+/// How long a server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a server may be silent while an answer is awaited or read.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What can go wrong before a server has given an answer that counts. URLs are
+/// shown without their query: it may be signed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The client can't be set up: most often no root certificate was found.
+    #[error("can't set up HTTPS")]
+    Setup {
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No answer, or one that broke off.
+    #[error("{method} {url} failed")]
+    Transport {
+        /// The method.
+        method: Method,
+        /// Where to.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// More than ten redirects.
+    #[error("{url} was redirected more than {MAX_REDIRECTS} times")]
+    TooManyRedirects {
+        /// The address that was asked first.
+        url: String,
+    },
+    /// From https to http.
+    #[error("{url} redirects to {to}, which is not encrypted")]
+    Downgrade {
+        /// The address that was asked.
+        url: String,
+        /// Where it pointed to.
+        to: String,
+    },
+    /// A redirect without a usable `Location`, or of a request whose body is gone.
+    #[error("{url} answers {status} with a redirect that can't be followed")]
+    Redirect {
+        /// The address that was asked.
+        url: String,
+        /// The status.
+        status: StatusCode,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Setup { .. } => {
+                Some("install ca-certificates, or name a PEM file of trusted roots in SSL_CERT_FILE".into())
+            }
+            Self::Transport { source, .. } => transport_hint(source),
+            Self::Downgrade { .. } => Some("credentials and images don't go over an unencrypted redirect".into()),
+            Self::TooManyRedirects { .. } | Self::Redirect { .. } => None,
+        }
+    }
+
+    /// Whether asking again may help: the connection failed, nothing was refused.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if !source.is_builder() && !tls_refused(source))
+    }
+}
+
+fn transport_hint(source: &reqwest::Error) -> Option<String> {
+    if tls_refused(source) {
+        return Some("if a company's own authority signs here, name its PEM file in SSL_CERT_FILE".into());
+    }
+    source.is_connect().then(|| "check the name, the network, and HTTPS_PROXY / NO_PROXY".into())
+}
+
+/// Whether TLS came to an end for good: a certificate that isn't trusted, or a
+/// server that doesn't speak TLS at all.
+pub(crate) fn tls_refused(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The client. Cheap to clone; clones share connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// For answers: a silence of [`IDLE_TIMEOUT`] ends the request.
+    reading: Client,
+    /// For uploads, where the server is silent until it has everything.
+    sending: Client,
+    /// The same two for registries that are marked `insecure`, made when first needed.
+    unverified: Arc<OnceLock<(Client, Client)>>,
+}
+
+impl Http {
+    /// A client that trusts the machine's roots and goes through its proxies.
+    ///
+    /// # Errors
+    /// [`Error::Setup`].
+    pub fn new() -> Result<Self, Error> {
+        // An error means that a provider is installed already: then that one serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (reading, sending) = clients(true)?;
+        Ok(Self { reading, sending, unverified: Arc::default() })
+    }
+
+    /// The same client for a server whose certificate nobody vouches for.
+    pub(crate) fn unverified(&self) -> Result<Self, Error> {
+        let pair = match self.unverified.get() {
+            Some(pair) => pair.clone(),
+            None => self.unverified.get_or_init(|| pair_or_verified(self)).clone(),
+        };
+        Ok(Self { reading: pair.0, sending: pair.1, unverified: self.unverified.clone() })
+    }
+
+    /// Sends a request without a streamed body, and follows redirects.
+    /// `Authorization` goes only to the scheme, host and port that it was made for.
+    ///
+    /// # Errors
+    /// Every variant of [`Error`] but `Setup`. A status of 400 or more is an answer, not an error.
+    pub async fn send(&self, mut request: Request) -> Result<Response, Error> {
+        let first = redacted(request.url());
+        for _ in 0..=MAX_REDIRECTS {
+            let again = request.try_clone();
+            let (method, url) = (request.method().clone(), request.url().clone());
+            let response = self.reading.execute(request).await.map_err(|source| transport(&method, &url, source))?;
+            if !is_redirect(response.status()) {
+                return Ok(response);
+            }
+            let cannot = Error::Redirect { url: redacted(&url), status: response.status() };
+            let Some(again) = again else { return Err(cannot) };
+            request = follow(again, response.status(), response.headers(), cannot)?;
+        }
+        Err(Error::TooManyRedirects { url: first })
+    }
+
+    /// Sends a request whose body is a stream and may take any time. No redirect
+    /// is followed: the body is gone.
+    ///
+    /// # Errors
+    /// [`Error::Transport`], [`Error::Redirect`].
+    pub async fn upload(&self, request: Request) -> Result<Response, Error> {
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let response = self.sending.execute(request).await.map_err(|source| transport(&method, &url, source))?;
+        match is_redirect(response.status()) {
+            true => Err(Error::Redirect { url: redacted(&url), status: response.status() }),
+            false => Ok(response),
+        }
+    }
+}
+
+fn pair_or_verified(http: &Http) -> (Client, Client) {
+    clients(false).unwrap_or_else(|_| (http.reading.clone(), http.sending.clone()))
+}
+
+fn clients(verify: bool) -> Result<(Client, Client), Error> {
+    let builder = || {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("dlpack/", env!("CARGO_PKG_VERSION"))));
+        Client::builder()
+            .default_headers(headers)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tls_danger_accept_invalid_certs(!verify)
+    };
+    let setup = |source| Error::Setup { source };
+    Ok((builder().read_timeout(IDLE_TIMEOUT).build().map_err(setup)?, builder().build().map_err(setup)?))
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// The request that a redirect asks for.
+fn follow(mut request: Request, status: StatusCode, headers: &HeaderMap, cannot: Error) -> Result<Request, Error> {
+    let from = request.url().clone();
+    // RFC 9110 15.4: 301, 302 and 303 turn a request that changes something into a
+    // GET; for a registry or an index that would be another question altogether.
+    let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reading && !matches!(status.as_u16(), 307 | 308) {
+        return Err(cannot);
+    }
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let Some(to) = location.and_then(|location| from.join(location).ok()) else { return Err(cannot) };
+    if from.scheme() == "https" && to.scheme() != "https" {
+        return Err(Error::Downgrade { url: redacted(&from), to: redacted(&to) });
+    }
+    if !matches!(to.scheme(), "http" | "https") {
+        return Err(cannot);
+    }
+    if from.origin() != to.origin() {
+        for name in [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE] {
+            request.headers_mut().remove(name);
+        }
+    }
+    *request.url_mut() = to;
+    Ok(request)
+}
+
+pub(crate) fn transport(method: &Method, url: &Url, source: reqwest::Error) -> Error {
+    Error::Transport { method: method.clone(), url: redacted(url), source: source.without_url() }
+}
+
+/// An address without query, fragment and credentials.
+pub fn redacted(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails for addresses that can't have any; those have none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
