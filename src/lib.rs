@@ -5,6 +5,7 @@ pub mod layer;
 pub mod lock;
 pub mod oci;
 pub mod progress;
+pub mod python;
 pub mod recipe;
 pub mod registry;
 pub mod sandbox;

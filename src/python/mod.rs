@@ -1,0 +1,4 @@
+//! Python as PyPA's specifications have it: what a wheel is, what it becomes when
+//! it is installed into a venv, and the venv itself. Nothing here runs Python.
+
+pub mod wheel;
