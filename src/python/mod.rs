@@ -1,4 +1,8 @@
 //! Python as PyPA's specifications have it: what a wheel is, what it becomes when
 //! it is installed into a venv, and the venv itself. Nothing here runs Python.
 
+pub mod entry_points;
+pub mod install;
+pub mod record;
+pub mod scheme;
 pub mod wheel;
