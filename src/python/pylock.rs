@@ -1,0 +1,251 @@
+//! Reading the `pylock.toml` that uv writes (PyPA, "pylock.toml specification"), as
+//! far as a set of wheels needs it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::tags::{InvalidFileName, Tags, WheelFileName, normalise};
+use crate::oci::{Digest, InvalidDigest};
+
+/// Why a resolution can't be used.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It is not in the form that the specification gives.
+    #[error("uv's answer is not a pylock.toml that dlpack can read")]
+    Form {
+        /// What is wrong with it.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// A `lock-version` other than 1.x.
+    #[error("uv's answer has lock-version {version}; dlpack reads 1.0")]
+    Version {
+        /// What it says.
+        version: String,
+    },
+    /// A package with no wheel for the target.
+    #[error("{name} {version} has no wheel for {target}")]
+    NoWheel {
+        /// The package.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The platform and Python asked for.
+        target: String,
+    },
+    /// A package from a version control system or a directory.
+    #[error("{name} is not a wheel but a {what}")]
+    NotAWheel {
+        /// The package.
+        name: String,
+        /// `vcs` or `directory`.
+        what: &'static str,
+    },
+    /// A wheel with no sha256.
+    #[error("the index gives no sha256 for {file}")]
+    NoHash {
+        /// The wheel.
+        file: String,
+    },
+    /// A sha256 that is none.
+    #[error("the sha256 of {file} is not one")]
+    Hash {
+        /// The wheel.
+        file: String,
+        /// What it is.
+        #[source]
+        source: InvalidDigest,
+    },
+    /// A file name that is not a wheel's.
+    #[error("{name} can't be used")]
+    FileName {
+        /// The package.
+        name: String,
+        /// The name.
+        #[source]
+        source: InvalidFileName,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoWheel { .. } => Some(
+                "building from source comes with the sandbox; until then pin a version that has a wheel, or build the \
+                 wheel yourself and name it in `wheels`"
+                    .into(),
+            ),
+            Self::NotAWheel { .. } => Some("build its wheel and name it in `wheels`".into()),
+            Self::NoHash { .. } => Some("use an index that gives hashes, or name the wheel in `wheels`".into()),
+            Self::Version { .. } | Self::Form { .. } => Some("dlpack is tested with uv 0.13; try that one".into()),
+            _ => None,
+        }
+    }
+}
+
+/// A wheel that a resolution chose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// Normalised name.
+    pub name: String,
+    /// Version, as uv writes it.
+    pub version: String,
+    /// The wheel's file name.
+    pub file: String,
+    /// Its sha256.
+    pub sha256: Digest,
+    /// Its length in bytes, where the index says so.
+    pub size: Option<u64>,
+    /// Where the wheel lies now.
+    pub origin: Origin,
+}
+
+/// Where a wheel lies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// In an index, at this URL, which is good for this run only.
+    Index(String),
+    /// At a URL that a requirement names.
+    Direct(String),
+    /// On disk, as uv wrote the path.
+    Path(PathBuf),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Pylock {
+    lock_version: String,
+    #[serde(default)]
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: Option<String>,
+    #[serde(default)]
+    wheels: Vec<Archive>,
+    archive: Option<Archive>,
+    vcs: Option<toml::Table>,
+    directory: Option<toml::Table>,
+}
+
+#[derive(Deserialize)]
+struct Archive {
+    name: Option<String>,
+    url: Option<String>,
+    path: Option<PathBuf>,
+    size: Option<u64>,
+    #[serde(default)]
+    hashes: BTreeMap<String, String>,
+}
+
+impl Archive {
+    /// "packages.wheels.name: … If not provided then it MUST be inferred from
+    /// packages.wheels.path or packages.wheels.url."
+    fn file(&self) -> String {
+        let last = |text: &str| text.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+        let from_url = |url: &String| last(url.split(['#', '?']).next().unwrap_or_default());
+        let from_path = || self.path.as_ref().map(|path| last(&path.to_string_lossy()));
+        let encoded = self.name.clone().or_else(|| self.url.as_ref().map(from_url)).or_else(from_path);
+        // A `+` of a local version is the one character of a file name that URLs escape.
+        encoded.unwrap_or_default().replace("%2B", "+").replace("%2b", "+")
+    }
+}
+
+/// Reads `text` and takes, for each package, the wheel that `tags` prefers.
+///
+/// # Errors
+/// See [`Error`]; `target` is how they name the target.
+pub fn read(text: &str, tags: &Tags, target: &str) -> Result<Vec<Resolved>, Error> {
+    let lock: Pylock = toml::from_str(text).map_err(|source| Error::Form { source })?;
+    // "If a tool doesn't support lock-version's major version, it MUST error."
+    if !lock.lock_version.starts_with("1.") {
+        return Err(Error::Version { version: lock.lock_version });
+    }
+    let mut wheels =
+        lock.packages.into_iter().map(|package| choose(package, tags, target)).collect::<Result<Vec<_>, _>>()?;
+    wheels.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(wheels)
+}
+
+fn choose(package: Package, tags: &Tags, target: &str) -> Result<Resolved, Error> {
+    let name = normalise(&package.name);
+    for (table, what) in [(&package.vcs, "vcs"), (&package.directory, "directory")] {
+        if table.is_some() {
+            return Err(Error::NotAWheel { name, what });
+        }
+    }
+    let mut candidates = Vec::new();
+    let direct = package.archive.is_some();
+    for archive in package.wheels.into_iter().chain(package.archive) {
+        let file = archive.file();
+        if file.ends_with(".whl") {
+            let parsed = WheelFileName::parse(&file).map_err(|source| Error::FileName { name: name.clone(), source })?;
+            candidates.push((file, parsed, archive));
+        }
+    }
+    let Some((file, parsed, archive)) = tags.best(&candidates, |(_, parsed, _)| parsed) else {
+        let version = package.version.unwrap_or_else(|| "of unknown version".into());
+        return Err(Error::NoWheel { name, version, target: target.to_owned() });
+    };
+    let hex = archive.hashes.get("sha256").ok_or_else(|| Error::NoHash { file: file.clone() })?;
+    let sha256 = Digest::from_hex(hex).map_err(|source| Error::Hash { file: file.clone(), source })?;
+    let origin = match (&archive.url, &archive.path) {
+        (Some(url), _) if direct => Origin::Direct(url.clone()),
+        (Some(url), _) => Origin::Index(url.clone()),
+        (None, path) => Origin::Path(path.clone().unwrap_or_default()),
+    };
+    let version = package.version.unwrap_or_else(|| parsed.version.clone());
+    Ok(Resolved { name, version, file: file.clone(), sha256, size: archive.size, origin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tags::Target;
+    use super::*;
+
+    fn read_amd64(text: &str) -> Result<Vec<Resolved>, Error> {
+        read(text, &Tags::of(&Target { minor: 10, machine: "x86_64", glibc: 35 }), "linux/amd64, Python 3.10")
+    }
+
+    #[test]
+    fn the_best_of_several_wheels_is_taken_and_its_name_inferred_from_the_url() {
+        let hash = "ab".repeat(32);
+        let text = format!(
+            r#"lock-version = "1.0"
+            [[packages]]
+            name = "Torch"
+            version = "2.6.0+cu124"
+            wheels = [
+              {{ url = "http://h/torch-2.6.0%2Bcu124-cp310-cp310-win_amd64.whl", hashes = {{ sha256 = "{hash}" }} }},
+              {{ url = "http://h/torch-2.6.0%2Bcu124-cp310-cp310-linux_x86_64.whl#x", hashes = {{ sha256 = "{hash}" }} }},
+            ]"#
+        );
+        let wheels = read_amd64(&text).unwrap();
+        assert_eq!(wheels[0].name, "torch");
+        assert_eq!(wheels[0].file, "torch-2.6.0+cu124-cp310-cp310-linux_x86_64.whl");
+    }
+
+    #[test]
+    fn a_package_of_source_alone_says_that_building_comes_with_the_sandbox() {
+        let text = r#"lock-version = "1.0"
+            [[packages]]
+            name = "old"
+            version = "1.0"
+            sdist = { url = "http://h/old-1.0.tar.gz", hashes = {} }"#;
+        let error = read_amd64(text).unwrap_err();
+        assert_eq!(error.to_string(), "old 1.0 has no wheel for linux/amd64, Python 3.10");
+        assert!(error.hint().unwrap().contains("sandbox"));
+    }
+
+    #[test]
+    fn another_major_version_is_refused() {
+        let error = read_amd64("lock-version = \"2.0\"").unwrap_err();
+        assert!(matches!(error, Error::Version { .. }));
+    }
+}
