@@ -2,7 +2,12 @@
 //! it is installed into a venv, and the venv itself. Nothing here runs Python.
 
 pub mod entry_points;
+pub mod index;
 pub mod install;
+pub mod pylock;
 pub mod record;
+pub mod resolve;
 pub mod scheme;
+pub mod tags;
+pub mod uv;
 pub mod wheel;

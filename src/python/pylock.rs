@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::tags::{InvalidFileName, Tags, WheelFileName, normalise};
+use super::tags::{InvalidFileName, Tags, WheelTags};
+use super::wheel::{FileName, normalize};
 use crate::oci::{Digest, InvalidDigest};
 
 /// Why a resolution can't be used.
@@ -174,7 +175,7 @@ pub fn read(text: &str, tags: &Tags, target: &str) -> Result<Vec<Resolved>, Erro
 }
 
 fn choose(package: Package, tags: &Tags, target: &str) -> Result<Resolved, Error> {
-    let name = normalise(&package.name);
+    let name = normalize(&package.name);
     for (table, what) in [(&package.vcs, "vcs"), (&package.directory, "directory")] {
         if table.is_some() {
             return Err(Error::NotAWheel { name, what });
@@ -185,11 +186,11 @@ fn choose(package: Package, tags: &Tags, target: &str) -> Result<Resolved, Error
     for archive in package.wheels.into_iter().chain(package.archive) {
         let file = archive.file();
         if file.ends_with(".whl") {
-            let parsed = WheelFileName::parse(&file).map_err(|source| Error::FileName { name: name.clone(), source })?;
+            let parsed = WheelTags::parse(&file).map_err(|source| Error::FileName { name: name.clone(), source })?;
             candidates.push((file, parsed, archive));
         }
     }
-    let Some((file, parsed, archive)) = tags.best(&candidates, |(_, parsed, _)| parsed) else {
+    let Some((file, _, archive)) = tags.best(&candidates, |(_, parsed, _)| parsed) else {
         let version = package.version.unwrap_or_else(|| "of unknown version".into());
         return Err(Error::NoWheel { name, version, target: target.to_owned() });
     };
@@ -200,7 +201,8 @@ fn choose(package: Package, tags: &Tags, target: &str) -> Result<Resolved, Error
         (Some(url), _) => Origin::Index(url.clone()),
         (None, path) => Origin::Path(path.clone().unwrap_or_default()),
     };
-    let version = package.version.unwrap_or_else(|| parsed.version.clone());
+    let in_name = || FileName::parse(file).map_or_else(|_| String::new(), |name| name.version);
+    let version = package.version.unwrap_or_else(in_name);
     Ok(Resolved { name, version, file: file.clone(), sha256, size: archive.size, origin })
 }
 

@@ -11,8 +11,9 @@ use url::Url;
 
 use super::index::Indexes;
 use super::pylock::{self, Origin, Resolved};
-use super::tags::{Tags, Target, WheelFileName};
+use super::tags::{Tags, Target};
 use super::uv::{self, Uv};
+use super::wheel::{FileName, normalize};
 use crate::oci::Platform;
 
 /// Why requirements don't resolve to wheels.
@@ -165,7 +166,7 @@ impl Request<'_> {
             let not_a_wheel = || Error::LocalWheel { path: path.clone() };
             let path = fs::canonicalize(&path).map_err(|_| not_a_wheel())?;
             let file = path.file_name().unwrap_or_default().to_string_lossy();
-            let name = WheelFileName::parse(&file).map_err(|_| not_a_wheel())?.name;
+            let name = FileName::parse(&file).map_err(|_| not_a_wheel())?.name;
             let url = Url::from_file_path(&path).map_err(|()| not_a_wheel())?;
             input.push_str(&format!("{name} @ {url}\n"));
         }
@@ -231,7 +232,7 @@ impl Origins {
         let mut name = None;
         for line in answer.lines() {
             if let Some((pinned, _)) = line.split_once("==") {
-                name = Some(super::tags::normalise(pinned.trim()));
+                name = Some(normalize(pinned.trim()));
             } else if let (Some(index), Some(name)) = (line.trim().strip_prefix("# from "), name.take()) {
                 found.push((name, index.to_owned()));
             }
@@ -264,9 +265,18 @@ impl Asking {
         let directory = tempfile::TempDir::new().map_err(cannot)?;
         let interpreter = directory.path().join("python");
         let platform = format!("{}-manylinux_2_{}", target.machine, known_to_uv(target.glibc));
-        let arguments = ["--only-binary", ":all:", "--python", &interpreter.display().to_string()];
-        let arguments = arguments.iter().chain(&["--python-platform", &platform, "--python-version", python]);
-        let asking = Self { arguments: arguments.map(|argument| (*argument).to_owned()).collect(), directory };
+        let interpreter = interpreter.display().to_string();
+        let arguments = [
+            "--only-binary",
+            ":all:",
+            "--python",
+            &interpreter,
+            "--python-platform",
+            &platform,
+            "--python-version",
+            python,
+        ];
+        let asking = Self { arguments: arguments.map(str::to_owned).into(), directory };
         let answer = answer(target, python, asking.directory.path());
         let path = asking.write("python", &format!("#!/bin/sh\ncat <<'END'\n{answer}\nEND\n"))?;
         let executable = fs::set_permissions(&path, fs::Permissions::from_mode(0o755));

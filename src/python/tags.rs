@@ -14,14 +14,10 @@ pub struct InvalidFileName {
     pub file: String,
 }
 
-/// A wheel's file name, taken apart (binary distribution format, "File name
-/// convention").
+/// What a wheel's file name says of where it runs (binary distribution format,
+/// "File name convention").
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WheelFileName {
-    /// The normalised name.
-    pub name: String,
-    /// The version, as the file name spells it.
-    pub version: String,
+pub struct WheelTags {
     /// The build number: "a tie-breaker if two wheel file names are the same in all
     /// other respects".
     pub build: Option<(u64, String)>,
@@ -30,7 +26,7 @@ pub struct WheelFileName {
     platforms: Vec<String>,
 }
 
-impl WheelFileName {
+impl WheelTags {
     /// Takes `file` apart.
     ///
     /// # Errors
@@ -38,13 +34,10 @@ impl WheelFileName {
     pub fn parse(file: &str) -> Result<Self, InvalidFileName> {
         let invalid = || InvalidFileName { file: file.to_owned() };
         let stem = file.strip_suffix(".whl").ok_or_else(invalid)?;
-        if stem.contains(['/', '\\', '\0']) {
-            return Err(invalid());
-        }
         let parts: Vec<&str> = stem.split('-').collect();
-        let (name, version, build, tags) = match parts[..] {
-            [name, version, ref tags @ ..] if tags.len() == 3 => (name, version, None, tags),
-            [name, version, build, ref tags @ ..] if tags.len() == 3 => (name, version, Some(build), tags),
+        let (build, tags) = match parts[..] {
+            [_, _, ref tags @ ..] if tags.len() == 3 => (None, tags),
+            [_, _, build, ref tags @ ..] if tags.len() == 3 => (Some(build), tags),
             _ => return Err(invalid()),
         };
         // "Must start with a digit. […] Sort as a two-item tuple with the first item
@@ -54,34 +47,10 @@ impl WheelFileName {
             build[..digits].parse().map(|number| (number, build[digits..].to_owned()))
         });
         let build = build.transpose().map_err(|_| invalid())?;
-        if name.is_empty() || !version.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-            return Err(invalid());
-        }
         // "compressed tag sets": each part may hold several, joined by dots.
         let set = |part: &str| part.split('.').map(str::to_owned).collect();
-        Ok(Self {
-            name: normalise(name),
-            version: version.to_owned(),
-            build,
-            pythons: set(tags[0]),
-            abis: set(tags[1]),
-            platforms: set(tags[2]),
-        })
+        Ok(Self { build, pythons: set(tags[0]), abis: set(tags[1]), platforms: set(tags[2]) })
     }
-}
-
-/// A project's name as it is compared: "lowercased with all runs of the characters
-/// `.`, `-`, or `_` replaced with a single `-`" (name normalisation).
-pub fn normalise(name: &str) -> String {
-    let mut normal = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c {
-            '-' | '_' | '.' if normal.ends_with('-') => {}
-            '-' | '_' | '.' => normal.push('-'),
-            _ => normal.extend(c.to_lowercase()),
-        }
-    }
-    normal
 }
 
 /// The wheels' machine and C library.
@@ -133,7 +102,7 @@ impl Tags {
     }
 
     /// The rank of a wheel: the best of its tags; nothing if the target takes none.
-    pub fn rank(&self, wheel: &WheelFileName) -> Option<u32> {
+    pub fn rank(&self, wheel: &WheelTags) -> Option<u32> {
         let mut best = None;
         for python in &wheel.pythons {
             for abi in &wheel.abis {
@@ -148,7 +117,7 @@ impl Tags {
 
     /// The wheel of `candidates` that the target prefers: by tag, then by the higher
     /// build number.
-    pub fn best<'a, T>(&self, candidates: &'a [T], name: impl Fn(&T) -> &WheelFileName) -> Option<&'a T> {
+    pub fn best<'a, T>(&self, candidates: &'a [T], name: impl Fn(&T) -> &WheelTags) -> Option<&'a T> {
         candidates
             .iter()
             .filter_map(|candidate| {
@@ -189,24 +158,17 @@ mod tests {
     }
 
     fn best<'a>(tags: &Tags, files: &[&'a str]) -> Option<&'a str> {
-        let parsed: Vec<_> = files.iter().map(|file| (*file, WheelFileName::parse(file).unwrap())).collect();
+        let parsed: Vec<_> = files.iter().map(|file| (*file, WheelTags::parse(file).unwrap())).collect();
         tags.best(&parsed, |(_, name)| name).map(|(file, _)| *file)
     }
 
     #[test]
     fn a_file_name_is_taken_apart() {
-        let name = WheelFileName::parse("Zope.Interface-5.1-1a-cp310-cp310-manylinux1_x86_64.whl").unwrap();
-        assert_eq!((name.name.as_str(), name.version.as_str()), ("zope-interface", "5.1"));
+        let name = WheelTags::parse("zope_interface-5.1-1a-cp310-cp310-manylinux1_x86_64.whl").unwrap();
         assert_eq!(name.build, Some((1, "a".into())));
-        for wrong in ["six-1.17.0.tar.gz", "six-1.17.0-py3-none.whl", "a-1-x-py3-none-any.whl", "../a-1-py3-none-any.whl"] {
-            assert!(WheelFileName::parse(wrong).is_err(), "{wrong}");
+        for wrong in ["six-1.17.0.tar.gz", "six-1.17.0-py3-none.whl", "a-1-x-py3-none-any.whl"] {
+            assert!(WheelTags::parse(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn names_are_normalised_as_the_index_does_it() {
-        assert_eq!(normalise("Foo__Bar-.baz"), "foo-bar-baz");
-        assert_eq!(normalise("nvidia-cublas-cu12"), "nvidia-cublas-cu12");
     }
 
     #[test]

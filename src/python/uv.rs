@@ -166,9 +166,9 @@ impl Uv {
         }
         let mut command = self.command(directory, &arguments);
         if built_in {
-            ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_NO_INDEX"].map(|name| {
+            for name in ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_NO_INDEX"] {
                 command.env_remove(name);
-            });
+            }
         }
         let answer = self.run(command, "", "say which package index it is set to")?;
         let all = |option: &str| -> Vec<String> {
@@ -192,12 +192,8 @@ impl Uv {
 
     fn run(&self, mut command: Command, input: &str, doing: &str) -> Result<String, Error> {
         let failed = |source| Error::Run { path: self.path.clone(), source };
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         if let Some(mut stdin) = child.stdin.take() {
             // A uv that fails early does not read its input; its own words say why.
             let _ = stdin.write_all(input.as_bytes());

@@ -137,7 +137,9 @@ impl Error {
                 "set `index-url` in the recipe, UV_DEFAULT_INDEX or PIP_INDEX_URL in the environment, or install uv"
                     .into(),
             ),
-            Self::Url { .. } => Some("write the URL of a simple repository, such as http://localhost:3141/simple".into()),
+            Self::Url { .. } => {
+                Some("write the URL of a simple repository, such as http://localhost:3141/simple".into())
+            }
             Self::Uv(error) => error.hint(),
             Self::Http(error) => error.hint(),
             Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => {
@@ -147,7 +149,9 @@ impl Error {
                 Some("name the index or mirror that has it, or lock anew with `--update` if it was withdrawn".into())
             }
             Self::OtherHash { .. } => Some("lock anew with `--update` if the change is meant".into()),
-            Self::Broken { .. } | Self::Status { .. } => Some("try again, or name a mirror with UV_DEFAULT_INDEX".into()),
+            Self::Broken { .. } | Self::Status { .. } => {
+                Some("try again, or name a mirror with UV_DEFAULT_INDEX".into())
+            }
             Self::Keep { source: store::Error::Mismatch { .. }, .. } => {
                 Some("the index or something before it gave other bytes than the lock has; try a mirror".into())
             }

@@ -137,7 +137,9 @@ fn from_environment() -> (Option<String>, Vec<String>) {
     let set = |name| env::var(name).ok().filter(|value: &String| !value.trim().is_empty());
     let extra = set("UV_INDEX").or_else(|| set("UV_EXTRA_INDEX_URL")).unwrap_or_default();
     // A name may stand before the URL: `NAME=URL`.
-    let url = |word: &str| word.split_once('=').filter(|(name, _)| !name.contains(':')).map_or(word, |(_, url)| url).to_owned();
+    let url = |word: &str| {
+        word.split_once('=').filter(|(name, _)| !name.contains(':')).map_or(word, |(_, url)| url).to_owned()
+    };
     let extra = extra.split_whitespace().map(url).collect();
     (set("UV_DEFAULT_INDEX").or_else(|| set("UV_INDEX_URL")).map(|word| url(&word)), extra)
 }
