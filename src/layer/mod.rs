@@ -2,6 +2,14 @@
 //! out. The tar and its compression are ours byte for byte, so that no library's
 //! next version changes a digest.
 
+mod bits;
+mod deflate;
+mod huffman;
+mod inflate;
+mod lane;
+mod order;
+mod output;
+mod tar;
 mod writer;
 
 use std::io;
@@ -40,10 +48,24 @@ pub enum Error {
         /// What differs.
         what: String,
     },
-    /// The content or the blob can't be read or written.
+    /// An entry under a file or a symbolic link of the same layer.
+    #[error("`{path}` lies under `{file}`, which is no directory")]
+    Parent {
+        /// The path.
+        path: String,
+        /// The entry that it lies under.
+        file: String,
+    },
+    /// A layer that can't go on after an entry that failed.
+    #[error("the layer broke off at `{path}`")]
+    Unfinished {
+        /// The entry.
+        path: String,
+    },
+    /// The content can't be read, or no thread be started for it.
     #[error("can't write `{path}` into a layer")]
     Io {
-        /// The entry at which it happened.
+        /// The entry at which it happened; empty before the first one.
         path: String,
         /// Why.
         #[source]
@@ -52,6 +74,41 @@ pub enum Error {
     /// The store does not take the blob.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Content { .. } => {
+                Some("fetch the file again: what is here is damaged, or was made to mislead".into())
+            }
+            Self::Store(error) => error.hint(),
+            Self::Path { path } if path.contains(".wh.") => {
+                Some("names that begin with `.wh.` delete files of the layers below; rename the file".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How many threads write a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// The caller's alone.
+    One,
+    /// The caller's, one for the DiffID, and one for the blob.
+    Several,
+}
+
+impl Default for Threads {
+    /// Several where the process may use more than one CPU.
+    fn default() -> Self {
+        match std::thread::available_parallelism() {
+            Ok(cpus) if cpus.get() > 1 => Self::Several,
+            _ => Self::One,
+        }
+    }
 }
 
 /// How a blob is compressed.

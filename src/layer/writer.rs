@@ -1,110 +1,111 @@
 //! The writer of a layer. Consumed by [`LayerWriter::complete`]: a half-written
 //! layer has no name.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
-use flate2::write::GzEncoder;
+use super::inflate::Flaw;
+use super::order::Order;
+use super::output::Output;
+use super::tar::{self, Kind};
+use super::{Attributes, Compression, Error, Layer, Threads};
+use crate::oci::{Descriptor, DiffId, media_type};
+use crate::store::{Area, Store};
 
-use super::{Attributes, Compression, Error, Layer};
-use crate::oci::{Descriptor, DiffId, Hasher, media_type};
-use crate::store::{Area, BlobWriter, Store};
+/// How much of a stream's content is read at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// Writes one layer into a store. Paths are relative to the root, separated by
 /// `/`, without a slash at either end, and come in byte order, each once. Only
 /// the directories that the layer owns are named: a directory entry replaces the
 /// attributes of the base's directory.
+///
+/// After an error from an entry whose header was written, the layer can't be
+/// completed; drop the writer, and nothing of it is left in the store.
 pub struct LayerWriter {
-    tar: tar::Builder<Tee>,
     store: Store,
+    compression: Compression,
     mtime: u64,
-    last: String,
-}
-
-struct Tee {
-    diff: Hasher,
-    blob: GzEncoder<BlobWriter>,
-}
-
-impl Write for Tee {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.blob.write(bytes)?;
-        self.diff.update(&bytes[..n]);
-        Ok(n)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.blob.flush()
-    }
+    order: Order,
+    output: Output,
+    /// An entry was begun and not ended.
+    broken: bool,
 }
 
 impl LayerWriter {
-    /// Begins a layer whose entries all have `mtime` (seconds since 1970).
+    /// Begins a layer whose entries all have `mtime` (seconds since 1970), on as many
+    /// threads as are of use here.
     ///
     /// # Errors
-    /// [`Error::Store`] if the store can't be written.
-    pub fn new(store: &Store, _compression: Compression, mtime: u64) -> Result<Self, Error> {
-        let blob = GzEncoder::new(store.writer()?, flate2::Compression::new(6));
-        Ok(Self {
-            tar: tar::Builder::new(Tee { diff: Hasher::new(), blob }),
-            store: store.clone(),
-            mtime,
-            last: String::new(),
-        })
+    /// [`Error::Store`] if the store can't be written; [`Error::Io`] if no thread can
+    /// be started.
+    pub fn new(store: &Store, compression: Compression, mtime: u64) -> Result<Self, Error> {
+        Self::on(store, compression, mtime, Threads::default())
     }
 
-    fn begin(&mut self, path: &str) -> Result<(), Error> {
-        let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
-        if !path.split('/').all(plain) {
-            return Err(Error::Path { path: path.to_owned() });
-        }
-        if path <= self.last.as_str() {
-            return Err(Error::Order { path: path.to_owned(), after: self.last.clone() });
-        }
-        path.clone_into(&mut self.last);
-        Ok(())
-    }
-
-    fn header(&self, kind: tar::EntryType, size: u64, attributes: Attributes) -> tar::Header {
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(kind);
-        header.set_size(size);
-        header.set_mode(attributes.mode);
-        header.set_uid(attributes.uid.into());
-        header.set_gid(attributes.gid.into());
-        header.set_mtime(self.mtime);
-        header
+    /// The same on as many threads as `threads` says. The bytes don't depend on it.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::new`].
+    pub fn on(store: &Store, compression: Compression, mtime: u64, threads: Threads) -> Result<Self, Error> {
+        let blob = store.writer()?;
+        let begun = Output::new(blob, compression, threads);
+        let output = begun.map_err(|source| Error::Io { path: String::new(), source })?;
+        Ok(Self { store: store.clone(), compression, mtime, order: Order::default(), output, broken: false })
     }
 
     /// A directory that this layer owns.
     ///
     /// # Errors
-    /// [`Error::Path`], [`Error::Order`], [`Error::Io`].
+    /// [`Error::Path`], [`Error::Order`], [`Error::Parent`], [`Error::Store`].
     pub fn directory(&mut self, path: &str, attributes: Attributes) -> Result<(), Error> {
-        self.begin(path)?;
-        let mut header = self.header(tar::EntryType::Directory, 0, attributes);
-        self.tar
-            .append_data(&mut header, format!("{path}/"), io::empty())
-            .map_err(|source| Error::Io { path: path.into(), source })
+        self.begin(path, Kind::Directory, attributes)?;
+        self.end(0)
     }
 
     /// A file whose content is at hand.
     ///
     /// # Errors
-    /// [`Error::Path`], [`Error::Order`], [`Error::Io`].
+    /// [`Error::Path`], [`Error::Order`], [`Error::Parent`], [`Error::Store`].
     pub fn file(&mut self, path: &str, attributes: Attributes, content: &[u8]) -> Result<(), Error> {
-        self.stream(path, attributes, content.len() as u64, content)
+        self.begin(path, Kind::File(content.len() as u64), attributes)?;
+        self.write(content)?;
+        self.end(content.len() as u64)
     }
 
     /// A file of `size` bytes that is read as it is written.
     ///
     /// # Errors
-    /// [`Error::Content`] if `content` has another length; [`Error::Path`],
-    /// [`Error::Order`], [`Error::Io`].
-    pub fn stream(&mut self, path: &str, attributes: Attributes, size: u64, content: impl Read) -> Result<(), Error> {
-        self.begin(path)?;
-        let mut header = self.header(tar::EntryType::Regular, size, attributes);
-        self.tar
-            .append_data(&mut header, path, content.take(size))
-            .map_err(|source| Error::Io { path: path.into(), source })
+    /// [`Error::Content`] if `content` has another length; [`Error::Io`] if it can't
+    /// be read; [`Error::Path`], [`Error::Order`], [`Error::Parent`], [`Error::Store`].
+    pub fn stream(
+        &mut self,
+        path: &str,
+        attributes: Attributes,
+        size: u64,
+        mut content: impl Read,
+    ) -> Result<(), Error> {
+        self.begin(path, Kind::File(size), attributes)?;
+        let mut buffer = vec![0; CHUNK];
+        let mut left = size;
+        loop {
+            let read = match content.read(&mut buffer) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(Error::Io { path: path.into(), source }),
+            };
+            let differs = |what: String| Err(Error::Content { path: path.into(), what });
+            if read == 0 && left > 0 {
+                return differs(format!("it has {} bytes, not {size}", size - left));
+            }
+            if read as u64 > left {
+                return differs(format!("it has more than {size} bytes"));
+            }
+            if read == 0 {
+                return self.end(size);
+            }
+            self.write(&buffer[..read])?;
+            left -= read as u64;
+        }
     }
 
     /// A file that comes as a raw deflate stream (RFC 1951), such as a zip entry:
@@ -113,53 +114,96 @@ impl LayerWriter {
     /// order, for hashes that the caller must check.
     ///
     /// # Errors
-    /// [`Error::Content`] if the stream is damaged or inflates to something else;
-    /// [`Error::Path`], [`Error::Order`], [`Error::Io`].
+    /// [`Error::Content`] if the stream is damaged, inflates to something else, or has
+    /// bytes after its end; [`Error::Io`] if it can't be read; [`Error::Path`],
+    /// [`Error::Order`], [`Error::Parent`], [`Error::Store`].
     pub fn deflated(
         &mut self,
         path: &str,
         attributes: Attributes,
         size: u64,
         crc: u32,
-        raw: impl Read,
+        mut raw: impl Read,
         inspect: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error> {
-        let mut content = Vec::new();
-        flate2::read::DeflateDecoder::new(raw)
-            .take(size + 1)
-            .read_to_end(&mut content)
-            .map_err(|source| Error::Io { path: path.into(), source })?;
-        if content.len() as u64 != size || crc32fast::hash(&content) != crc {
-            return Err(Error::Content { path: path.into(), what: "another length or CRC-32".into() });
+        self.begin(path, Kind::File(size), attributes)?;
+        let differs = |what: String| Error::Content { path: path.into(), what };
+        let (found, found_crc) = self.output.splice(&mut raw, size, inspect).map_err(|flaw| match flaw {
+            Flaw::Damaged(what) => differs(format!("not a deflate stream: {what}")),
+            Flaw::TooLong => differs(format!("it inflates to more than {size} bytes")),
+            Flaw::Read(source) => Error::Io { path: path.into(), source },
+            Flaw::Pass(source) => self.cannot_write(source),
+        })?;
+        if found != size {
+            return Err(differs(format!("it inflates to {found} bytes, not {size}")));
         }
-        inspect(&content);
-        self.file(path, attributes, &content)
+        if found_crc != crc {
+            return Err(differs(format!("its CRC-32 is {found_crc:08x}, not {crc:08x}")));
+        }
+        self.end(size)
     }
 
     /// A symbolic link. `target` is written as it is.
     ///
     /// # Errors
-    /// [`Error::Path`], [`Error::Order`], [`Error::Io`].
+    /// [`Error::Path`], also for a target that is empty or has NUL in it;
+    /// [`Error::Order`], [`Error::Parent`], [`Error::Store`].
     pub fn symlink(&mut self, path: &str, attributes: Attributes, target: &str) -> Result<(), Error> {
-        self.begin(path)?;
-        let mut header = self.header(tar::EntryType::Symlink, 0, attributes);
-        self.tar.append_link(&mut header, path, target).map_err(|source| Error::Io { path: path.into(), source })
+        if target.is_empty() || target.contains('\0') {
+            return Err(Error::Path { path: target.to_owned() });
+        }
+        self.begin(path, Kind::Symlink(target), attributes)?;
+        self.end(0)
     }
 
     /// Ends the layer and gives its blob a name in the store.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Store`]; nothing is then left behind.
-    pub fn complete(self) -> Result<Layer, Error> {
-        let at_end = |source| Error::Io { path: String::new(), source };
-        let tee = self.tar.into_inner().map_err(at_end)?;
-        let (diff_id, unpacked) = tee.diff.finish();
-        let blob = tee.blob.finish().map_err(at_end)?;
-        let (digest, size) = self.store.keep(Area::Blobs, blob)?;
-        Ok(Layer {
-            descriptor: Descriptor::new(media_type::LAYER_GZIP, digest, size),
-            diff_id: DiffId(diff_id),
-            unpacked,
-        })
+    /// [`Error::Unfinished`] if an entry failed before; [`Error::Store`]. Nothing is
+    /// then left behind.
+    pub fn complete(mut self) -> Result<Layer, Error> {
+        self.refuse_if_broken()?;
+        self.write(&tar::END)?;
+        let Self { store, compression, output, .. } = self;
+        let (diff, blob) = output.finish().map_err(|source| cannot_write(&store, source))?;
+        let (digest, size) = store.keep(Area::Blobs, blob)?;
+        let (diff_id, unpacked) = diff.finish();
+        let media_type = match compression {
+            Compression::Gzip => media_type::LAYER_GZIP,
+            Compression::Zstd => media_type::LAYER_ZSTD,
+        };
+        Ok(Layer { descriptor: Descriptor::new(media_type, digest, size), diff_id: DiffId(diff_id), unpacked })
     }
+
+    fn begin(&mut self, path: &str, kind: Kind<'_>, attributes: Attributes) -> Result<(), Error> {
+        self.refuse_if_broken()?;
+        self.order.take(path, kind == Kind::Directory)?;
+        self.broken = true;
+        self.write(&tar::header(path, kind, attributes, self.mtime))
+    }
+
+    fn end(&mut self, size: u64) -> Result<(), Error> {
+        self.write(&[0; tar::BLOCK][..tar::padding(size)])?;
+        self.broken = false;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.output.write(bytes).map_err(|source| self.cannot_write(source))
+    }
+
+    fn refuse_if_broken(&self) -> Result<(), Error> {
+        match self.broken {
+            true => Err(Error::Unfinished { path: self.order.last().to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    fn cannot_write(&self, source: io::Error) -> Error {
+        cannot_write(&self.store, source)
+    }
+}
+
+fn cannot_write(store: &Store, source: io::Error) -> Error {
+    Error::Store(crate::store::Error::Io { doing: "write a blob into", path: store.root().to_owned(), source })
 }

@@ -1,0 +1,139 @@
+//! The two ways of a layer's bytes: the tar to its DiffID, the compressed tar to
+//! the blob.
+
+use std::io::{self, Read};
+
+use super::deflate::Encoder;
+use super::inflate::{Flaw, Inflater, Taker};
+use super::lane::Lane;
+use super::{Compression, Threads};
+use crate::oci::Hasher;
+use crate::store::BlobWriter;
+
+/// zstd's own default: what it is fast at.
+const ZSTD_LEVEL: i32 = 3;
+
+// RFC 1952, 2.3: ID1 ID2, CM = deflate, FLG, MTIME (none), XFL, OS = unknown
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+
+/// Takes a tar, part of it compressed already.
+pub(super) struct Output {
+    diff: Lane<Hasher>,
+    blob: Blob,
+    inflater: Option<Box<Inflater>>,
+}
+
+enum Blob {
+    Gzip(Box<Gzip>),
+    Zstd(Box<Lane<zstd::Encoder<'static, BlobWriter>>>),
+}
+
+/// One gzip member: literals by our own encoder, streams as they come.
+struct Gzip {
+    lane: Lane<BlobWriter>,
+    encoder: Encoder,
+    /// Of the whole tar so far.
+    crc: crc32fast::Hasher,
+}
+
+impl Output {
+    pub(super) fn new(blob: BlobWriter, compression: Compression, threads: Threads) -> io::Result<Self> {
+        let thread = |name| (threads == Threads::Several).then_some(name);
+        let diff = Lane::new(Hasher::new(), thread("layer-diff-id"))?;
+        let blob = match compression {
+            Compression::Gzip => {
+                let mut lane = Lane::new(blob, thread("layer-blob"))?;
+                lane.write(&GZIP_HEADER)?;
+                Blob::Gzip(Box::new(Gzip { lane, encoder: Encoder::new(), crc: crc32fast::Hasher::new() }))
+            }
+            Compression::Zstd => {
+                let frame = zstd::Encoder::new(blob, ZSTD_LEVEL)?;
+                Blob::Zstd(Box::new(Lane::new(frame, thread("layer-blob"))?))
+            }
+        };
+        Ok(Self { diff, blob, inflater: None })
+    }
+
+    /// Takes bytes of the tar that are compressed here.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.diff.write(bytes)?;
+        match &mut self.blob {
+            Blob::Gzip(gzip) => {
+                gzip.crc.update(bytes);
+                gzip.encoder.write(bytes);
+                gzip.encoder.take(&mut |encoded| gzip.lane.write(encoded))
+            }
+            Blob::Zstd(lane) => lane.write(bytes),
+        }
+    }
+
+    /// Takes bytes of the tar that come compressed, `limit` at most. Returns how
+    /// many they are, and their CRC-32. After an error, what was taken is undefined.
+    pub(super) fn splice(
+        &mut self,
+        raw: &mut dyn Read,
+        limit: u64,
+        inspect: &mut dyn FnMut(&[u8]),
+    ) -> Result<(u64, u32), Flaw> {
+        if let Blob::Gzip(gzip) = &mut self.blob {
+            gzip.encoder.align();
+            gzip.encoder.take(&mut |encoded| gzip.lane.write(encoded)).map_err(Flaw::Pass)?;
+        }
+        let inflater = self.inflater.get_or_insert_with(|| Box::new(Inflater::new()));
+        let mut splice = Splice { diff: &mut self.diff, blob: &mut self.blob, crc: crc32fast::Hasher::new(), inspect };
+        let (size, tail) = inflater.inflate(raw, limit, &mut splice)?;
+        let crc = splice.crc;
+        if let Blob::Gzip(gzip) = &mut self.blob {
+            gzip.crc.combine(&crc);
+            gzip.encoder.resume(tail);
+        }
+        Ok((size, crc.finalize()))
+    }
+
+    /// Ends both. Returns what hashed the tar, and the blob.
+    pub(super) fn finish(self) -> io::Result<(Hasher, BlobWriter)> {
+        let diff = self.diff.finish()?;
+        let blob = match self.blob {
+            Blob::Gzip(mut gzip) => {
+                gzip.encoder.finish();
+                gzip.encoder.take(&mut |encoded| gzip.lane.write(encoded))?;
+                // RFC 1952, 2.3.1: CRC32, and ISIZE "modulo 2^32"
+                gzip.lane.write(&gzip.crc.finalize().to_le_bytes())?;
+                gzip.lane.write(&(diff.length() as u32).to_le_bytes())?;
+                gzip.lane.finish()?
+            }
+            Blob::Zstd(lane) => lane.finish()?.finish()?,
+        };
+        Ok((diff, blob))
+    }
+}
+
+/// A stream on its way into the tar and the blob.
+struct Splice<'a> {
+    diff: &'a mut Lane<Hasher>,
+    blob: &'a mut Blob,
+    crc: crc32fast::Hasher,
+    inspect: &'a mut dyn FnMut(&[u8]),
+}
+
+impl Taker for Splice<'_> {
+    fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.blob {
+            Blob::Gzip(gzip) => gzip.lane.write(bytes),
+            Blob::Zstd(_) => Ok(()),
+        }
+    }
+
+    fn inflated(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.crc.update(bytes);
+        (self.inspect)(bytes);
+        self.diff.write(bytes)?;
+        match self.blob {
+            Blob::Gzip(gzip) => {
+                gzip.encoder.pass(bytes);
+                Ok(())
+            }
+            Blob::Zstd(lane) => lane.write(bytes),
+        }
+    }
+}
