@@ -2,3 +2,4 @@
 //! mirrors, pull and push.
 
 pub mod http;
+pub mod serve;

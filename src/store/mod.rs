@@ -8,8 +8,12 @@
 //!   keys/HH/HEX.json         LayerKey → LayerRecord (v1)
 //!   downloads/sha256/HEX     wheels and interpreters, by their own hash
 //!   listings/HEX.json        what a base's layer holds, by the layer's digest (v1)
-//!   tmp/                     what is being written; a leftover is nobody's
+//!   repositories/NAME/       what was pushed to the embedded registry, by repository (v1)
+//!     _blobs/HEX               an empty file: the repository has this blob
+//!     _manifests/HEX           a file with the media type that the manifest came as
+//!   tmp/                     what is being written, locked by its writer
 //!   lock                     shared by every user of the store, exclusive for collection
+//!   index.lock               held while index.json is replaced
 //! ```
 //!
 //! Nothing in it is ever rewritten in place: a file is written under `tmp/`,
@@ -20,6 +24,7 @@ mod blobs;
 mod collect;
 mod keys;
 mod lease;
+mod links;
 mod tags;
 
 use std::fs;
@@ -32,6 +37,7 @@ use crate::oci::Digest;
 pub use blobs::{Area, BlobReader, BlobWriter};
 pub use keys::{LayerKey, LayerRecord};
 pub use lease::Lease;
+pub use links::Link;
 
 /// What can go wrong with files of the store.
 #[derive(Debug, Error)]

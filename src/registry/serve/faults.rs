@@ -1,0 +1,231 @@
+//! Faults put into an honest registry, for tests of clients: which request, which
+//! time, and what goes wrong.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http_body_util::{BodyExt, BodyStream, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+
+use super::answer::{Body, full};
+
+/// What goes wrong with a request or its answer. Offsets are in bytes of the body.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// This status with these headers and this body, and nothing is done: 429, 5xx,
+    /// a redirect, a challenge.
+    Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// The connection breaks when so much of the request's body has come.
+    BreakRequest(u64),
+    /// The request is never answered, and the connection stays open.
+    Silence,
+    /// The request is carried out, and the connection breaks instead of the answer.
+    LoseAnswer,
+    /// The request is carried out, and the answer says that it was not.
+    LieAnswer(u16),
+    /// The connection breaks when so much of the answer's body has gone.
+    BreakAnswer(u64),
+    /// The answer's body ends so many bytes early, and Content-Length agrees.
+    Shorten(u64),
+    /// So many zeros after the answer's body, and Content-Length agrees.
+    Lengthen(u64),
+    /// The lowest bit of the answer's byte at this offset is flipped.
+    Flip(u64),
+    /// The answer's body stops at this offset, and the connection stays open.
+    Stall(u64),
+    /// The answer has this header, in place of its own.
+    Header(&'static str, String),
+    /// The answer lacks this header.
+    NoHeader(&'static str),
+    /// The request's Range header is not seen.
+    IgnoreRange,
+    /// A mount is not seen: a session is begun instead.
+    DeclineMount,
+    /// The upload session has been forgotten.
+    ForgetSession,
+}
+
+/// One fault: on which requests it falls, and how often.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    method: Method,
+    target: String,
+    skip: u32,
+    times: u32,
+    what: What,
+}
+
+impl Fault {
+    /// On the first request of `method` whose path and query have `target` in them.
+    pub fn on(method: &str, target: &str, what: What) -> Self {
+        // A method that can't be one matches no request.
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::TRACE);
+        Self { method, target: target.to_owned(), skip: 0, times: 1, what }
+    }
+
+    /// Lets so many of these requests pass first.
+    pub fn after(mut self, skip: u32) -> Self {
+        self.skip = skip;
+        self
+    }
+
+    /// Falls on so many of these requests.
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Falls on all of these requests.
+    pub fn always(self) -> Self {
+        self.times(u32::MAX)
+    }
+}
+
+/// The faults that are still to come.
+#[derive(Default)]
+pub(super) struct Faults(Mutex<Vec<Fault>>);
+
+impl Faults {
+    pub fn replace(&self, faults: Vec<Fault>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    /// The fault that falls on this request.
+    pub fn take(&self, method: &Method, target: &str) -> Option<What> {
+        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for fault in faults.iter_mut().filter(|it| it.method == *method && target.contains(&it.target)) {
+            if fault.skip > 0 {
+                fault.skip -= 1;
+            } else if fault.times > 0 {
+                fault.times -= 1;
+                return Some(fault.what.clone());
+            }
+        }
+        None
+    }
+}
+
+/// The connection ends here without a word.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was broken off on purpose")]
+pub(super) struct Broken;
+
+impl What {
+    /// The answer of a fault that does nothing else.
+    pub(super) fn instead(&self) -> Option<Response<Body>> {
+        let Self::Answer(status, headers, body) = self else { return None };
+        let mut response = Response::new(full(body.clone()));
+        *response.status_mut() = status_code(*status);
+        for (name, value) in headers {
+            put(&mut response, name, value);
+        }
+        Some(response)
+    }
+
+    /// The request's body as the registry sees it.
+    pub(super) fn spoil_request(&self, body: Body) -> Body {
+        match self {
+            Self::BreakRequest(at) => cut(body, *at),
+            _ => body,
+        }
+    }
+
+    /// The answer as the client sees it.
+    pub(super) fn spoil(&self, response: Response<Body>) -> Result<Response<Body>, Broken> {
+        let length = response.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+        let (mut parts, body) = response.into_parts();
+        let mut announce = |length: u64| {
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        };
+        let body = match (self, length) {
+            (Self::BreakRequest(_) | Self::LoseAnswer, _) => return Err(Broken),
+            (Self::BreakAnswer(at), _) => cut(body, *at),
+            (Self::Stall(at), _) => {
+                let before = BodyStream::new(cut(body, *at)).take_while(|frame| std::future::ready(frame.is_ok()));
+                BodyExt::boxed(StreamBody::new(before.chain(stream::pending())))
+            }
+            (Self::Shorten(by), Some(length)) => {
+                let rest = length.saturating_sub(*by);
+                announce(rest);
+                let before = BodyStream::new(cut(body, rest)).take_while(|frame| std::future::ready(frame.is_ok()));
+                BodyExt::boxed(StreamBody::new(before))
+            }
+            (Self::Lengthen(by), Some(length)) => {
+                announce(length + by);
+                let more = zeros(*by).map(|bytes| Ok(Frame::data(bytes)));
+                BodyExt::boxed(StreamBody::new(BodyStream::new(body).chain(more)))
+            }
+            (Self::Flip(at), _) => flip(body, *at),
+            _ => body,
+        };
+        let mut response = Response::from_parts(parts, body);
+        match self {
+            Self::Header(name, value) => put(&mut response, name, value),
+            Self::NoHeader(name) => _ = response.headers_mut().remove(*name),
+            Self::LieAnswer(status) => {
+                response = Response::new(full(Bytes::new()));
+                *response.status_mut() = status_code(*status);
+            }
+            _ => {}
+        }
+        Ok(response)
+    }
+}
+
+fn status_code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn put(response: &mut Response<Body>, name: &str, value: &str) {
+    if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// `length` zeros in pieces.
+fn zeros(length: u64) -> impl futures_util::Stream<Item = Bytes> {
+    const PIECE: u64 = 64 * 1024;
+    let pieces = (0..length.div_ceil(PIECE)).map(move |piece| PIECE.min(length - piece * PIECE) as usize);
+    stream::iter(pieces.map(|size| Bytes::from(vec![0; size])))
+}
+
+/// The first `at` bytes of `body`, then an error.
+fn cut(body: Body, at: u64) -> Body {
+    let mut left = at;
+    let frames = BodyStream::new(body).map(move |frame| {
+        let Ok(mut data) = frame?.into_data() else { return Err(broken()) };
+        if left == 0 {
+            return Err(broken());
+        }
+        data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= data.len() as u64;
+        Ok(Frame::data(data))
+    });
+    let frames = frames.chain(stream::once(async { Err(broken()) }));
+    BodyExt::boxed(StreamBody::new(frames))
+}
+
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, Broken)
+}
+
+fn flip(body: Body, at: u64) -> Body {
+    let mut offset = 0;
+    let frames = BodyStream::new(body).map(move |frame| {
+        let frame = frame?;
+        let Some(data) = frame.data_ref() else { return Ok(frame) };
+        let (start, end) = (offset, offset + data.len() as u64);
+        offset = end;
+        if !(start..end).contains(&at) {
+            return Ok(frame);
+        }
+        let mut data = data.to_vec();
+        data[(at - start) as usize] ^= 1;
+        Ok(Frame::data(Bytes::from(data)))
+    });
+    BodyExt::boxed(StreamBody::new(frames))
+}
