@@ -1,9 +1,30 @@
 //! What a person wrote: a base, an ordered list of layers, the image config.
 //! Read with line and column, flavours merged (`extends`), variables filled in.
+//!
+//! A file is parsed into a tree whose values know where they stand (`tree`), laid
+//! over what it extends (`flavour`), its variables are filled in (`variables`), and
+//! the whole is read key by key (`decode`, `layers`) into the [`Recipe`].
 
+mod decode;
+mod error;
+mod flavour;
+mod layers;
+mod load;
 mod model;
+mod near;
+mod origin;
+mod requirement;
+mod shipped;
+mod table;
+mod tree;
+mod values;
+mod variables;
 
+pub use error::{Error, Problem};
+pub use load::{Loaded, Sources};
 pub use model::{
     Account, Apt, Base, Config, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Recipe, Run,
     Sshd, Timezone, Venv,
 };
+pub use origin::{Excerpt, Location};
+pub use shipped::{shipped, shipped_names};

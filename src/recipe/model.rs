@@ -1,11 +1,13 @@
-//! The resolved recipe: no `extends`, no variables, every path absolute or
-//! relative to the recipe's directory. It is what a lock keeps a copy of.
+//! The resolved recipe: no `extends`, no variables, every path relative to the
+//! recipe's directory. It is what a lock keeps a copy of, under the same keys as in
+//! the recipe's file.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::layer::Compression;
+use crate::oci::Platform;
 
 /// A recipe with nothing left to fill in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +15,11 @@ use crate::layer::Compression;
 pub struct Recipe {
     /// What lies under the layers.
     pub base: Base,
-    /// How blobs are compressed.
+    /// The platform to build for where `--platform` says nothing; this machine's if
+    /// not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// How blobs are compressed; gzip if not given.
     #[serde(default)]
     pub compression: Compression,
     /// What the image config says.
@@ -26,7 +32,7 @@ pub struct Recipe {
 
 /// What lies under the layers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(from = "BaseForm", into = "BaseForm")]
 pub enum Base {
     /// `base = "scratch"`: nothing.
     Scratch,
@@ -41,7 +47,40 @@ pub enum Base {
     },
 }
 
-/// The image config; each field replaces the base's, env and labels are merged.
+/// [`Base`] as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum BaseForm {
+    Name(String),
+    Layout {
+        layout: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tag: Option<String>,
+    },
+}
+
+impl From<BaseForm> for Base {
+    fn from(form: BaseForm) -> Self {
+        match form {
+            BaseForm::Name(name) if name == "scratch" => Self::Scratch,
+            BaseForm::Name(name) => Self::Image(name),
+            BaseForm::Layout { layout, tag } => Self::Layout { path: layout, tag },
+        }
+    }
+}
+
+impl From<Base> for BaseForm {
+    fn from(base: Base) -> Self {
+        match base {
+            Base::Scratch => Self::Name("scratch".into()),
+            Base::Image(name) => Self::Name(name),
+            Base::Layout { path, tag } => Self::Layout { layout: path, tag },
+        }
+    }
+}
+
+/// The image config. Env, labels and ports are added to the base's; each other
+/// field replaces the base's if it is given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Config {

@@ -1,0 +1,102 @@
+//! From a merged document to a [`Recipe`]: the top level, the base, the image
+//! config, and what has to hold between layers.
+
+use std::collections::BTreeMap;
+
+use crate::layer::Compression;
+
+use super::error::{Fault, Problem};
+use super::layers::layer;
+use super::model::{Base, Config, Layer, LayerKind, Recipe};
+use super::origin::{Files, Origin};
+use super::table::{Field, Table};
+use super::tree::{Entries, Value};
+use super::values::{self, Complaint};
+
+/// Reads a recipe whose flavours are merged and whose variables are filled in.
+pub(super) fn decode(root: &Entries, origin: Origin, files: &Files) -> Result<Recipe, Fault> {
+    const KEYS: [&str; 8] = ["extends", "drop", "vars", "base", "platform", "compression", "config", "layer"];
+    let table = Table::of(root, origin, files, "a recipe", &KEYS)?;
+    let platform =
+        |field: Field<'_>| field.text(values::platform)?.parse().map_err(|_| field.wrong_type("os/architecture", None));
+    Ok(Recipe {
+        base: table.needs("base", table.field("base").map(base).transpose()?)?,
+        platform: table.field("platform").map(platform).transpose()?,
+        compression: table.field("compression").map(compression).transpose()?.unwrap_or_default(),
+        config: table.field("config").map(config).transpose()?.unwrap_or_default(),
+        layers: layers(&table, files)?,
+    })
+}
+
+fn base(field: Field<'_>) -> Result<Base, Fault> {
+    if let Some(name) = field.node.text() {
+        return if name == "scratch" { Ok(Base::Scratch) } else { field.text(values::image).map(Base::Image) };
+    }
+    if !matches!(field.node.value, Value::Table(_)) {
+        return Err(field.wrong_type("an image's name, \"scratch\", or a table with `layout`", None));
+    }
+    let table = Table::open(field, "a base", &["layout", "tag"])?;
+    Ok(Base::Layout { path: table.needs("layout", table.path("layout")?)?, tag: table.text("tag", values::something)? })
+}
+
+fn compression(field: Field<'_>) -> Result<Compression, Fault> {
+    match field.text(values::any)?.as_str() {
+        "gzip" => Ok(Compression::Gzip),
+        "zstd" => Ok(Compression::Zstd),
+        other => Err(field.refused(other, Complaint::new("blobs are compressed with \"gzip\" or \"zstd\""))),
+    }
+}
+
+fn config(field: Field<'_>) -> Result<Config, Fault> {
+    let keys = &["env", "labels", "expose", "workdir", "user", "entrypoint", "cmd"];
+    let table = Table::open(field, "[config]", keys)?;
+    let command = |key| table.field(key).map(|_| table.texts(key, values::any)).transpose();
+    Ok(Config {
+        env: table.strings("env", values::environment)?,
+        labels: table.strings("labels", values::something)?,
+        expose: table.list("expose", exposed)?,
+        workdir: table.text("workdir", values::image_directory)?,
+        user: table.text("user", values::image_user)?,
+        entrypoint: command("entrypoint")?,
+        cmd: command("cmd")?,
+    })
+}
+
+/// `8888`, `"8888"` or `"8888/udp"`.
+fn exposed(field: Field<'_>) -> Result<String, Fault> {
+    match field.node.value {
+        Value::Integer(_) => field.integer(1..=u16::MAX, "a port").map(|port: u16| port.to_string()),
+        _ => field.text(values::exposed),
+    }
+}
+
+fn layers(table: &Table<'_>, files: &Files) -> Result<Vec<Layer>, Fault> {
+    let mut claimed: BTreeMap<String, Origin> = BTreeMap::new();
+    table.list("layer", |field| Ok((field, layer(field)?)))?.into_iter().try_fold(
+        Vec::new(),
+        |mut layers, (field, layer)| {
+            if let Some((key, what)) = claim(&layer) {
+                let origin = field.get(key).map_or(field.node.origin, |field| field.node.origin);
+                if let Some(first) = claimed.insert(what.clone(), origin) {
+                    let hint = "put both into one layer";
+                    let problem = Problem::Twice { what, first: files.location(first), hint };
+                    return Err(Fault { origin, problem });
+                }
+            }
+            layers.push(layer);
+            Ok(layers)
+        },
+    )
+}
+
+/// What two layers of one image can't both be about, and the key that says it.
+fn claim(layer: &Layer) -> Option<(&'static str, String)> {
+    match &layer.kind {
+        LayerKind::Venv(venv) => Some(("path", format!("a venv at `{}`", venv.path))),
+        LayerKind::Account(account) => Some(("user", format!("an account `{}`", account.user))),
+        LayerKind::Sshd(_) => Some(("kind", "an sshd layer".into())),
+        LayerKind::Jupyter(_) => Some(("kind", "a jupyter layer".into())),
+        LayerKind::Timezone(_) => Some(("kind", "a timezone layer".into())),
+        LayerKind::Apt(_) | LayerKind::Run(_) | LayerKind::Files(_) => None,
+    }
+}

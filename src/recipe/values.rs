@@ -1,0 +1,241 @@
+//! What the strings of a recipe may be: paths, names, ports, modes, each by the
+//! rules of those who read them in the end.
+
+use crate::oci::Platform;
+
+use super::error::Problem;
+
+/// What is wrong with a value, and what to write instead.
+pub(super) struct Complaint {
+    why: String,
+    hint: Option<String>,
+}
+
+impl Complaint {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), hint: None }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub(super) fn about(self, key: &str, value: &str) -> Problem {
+        Problem::Value { key: key.to_owned(), value: value.to_owned(), why: self.why, hint: self.hint }
+    }
+}
+
+/// A rule's verdict.
+pub(super) type Verdict = Result<(), Complaint>;
+
+fn ensure(holds: bool, why: &str) -> Verdict {
+    if holds { Ok(()) } else { Err(Complaint::new(why)) }
+}
+
+/// Anything that an image config can hold.
+pub(super) fn any(text: &str) -> Verdict {
+    ensure(!text.contains('\0'), "it has a NUL in it")
+}
+
+/// Anything but nothing.
+pub(super) fn something(text: &str) -> Verdict {
+    ensure(!text.trim().is_empty(), "it is empty")?;
+    any(text)
+}
+
+/// A path in the image: absolute, in its shortest form.
+pub(super) fn image_path(path: &str) -> Verdict {
+    let Some(relative) = path.strip_prefix('/') else {
+        return Err(Complaint::new("a path in the image is absolute").hint(format!("write `/{path}` if that is meant")));
+    };
+    let odd = |part: &str| matches!(part, "" | "." | "..");
+    if relative.split('/').any(odd) {
+        return Err(
+            Complaint::new("it has an empty part, `.` or `..` in it").hint("name one file or directory below `/`")
+        );
+    }
+    any(path)
+}
+
+/// A directory in the image, which may be `/`.
+pub(super) fn image_directory(path: &str) -> Verdict {
+    if path == "/" { Ok(()) } else { image_path(path) }
+}
+
+/// A path on disk, from the directory of the file that names it, or from the
+/// caller's home with `~/`.
+pub(super) fn recipe_path(path: &str) -> Verdict {
+    something(path)?;
+    if path.starts_with('/') {
+        return Err(Complaint::new("a lock has to work on every machine, and an absolute path does not")
+            .hint("put it beside the recipe, and write its path from there"));
+    }
+    Ok(())
+}
+
+/// `path` from the recipe's directory, where it stood in a file in `directory`;
+/// `~/` and URLs stay what they are.
+pub(super) fn rebased(directory: &str, path: &str) -> String {
+    if path.starts_with("~/") {
+        return path.to_owned();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in directory.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    if parts.is_empty() { ".".into() } else { parts.join("/") }
+}
+
+/// A layer's name.
+pub(super) fn layer_name(name: &str) -> Verdict {
+    let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
+    ensure(!name.is_empty() && letters, "a layer's name is lower-case letters, digits, `-`, `_` and `.`")
+}
+
+/// An image in a registry, or `scratch`.
+pub(super) fn image(reference: &str) -> Verdict {
+    let parsed = reference.parse::<oci_client::Reference>();
+    parsed.map(drop).map_err(|error| {
+        Complaint::new(error.to_string())
+            .hint("write [REGISTRY/]NAME[:TAG][@DIGEST], such as nvidia/cuda:12.4.1-devel-ubuntu22.04")
+    })
+}
+
+/// A platform, `os/architecture`.
+pub(super) fn platform(text: &str) -> Verdict {
+    text.parse::<Platform>()
+        .map(drop)
+        .map_err(|_| Complaint::new("a platform is os/architecture[/variant]").hint("write linux/amd64 or linux/arm64"))
+}
+
+/// `8888`, `8888/tcp`: image-spec `config.md`, ExposedPorts.
+pub(super) fn exposed(text: &str) -> Verdict {
+    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let holds = port.parse::<u16>().is_ok_and(|port| port > 0) && matches!(protocol, "tcp" | "udp" | "sctp");
+    ensure(holds, "a port is a number from 1 to 65535, alone or with `/tcp` or `/udp`")
+}
+
+/// `user`, `uid`, `user:group`, `uid:gid`: image-spec `config.md`, User.
+pub(super) fn image_user(text: &str) -> Verdict {
+    let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    let holds = match text.split_once(':') {
+        Some((user, group)) => part(user) && part(group),
+        None => part(text),
+    };
+    ensure(holds, "the image's user is `user`, `uid`, `user:group` or `uid:gid`")
+}
+
+/// The name of an environment variable: POSIX.1-2017, 3.235.
+pub(super) fn environment(name: &str) -> Verdict {
+    let head = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    let holds = head && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    ensure(holds, "an environment variable's name is letters, digits and `_`, and does not begin with a digit")
+}
+
+/// A login name or a group: what Debian's adduser and useradd take by default.
+pub(super) fn login(name: &str) -> Verdict {
+    let head = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+    let tail = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+    if head && tail && name.len() <= 32 {
+        return Ok(());
+    }
+    Err(Complaint::new(
+        "a name on Debian begins with a lower-case letter or `_`, goes on with lower-case letters, digits, `-` and `_`, and has at most 32 characters",
+    ))
+}
+
+/// A line of `authorized_keys`: sshd(8).
+pub(super) fn authorized_key(line: &str) -> Verdict {
+    if line.contains("PRIVATE KEY") {
+        return Err(Complaint::new("this is a private key").hint("give the public half, the file that ends in .pub"));
+    }
+    let types = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+    let holds =
+        !line.contains('\n') && line.split_whitespace().any(|word| types.iter().any(|kind| word.starts_with(kind)));
+    ensure(holds, "an authorised key is one line, `ssh-ed25519 AAAA… comment`")
+}
+
+/// Where a password's hash comes from: an environment variable, or `file:PATH`.
+pub(super) fn secret(source: &str) -> Verdict {
+    let held = match source.strip_prefix("file:") {
+        Some(path) => !path.is_empty(),
+        None => environment(source).is_ok(),
+    };
+    if held && !source.starts_with('$') {
+        return Ok(());
+    }
+    Err(Complaint::new("it names where the hash comes from, and is not the hash")
+        .hint("write the name of an environment variable, or file:PATH; `openssl passwd -6` makes a hash"))
+}
+
+/// A package of Debian's: policy 5.6.7, with an optional `=version`.
+pub(super) fn package(text: &str) -> Verdict {
+    let name = text.split_once('=').map_or(text, |(name, _)| name);
+    let letters =
+        name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b':'));
+    let holds =
+        name.len() >= 2 && letters && name.as_bytes()[0].is_ascii_alphanumeric() && !text.contains(char::is_whitespace);
+    ensure(holds, "a package's name is lower-case letters, digits, `+`, `-` and `.`, alone or with `=VERSION`")
+}
+
+/// Python's version, `3.N`.
+pub(super) fn python(version: &str) -> Verdict {
+    let minor = version.strip_prefix("3.").and_then(|minor| minor.parse::<u8>().ok());
+    if minor.is_some_and(|minor| minor >= 8 && version == format!("3.{minor}")) {
+        return Ok(());
+    }
+    Err(Complaint::new("a version of Python is 3.8, 3.9, 3.10 and so on")
+        .hint("write major and minor alone, such as \"3.10\""))
+}
+
+/// A URL that a lock can't leak a password through.
+pub(super) fn index(text: &str) -> Verdict {
+    let url = url::Url::parse(text).map_err(|error| Complaint::new(format!("it is not a URL ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https" | "file") {
+        return Err(Complaint::new("an index is reached by https, http or file"));
+    }
+    if url.password().is_some() {
+        return Err(Complaint::new("it holds a password, which would end up in the lock")
+            .hint("put it into ~/.netrc, or into uv's or pip's own settings"));
+    }
+    Ok(())
+}
+
+/// A sha256, 64 hex digits.
+pub(super) fn sha256(text: &str) -> Verdict {
+    let holds = text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    ensure(holds, "a sha256 is 64 digits of lower-case hex")
+}
+
+/// Permission bits in octal.
+pub(super) fn mode(text: &str) -> Verdict {
+    let octal = text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let holds = octal && (3..=5).contains(&text.len()) && u32::from_str_radix(text, 8).is_ok_and(|mode| mode <= 0o7777);
+    ensure(holds, "permission bits are three or four digits from 0 to 7, such as 0644")
+}
+
+/// `UID` or `UID:GID`.
+pub(super) fn owner(text: &str) -> Verdict {
+    let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
+    let id = |id: &str| id.parse::<u32>().is_ok_and(|id| id < u32::MAX);
+    ensure(id(uid) && id(gid), "an owner is UID or UID:GID, in numbers: names differ from image to image")
+}
+
+/// A name in the time zone database, `Asia/Seoul`.
+pub(super) fn zone(text: &str) -> Verdict {
+    let part = |part: &str| {
+        part.bytes().next().is_some_and(|b| b.is_ascii_uppercase())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+'))
+    };
+    if text.split('/').all(part) {
+        return Ok(());
+    }
+    Err(Complaint::new("a time zone is a name such as Asia/Seoul, Europe/Berlin or Etc/UTC")
+        .hint("`timedatectl list-timezones` or /usr/share/zoneinfo has them all"))
+}
