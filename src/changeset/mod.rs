@@ -2,6 +2,7 @@
 //! what it says in the image config.
 
 mod inputs;
+pub mod venv;
 
 use thiserror::Error;
 
@@ -34,4 +35,7 @@ pub enum Error {
     /// The layer does not take it.
     #[error(transparent)]
     Layer(#[from] crate::layer::Error),
+    /// A venv can't become layers.
+    #[error(transparent)]
+    Venv(#[from] venv::VenvError),
 }

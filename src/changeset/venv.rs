@@ -1,0 +1,246 @@
+//! A venv: its interpreter if that is a standalone build, its skeleton, and its
+//! wheels, a bin or a big wheel a changeset.
+//!
+//! A layer of wheels is a function of the wheels' hashes, the venv's path and the
+//! Python version: the same bytes for every index, user and registry.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use rawzip::FileReader;
+use serde_json::json;
+use thiserror::Error;
+
+use super::{Changeset, Inputs};
+use crate::layer::LayerWriter;
+use crate::lock::{LockedFile, LockedVenv, LockedWheel};
+use crate::oci::{Digest, ImageConfig};
+use crate::python::install::Installed;
+use crate::python::scheme::{InvalidVersion, Scheme};
+use crate::python::standalone;
+use crate::python::tree::{self, Source};
+use crate::python::venv::Skeleton;
+use crate::python::wheel::{self, Problem, Wheel};
+use crate::recipe::Venv;
+use crate::sandbox::Rootfs;
+use crate::store::{self, Area, Store};
+
+/// The version of the code that turns wheels into entries.
+const WHEELS: u32 = 1;
+/// The version of the code that writes a skeleton.
+const SKELETON: u32 = 1;
+/// The version of the code that turns an interpreter's archive into entries.
+const INTERPRETER: u32 = 1;
+/// What a shell has where the image says nothing (POSIX, `confstr(_CS_PATH)`, as root).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why a venv can't become layers.
+#[derive(Debug, Error)]
+pub enum VenvError {
+    /// The lock's version of Python.
+    #[error("the venv {path} can't be made")]
+    Version {
+        /// The venv.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidVersion,
+    },
+    /// A wheel or an archive that the lock names is not in the store.
+    #[error("{name} ({digest}) is not in the store")]
+    NotDownloaded {
+        /// Its file name.
+        name: String,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// The store can't be read, or what was there was damaged.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The wheels can't become a layer.
+    #[error(transparent)]
+    Wheels(#[from] tree::Error),
+    /// The archive can't become a layer.
+    #[error(transparent)]
+    Interpreter(#[from] standalone::Error),
+}
+
+impl VenvError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Version { source, .. } => source.hint(),
+            Self::NotDownloaded { .. } => Some("`dlpack build` downloads what the lock names".into()),
+            Self::Store(error) => error.hint(),
+            Self::Wheels(error) => error.hint(),
+            Self::Interpreter(error) => error.hint(),
+        }
+    }
+}
+
+/// The changesets of a venv, lowest first.
+///
+/// # Errors
+/// [`VenvError::Version`].
+pub fn changesets(venv: &Venv, locked: &LockedVenv, store: &Store) -> Result<Vec<Box<dyn Changeset>>, VenvError> {
+    let python = locked.python.parse().map_err(|source| VenvError::Version { path: venv.path.clone(), source })?;
+    let scheme = Scheme::new(&venv.path, python);
+    let mut changesets: Vec<Box<dyn Changeset>> = Vec::new();
+    if let Some(archive) = &locked.interpreter.archive {
+        changesets.push(Box::new(Interpreter { archive: archive.clone(), store: store.clone() }));
+    }
+    changesets.push(Box::new(SkeletonLayer(Skeleton {
+        scheme: scheme.clone(),
+        interpreter: locked.interpreter.path.clone(),
+        version: locked.python.clone(),
+    })));
+    let scheme = Arc::new(scheme);
+    for mut wheels in packed(&locked.wheels) {
+        // The order decides whose copy of a shared file is taken: by hash, so that it
+        // is the same whatever the lock's order.
+        wheels.sort_by_key(|wheel| wheel.sha256);
+        changesets.push(Box::new(Wheels { wheels, scheme: Arc::clone(&scheme), store: store.clone() }));
+    }
+    Ok(changesets)
+}
+
+/// The wheels of each layer: the shared bins in order, then the big ones by name.
+fn packed(wheels: &[LockedWheel]) -> Vec<Vec<LockedWheel>> {
+    let mut bins: BTreeMap<u32, Vec<LockedWheel>> = BTreeMap::new();
+    let mut alone = Vec::new();
+    for wheel in wheels {
+        match wheel.bin {
+            Some(bin) => bins.entry(bin).or_default().push(wheel.clone()),
+            None => alone.push(vec![wheel.clone()]),
+        }
+    }
+    alone.sort_by(|one, other| one[0].name.cmp(&other[0].name));
+    bins.into_values().chain(alone).collect()
+}
+
+struct SkeletonLayer(Skeleton);
+
+impl Changeset for SkeletonLayer {
+    fn inputs(&self) -> Inputs {
+        let Skeleton { scheme, interpreter, version } = &self.0;
+        Inputs::new("venv", SKELETON, format!("dlpack venv {}: Python {version}", scheme.prefix()))
+            .with("path", scheme.prefix())
+            .with("python", scheme.python().to_string())
+            .with("interpreter", interpreter.as_str())
+            .with("version", version.as_str())
+    }
+
+    fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
+        Ok(self.0.write(out)?)
+    }
+
+    fn configure(&self, config: &mut ImageConfig) {
+        let prefix = self.0.scheme.prefix();
+        let bin = format!("{prefix}/bin");
+        let path = config.config.env("PATH").unwrap_or(DEFAULT_PATH);
+        if path.split(':').next() != Some(&bin) {
+            let path = format!("{bin}:{path}");
+            config.config.set_env("PATH", &path);
+        }
+        config.config.set_env("VIRTUAL_ENV", prefix);
+    }
+}
+
+struct Interpreter {
+    archive: LockedFile,
+    store: Store,
+}
+
+impl Changeset for Interpreter {
+    fn inputs(&self) -> Inputs {
+        let name = self.archive.from.rsplit('/').next().unwrap_or_default();
+        Inputs::new("interpreter", INTERPRETER, format!("dlpack python /{}: {name}", self.archive.to))
+            .with("sha256", self.archive.sha256.to_string())
+            .with("path", self.archive.to.as_str())
+            .containing(name, self.archive.size)
+    }
+
+    fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
+        let LockedFile { from, to, sha256, .. } = &self.archive;
+        let archive = self.store.open_blob(Area::Downloads, sha256).map_err(VenvError::from)?;
+        let archive = archive.ok_or_else(|| VenvError::NotDownloaded { name: from.clone(), digest: *sha256 })?;
+        let spool = self.store.root().join("tmp");
+        standalone::write(archive, from, &spool, to.trim_matches('/'), out).map_err(VenvError::from)?;
+        Ok(())
+    }
+}
+
+struct Wheels {
+    wheels: Vec<LockedWheel>,
+    scheme: Arc<Scheme>,
+    store: Store,
+}
+
+impl Wheels {
+    fn summary(&self) -> String {
+        let mut names: Vec<String> = self.wheels.iter().map(label).collect();
+        names.sort();
+        format!("dlpack venv {}: {}", self.scheme.prefix(), names.join(", "))
+    }
+
+    fn open(&self, locked: &LockedWheel) -> Result<Source<FileReader>, VenvError> {
+        let path = self.store.path(Area::Downloads, &locked.sha256);
+        let file = File::open(&path)
+            .map_err(|_| VenvError::NotDownloaded { name: locked.file.clone(), digest: locked.sha256 })?;
+        let unreadable = |source| wheel::Error { wheel: locked.file.clone(), problem: Problem::Read(source) };
+        let size = file.metadata().map_err(unreadable).map_err(tree::Error::from)?.len();
+        let opened = || {
+            let wheel = Wheel::open(FileReader::from(file), size, &locked.file)?;
+            let installed = Installed::of(&wheel, &self.scheme)?;
+            Ok(Source { wheel, installed, without: locked.without.iter().cloned().collect() })
+        };
+        opened().map_err(|error: wheel::Error| VenvError::Wheels(error.into()))
+    }
+
+    fn write_all(&self, out: &mut LayerWriter) -> Result<(), VenvError> {
+        let sources = self.wheels.iter().map(|wheel| self.open(wheel)).collect::<Result<Vec<_>, _>>()?;
+        Ok(tree::write(&sources, &self.scheme, out)?)
+    }
+
+    /// What is behind `error`: a wheel whose bytes are no longer those of its hash is
+    /// removed, so that the next build downloads it again.
+    fn explain(&self, error: VenvError) -> VenvError {
+        for wheel in &self.wheels {
+            let read = || {
+                let Some(mut reader) = self.store.open_blob(Area::Downloads, &wheel.sha256)? else { return Ok(()) };
+                match std::io::copy(&mut reader, &mut std::io::sink()) {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(reader.explain(error)),
+                }
+            };
+            if let Err(damaged) = read() {
+                return damaged.into();
+            }
+        }
+        error
+    }
+}
+
+impl Changeset for Wheels {
+    fn inputs(&self) -> Inputs {
+        let wheels = self.wheels.iter().map(|wheel| {
+            let mut without = wheel.without.clone();
+            without.sort();
+            json!({ "sha256": wheel.sha256, "without": without })
+        });
+        let inputs = Inputs::new("wheels", WHEELS, self.summary())
+            .with("path", self.scheme.prefix())
+            .with("python", self.scheme.python().to_string())
+            .with("wheels", wheels.collect::<Vec<_>>());
+        self.wheels.iter().fold(inputs, |inputs, wheel| inputs.containing(label(wheel), wheel.size))
+    }
+
+    fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
+        self.write_all(out).map_err(|error| self.explain(error).into())
+    }
+}
+
+fn label(wheel: &LockedWheel) -> String {
+    format!("{} {}", wheel.name, wheel.version)
+}

@@ -1,0 +1,92 @@
+//! The skeleton of a venv: what `python -m venv --without-pip` makes, as a layer.
+//! The activation scripts lie in `layers/venv/`.
+
+use crate::layer::{Attributes, Error, LayerWriter};
+
+use super::scheme::Scheme;
+
+const PYVENV_CFG: &str = include_str!("../../layers/venv/pyvenv.cfg");
+const ACTIVATE: &str = include_str!("../../layers/venv/bin/activate");
+const ACTIVATE_CSH: &str = include_str!("../../layers/venv/bin/activate.csh");
+const ACTIVATE_FISH: &str = include_str!("../../layers/venv/bin/activate.fish");
+
+/// What the skeleton of a venv is a function of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skeleton {
+    /// Where it lies.
+    pub scheme: Scheme,
+    /// The absolute path of the interpreter in the image.
+    pub interpreter: String,
+    /// Its version, as far as it is known: `3.12` or `3.12.4`.
+    pub version: String,
+}
+
+enum Item {
+    Directory,
+    File(String),
+    Link(String),
+}
+
+impl Skeleton {
+    /// Writes the skeleton. All of it belongs to root.
+    ///
+    /// # Errors
+    /// Those of the layer.
+    pub fn write(&self, out: &mut LayerWriter) -> Result<(), Error> {
+        let prefix = self.scheme.prefix().trim_start_matches('/');
+        let mut items = self.items();
+        items.sort_by(|one, other| one.0.cmp(&other.0));
+        for (path, item) in items {
+            let path = if path.is_empty() { prefix.to_owned() } else { format!("{prefix}/{path}") };
+            match item {
+                Item::Directory => out.directory(&path, Attributes::root(0o755))?,
+                Item::File(content) => out.file(&path, Attributes::root(0o644), content.as_bytes())?,
+                Item::Link(target) => out.symlink(&path, Attributes::root(0o777), &target)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn items(&self) -> Vec<(String, Item)> {
+        let mut items: Vec<(String, Item)> =
+            self.scheme.directories().into_iter().map(|path| (path, Item::Directory)).collect();
+        let mut add = |path: &str, item| items.push((path.to_owned(), item));
+        add("pyvenv.cfg", Item::File(self.pyvenv_cfg()));
+        // `bin/python` is the one that leads out; the others lead to it, so that
+        // sys.executable is in the venv by whichever name Python is started.
+        add("bin/python", Item::Link(self.interpreter.clone()));
+        add("bin/python3", Item::Link("python".into()));
+        add(&format!("bin/python{}", self.scheme.python()), Item::Link("python".into()));
+        // CPython's venv makes it on 64-bit systems, where `platlib` may be lib64.
+        add("lib64", Item::Link("lib".into()));
+        let name = self.scheme.prefix().rsplit('/').next().unwrap_or_default();
+        let filled = |script: &str, quote: fn(&str) -> String| {
+            Item::File(script.replace("@PREFIX@", &quote(self.scheme.prefix())).replace("@NAME@", &quote(name)))
+        };
+        add("bin/activate", filled(ACTIVATE, sh));
+        add("bin/activate.csh", filled(ACTIVATE_CSH, csh));
+        add("bin/activate.fish", filled(ACTIVATE_FISH, fish));
+        items
+    }
+
+    fn pyvenv_cfg(&self) -> String {
+        let home = self.interpreter.rsplit_once('/').map_or("/", |(home, _)| home);
+        PYVENV_CFG
+            .replace("@HOME@", home)
+            .replace("@VERSION@", &self.version)
+            .replace("@EXECUTABLE@", &self.interpreter)
+    }
+}
+
+fn sh(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn csh(text: &str) -> String {
+    // History is expanded between quotes, too.
+    format!("'{}'", text.replace('\'', r"'\''").replace('!', r"\!"))
+}
+
+fn fish(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
+}
