@@ -2,11 +2,10 @@
 //! machine's roots (`SSL_CERT_FILE` honoured), proxies from the environment, and
 //! redirects that never take credentials to another place.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
-use reqwest::{Client, Method, Request, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATION};
+use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode};
 use thiserror::Error;
 use url::Url;
 
@@ -110,8 +109,17 @@ pub struct Http {
     reading: Client,
     /// For uploads, where the server is silent until it has everything.
     sending: Client,
-    /// The same two for registries that are marked `insecure`, made when first needed.
-    unverified: Arc<OnceLock<(Client, Client)>>,
+}
+
+/// Whom the client speaks to.
+#[derive(Clone, Copy, PartialEq)]
+enum Trust {
+    /// Servers whose certificate the machine's roots vouch for.
+    Roots,
+    /// Servers that a person marked `insecure`.
+    Anybody,
+    /// This machine: any certificate, and no proxy in between.
+    Loopback,
 }
 
 impl Http {
@@ -120,19 +128,26 @@ impl Http {
     /// # Errors
     /// [`Error::Setup`].
     pub fn new() -> Result<Self, Error> {
-        // An error means that a provider is installed already: then that one serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let (reading, sending) = clients(true)?;
-        Ok(Self { reading, sending, unverified: Arc::default() })
+        Self::trusting(Trust::Roots)
     }
 
-    /// The same client for a server whose certificate nobody vouches for.
-    pub(crate) fn unverified(&self) -> Result<Self, Error> {
-        let pair = match self.unverified.get() {
-            Some(pair) => pair.clone(),
-            None => self.unverified.get_or_init(|| pair_or_verified(self)).clone(),
-        };
-        Ok(Self { reading: pair.0, sending: pair.1, unverified: self.unverified.clone() })
+    /// A client for servers whose certificate nobody vouches for.
+    pub(super) fn unverified() -> Result<Self, Error> {
+        Self::trusting(Trust::Anybody)
+    }
+
+    /// A client for this machine's own servers.
+    pub(super) fn loopback() -> Result<Self, Error> {
+        Self::trusting(Trust::Loopback)
+    }
+
+    fn trusting(trust: Trust) -> Result<Self, Error> {
+        // An error means that a provider is installed already: then that one serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let setup = |source| Error::Setup { source };
+        let reading = builder(trust).read_timeout(IDLE_TIMEOUT).build().map_err(setup)?;
+        let sending = builder(trust).build().map_err(setup)?;
+        Ok(Self { reading, sending })
     }
 
     /// Sends a request without a streamed body, and follows redirects.
@@ -171,23 +186,14 @@ impl Http {
     }
 }
 
-fn pair_or_verified(http: &Http) -> (Client, Client) {
-    clients(false).unwrap_or_else(|_| (http.reading.clone(), http.sending.clone()))
-}
-
-fn clients(verify: bool) -> Result<(Client, Client), Error> {
-    let builder = || {
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("dlpack/", env!("CARGO_PKG_VERSION"))));
-        Client::builder()
-            .default_headers(headers)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tls_danger_accept_invalid_certs(!verify)
-    };
-    let setup = |source| Error::Setup { source };
-    Ok((builder().read_timeout(IDLE_TIMEOUT).build().map_err(setup)?, builder().build().map_err(setup)?))
+fn builder(trust: Trust) -> ClientBuilder {
+    let builder = Client::builder()
+        .user_agent(concat!("dlpack/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tls_danger_accept_invalid_certs(trust != Trust::Roots);
+    if trust == Trust::Loopback { builder.no_proxy() } else { builder }
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -1,5 +1,43 @@
 //! Registries as the OCI distribution-spec has them: references, credentials,
 //! mirrors, pull and push.
+//!
+//! ```text
+//! Registries ── repository(&Reference) ──▶ Repository ── manifest, pull_blob, tags …      pull.rs, repository.rs
+//!  config.rs   which host, mirrors                    └─ push_blob, push_manifest         push.rs, upload.rs
+//!  auth.rs     whose credentials
+//!  token.rs    which token, from where
+//!  client.rs   one request, as often as it takes      http.rs  the client below it all
+//! ```
+//!
+//! Credentials go to the host that they belong to and to its own token server
+//! (see [`Error::Realm`]), never across a redirect.
 
+mod auth;
+mod body;
+mod client;
+mod config;
+mod environment;
+mod error;
+mod helper;
 pub mod http;
+mod login;
+mod origin;
+mod pull;
+mod push;
+mod registries;
+mod repository;
+mod retry;
 pub mod serve;
+mod token;
+mod upload;
+
+pub use auth::{Credential, Credentials, Secret};
+pub use config::{Config, Place, Places};
+pub use environment::Environment;
+pub use error::{Error, ErrorKind};
+pub use oci_client::{ParseError, Reference};
+pub use origin::{BlobOrigin, BlobStream};
+pub use push::Pushed;
+pub use registries::{Observer, Registries, RequestEvent, RequestKind, Settings};
+pub use repository::{Referrer, Repository};
+pub use retry::Retry;

@@ -1,0 +1,118 @@
+//! Pushing: a blob is looked for, then mounted, then uploaded; a manifest is put.
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
+
+use super::client::Call;
+use super::http::redacted;
+use super::origin::BlobOrigin;
+use super::repository::{Repository, address, announced_digest};
+use super::token::Scope;
+use super::upload::{Session, Upload};
+use super::{Error, RequestKind};
+use crate::oci::{Descriptor, Digest};
+
+/// How a blob came to be in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It was there.
+    Existed,
+    /// The registry took it from another of its repositories.
+    Mounted,
+    /// It was sent.
+    Uploaded {
+        /// The bytes that went over the wire, those sent twice counted twice.
+        bytes: u64,
+    },
+}
+
+impl Repository {
+    /// Makes sure that the blob is in this repository: by a `HEAD`, by mounting it
+    /// from `mount_from` where that is at the same host, by uploading it from
+    /// `origin`. Memory does not grow with the blob. `progress` hears of bytes that
+    /// went further than any before, which add up to the blob's size if it is
+    /// uploaded. Doing it twice is harmless.
+    ///
+    /// # Errors
+    /// [`Error::Origin`], [`Error::OriginStore`], [`Error::OriginMissing`] if the
+    /// origin's bytes can't be read or aren't the blob's; [`Error::Location`];
+    /// [`Error::Stored`]; those of any request, and of the origin's if it is a
+    /// repository.
+    pub async fn push_blob(
+        &self,
+        descriptor: &Descriptor,
+        origin: &BlobOrigin,
+        mount_from: Option<&Repository>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Pushed, Error> {
+        if self.has_blob(descriptor).await? {
+            return Ok(Pushed::Existed);
+        }
+        let session = match mount_from.map(|from| &from.places.push) {
+            Some(from) if from.host == self.places.push.host && from.name != self.places.push.name => {
+                match self.mount(descriptor, &from.name).await? {
+                    Mount::Mounted => return Ok(Pushed::Mounted),
+                    Mount::Declined(session) => session,
+                }
+            }
+            _ => None,
+        };
+        let bytes = Upload::new(self, descriptor, origin, progress).run(session).await?;
+        Ok(Pushed::Uploaded { bytes })
+    }
+
+    /// distribution-spec "Mounting a blob from another repository".
+    async fn mount(&self, descriptor: &Descriptor, from: &str) -> Result<Mount, Error> {
+        let place = &self.places.push;
+        let site = self.client.site(place).await?;
+        let mut url = address(&site, place, "blobs/uploads/")?;
+        url.query_pairs_mut().append_pair("mount", &descriptor.digest.to_string()).append_pair("from", from);
+        let call = Call::new(RequestKind::MountBlob, Method::POST, url.clone(), Scope::mount(&place.name, from));
+        match self.client.send(place, &call).await {
+            Ok(response) if response.status() == StatusCode::CREATED => {
+                check_stored(&response, &descriptor.digest)?;
+                Ok(Mount::Mounted)
+            }
+            // "the registry MUST … return a 202": an upload session like any other
+            Ok(response) => Ok(Mount::Declined(Session::of(&site, &response).ok())),
+            // A registry that doesn't mount, or a token server that won't let us read there: upload.
+            Err(Error::Refused { .. } | Error::Unauthorized { .. }) => Ok(Mount::Declined(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores a manifest under `wanted`, a tag or its digest, and returns its
+    /// digest. Its blobs must be there. Doing it twice is harmless.
+    ///
+    /// # Errors
+    /// [`Error::Stored`] if the registry announces another digest; those of any request.
+    pub async fn push_manifest(&self, wanted: &str, media_type: &str, bytes: &[u8]) -> Result<Digest, Error> {
+        let place = &self.places.push;
+        let site = self.client.site(place).await?;
+        let url = address(&site, place, &format!("manifests/{wanted}"))?;
+        let mut call = Call::new(RequestKind::PutManifest, Method::PUT, url.clone(), Scope::push(&place.name));
+        let unusable = |_| Error::Header { url: redacted(&url), header: "Content-Type" };
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_str(media_type).map_err(unusable)?);
+        call.body = Some(Bytes::copy_from_slice(bytes));
+        let digest = Digest::of(bytes);
+        check_stored(&self.client.send(place, &call).await?, &digest)?;
+        Ok(digest)
+    }
+}
+
+enum Mount {
+    Mounted,
+    /// With a session to upload into, if the registry began one.
+    Declined(Option<Session>),
+}
+
+/// Whether the registry says that it stored what was sent.
+pub(super) fn check_stored(response: &Response, expected: &Digest) -> Result<(), Error> {
+    match announced_digest(response)? {
+        Some(found) if found != *expected => {
+            Err(Error::Stored { url: redacted(response.url()), expected: *expected, found: found.to_string() })
+        }
+        _ => Ok(()),
+    }
+}

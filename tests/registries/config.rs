@@ -1,0 +1,1 @@
+//! `registries.conf`: mirrors, locations, prefixes.
