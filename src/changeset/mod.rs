@@ -1,15 +1,35 @@
 //! One kind of filesystem change each: what its inputs are, how it writes itself,
 //! what it says in the image config.
 
+pub mod account;
+pub mod apt;
+mod entries;
+pub mod entrypoint;
+pub mod files;
+mod home;
 mod inputs;
+pub mod jupyter;
+mod passwd;
+pub mod password;
+pub mod run;
+pub mod sshd;
+pub mod timezone;
 pub mod venv;
 
 use thiserror::Error;
 
-use crate::layer::LayerWriter;
+use crate::layer::{Attributes, LayerWriter};
 use crate::oci::ImageConfig;
 use crate::sandbox::Rootfs;
 pub use inputs::{Content, Inputs};
+
+/// Where the entrypoint finds what it starts, in layers of several kinds.
+const SERVICES: &str = "usr/local/lib/dlpack/services.d";
+
+fn own_services(entries: &mut entries::Entries) {
+    entries.directory("usr/local/lib/dlpack", Attributes::root(0o755));
+    entries.directory(SERVICES, Attributes::root(0o755));
+}
 
 /// A filesystem change that becomes one layer.
 ///
@@ -38,4 +58,37 @@ pub enum Error {
     /// A venv can't become layers.
     #[error(transparent)]
     Venv(#[from] venv::VenvError),
+    /// An account can't be made.
+    #[error(transparent)]
+    Account(#[from] account::Error),
+    /// A file can't be put into a layer.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// A time zone can't be set.
+    #[error(transparent)]
+    Timezone(#[from] timezone::Error),
+    /// A layer that runs something on the root filesystem.
+    #[error("a layer of kind `{kind}` can't be built without the sandbox: {what}")]
+    NeedsSandbox {
+        /// `apt` or `run`.
+        kind: &'static str,
+        /// The packages or the command.
+        what: String,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layer(_) => None,
+            Self::Account(error) => error.hint(),
+            Self::Files(error) => error.hint(),
+            Self::Timezone(error) => error.hint(),
+            Self::Venv(error) => error.hint(),
+            Self::NeedsSandbox { .. } => {
+                Some("it comes with the sandbox; until then take a base that has what the layer would bring".into())
+            }
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What a lock file holds.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{DiffId, Digest, Platform};
@@ -88,6 +90,16 @@ pub struct BaseFile {
     /// Whether `content` is base64.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub base64: bool,
+}
+
+impl BaseFile {
+    /// Its content, or a link's target, as it is in the base.
+    ///
+    /// # Errors
+    /// If it is said to be base64 and isn't.
+    pub fn bytes(&self) -> Result<Vec<u8>, base64::DecodeError> {
+        if self.base64 { BASE64_STANDARD.decode(&self.content) } else { Ok(self.content.clone().into_bytes()) }
+    }
 }
 
 /// What kind of file it is.
@@ -191,7 +203,8 @@ pub struct LockedWheel {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedFile {
-    /// Its path relative to the recipe, or its URL for an archive.
+    /// Its path relative to the recipe, or its URL for an archive; empty where the
+    /// recipe has the content itself.
     pub from: String,
     /// Where it goes in the image, without a leading slash.
     pub to: String,

@@ -1,0 +1,184 @@
+//! What lies in an account's home: the base's skeleton, authorised keys, and a
+//! small venv over the shared one, so that `pip install` works for the account.
+
+use serde_json::{Value, json};
+
+use super::account::{Error, Identity, content};
+use super::entries::Entries;
+use crate::layer::Attributes;
+use crate::lock::{BaseFile, FileKind, Lock, LockedLayer, LockedVenv};
+use crate::oci::{Digest, ImageConfig};
+use crate::recipe::LayerKind;
+
+/// Debian's adduser.conf(5), DIR_MODE.
+const HOME_MODE: u32 = 0o700;
+
+/// A home directory.
+#[derive(Debug)]
+pub(super) struct Home {
+    identity: Identity,
+    /// Files of the base's `/etc/skel`, with their content.
+    skeleton: Vec<(BaseFile, Vec<u8>)>,
+    authorized_keys: Vec<String>,
+    venv: Option<OwnVenv>,
+}
+
+/// `~/.venv`: the account's own, with the shared venv's packages in sight.
+#[derive(Debug)]
+struct OwnVenv {
+    /// The shared venv, absolute.
+    shared: String,
+    /// The interpreter, absolute.
+    interpreter: String,
+    /// `3.10`.
+    python: String,
+    /// Whether the shared venv has them.
+    pip: bool,
+    ipykernel: bool,
+}
+
+impl Home {
+    pub(super) fn new(
+        identity: &Identity,
+        venv: Option<&str>,
+        authorized_keys: &[String],
+        lock: &Lock,
+    ) -> Result<Self, Error> {
+        let mut skeleton = Vec::new();
+        // A home that the base has is not filled a second time.
+        if !identity.taken_over {
+            for file in lock.base.files.iter().filter(|file| file.path.starts_with("etc/skel/")) {
+                skeleton.push((file.clone(), content(file)?));
+            }
+        }
+        let venv = venv
+            .map(|path| {
+                OwnVenv::over(path, lock)
+                    .ok_or_else(|| Error::NoVenv { user: identity.user.clone(), path: path.to_owned() })
+            })
+            .transpose()?;
+        Ok(Self { identity: identity.clone(), skeleton, authorized_keys: authorized_keys.to_vec(), venv })
+    }
+
+    /// Adds what lies in the home to a layer.
+    pub(super) fn entries(&self, entries: &mut Entries) {
+        let account = &self.identity;
+        let home = account.home.trim_start_matches('/');
+        entries.directory(home, account.owns(HOME_MODE));
+        for (file, bytes) in &self.skeleton {
+            let path = format!("{home}/{}", file.path.trim_start_matches("etc/skel/"));
+            let attributes = account.owns(file.mode);
+            match file.kind {
+                FileKind::Directory => entries.directory(path, attributes),
+                FileKind::File => entries.file(path, attributes, bytes.clone()),
+                FileKind::Symlink => entries.symlink(path, attributes, String::from_utf8_lossy(bytes)),
+            }
+        }
+        if !self.authorized_keys.is_empty() {
+            // sshd(8), FILES: neither may be writable by others.
+            entries.directory(format!("{home}/.ssh"), account.owns(0o700));
+            let lines: String = self.authorized_keys.iter().flat_map(|key| [key.as_str(), "\n"]).collect();
+            entries.file(format!("{home}/.ssh/authorized_keys"), account.owns(0o600), lines);
+        }
+        if let Some(venv) = &self.venv {
+            venv.entries(account, entries);
+        }
+    }
+
+    /// Lets programs of the account's venv be found before those of the shared one.
+    pub(super) fn configure(&self, config: &mut ImageConfig) {
+        let Some(venv) = &self.venv else { return };
+        let own = format!("{}/.venv", self.identity.home);
+        let first = [format!("{own}/bin"), format!("{}/bin", venv.shared)];
+        let path = config.config.env("PATH").unwrap_or_default().to_owned();
+        let rest = path.split(':').filter(|part| !first.iter().any(|bin| bin == part)).map(str::to_owned);
+        let path: Vec<String> = first.iter().cloned().chain(rest).collect();
+        config.config.set_env("PATH", &path.join(":"));
+        config.config.set_env("VIRTUAL_ENV", &own);
+        if venv.ipykernel {
+            // A notebook's kernel is then the account's Python, not that of Jupyter's venv.
+            config.config.set_env("JUPYTER_PATH", &format!("{own}/share/jupyter"));
+        }
+    }
+
+    /// What stands for it in a key.
+    pub(super) fn fingerprint(&self) -> Value {
+        let file = |(file, bytes): &(BaseFile, Vec<u8>)| {
+            json!([file.path, file.kind, file.mode, Digest::of(bytes).to_string()])
+        };
+        json!({
+            "skeleton": self.skeleton.iter().map(file).collect::<Vec<_>>(),
+            "authorized-keys": self.authorized_keys,
+            "venv": self.venv.as_ref().map(|venv| {
+                json!([venv.shared, venv.interpreter, venv.python, venv.pip, venv.ipykernel])
+            }),
+        })
+    }
+}
+
+impl OwnVenv {
+    /// A venv over the one at `path`; nothing if `lock` has none there.
+    fn over(path: &str, lock: &Lock) -> Option<Self> {
+        let layers = lock.recipe.layers.iter().zip(&lock.layers);
+        let locked = layers.into_iter().find_map(|(layer, locked)| match (&layer.kind, locked) {
+            (LayerKind::Venv(venv), LockedLayer::Venv(locked)) if venv.path == path => Some(locked),
+            _ => None,
+        })?;
+        let LockedVenv { interpreter, python, wheels, .. } = locked;
+        let has = |name: &str| wheels.iter().any(|wheel| wheel.name == name);
+        Some(Self {
+            shared: path.to_owned(),
+            interpreter: interpreter.path.clone(),
+            python: python.split('.').take(2).collect::<Vec<_>>().join("."),
+            pip: has("pip"),
+            ipykernel: has("ipykernel"),
+        })
+    }
+
+    fn entries(&self, account: &Identity, entries: &mut Entries) {
+        let absolute = format!("{}/.venv", account.home);
+        let root = absolute.trim_start_matches('/').to_owned();
+        let (directory, file, script) = (account.owns(0o755), account.owns(0o644), account.owns(0o755));
+        let link = Attributes { mode: 0o777, ..directory };
+        let python = format!("python{}", self.python);
+        let site_packages = format!("lib/{python}/site-packages");
+        for path in ["bin", "lib", &format!("lib/{python}"), &site_packages] {
+            entries.directory(format!("{root}/{path}"), directory);
+        }
+        entries.directory(root.as_str(), directory);
+        // PEP 405: "a pyvenv.cfg … in the same directory or one directory up from the executable"
+        let interpreter_bin = self.interpreter.rsplit_once('/').map_or("/usr/bin", |(directory, _)| directory);
+        let config =
+            format!("home = {interpreter_bin}\ninclude-system-site-packages = false\nversion = {}\n", self.python);
+        entries.file(format!("{root}/pyvenv.cfg"), file, config);
+        entries.symlink(format!("{root}/bin/python"), link, self.interpreter.as_str());
+        for name in ["python3", &python] {
+            entries.symlink(format!("{root}/bin/{name}"), link, "python");
+        }
+        // site: lines that begin with `import` are executed. Unlike a bare path, addsitedir
+        // also reads the .pth files that wheels brought there.
+        let shared = format!("import site; site.addsitedir({})\n", json!(format!("{}/{site_packages}", self.shared)));
+        entries.file(format!("{root}/{site_packages}/shared.pth"), file, shared);
+        if self.pip {
+            let pip = format!(
+                "#!{absolute}/bin/python\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
+            );
+            for name in ["pip", "pip3"] {
+                entries.file(format!("{root}/bin/{name}"), script, pip.as_str());
+            }
+        }
+        if self.ipykernel {
+            for path in ["share", "share/jupyter", "share/jupyter/kernels", "share/jupyter/kernels/python3"] {
+                entries.directory(format!("{root}/{path}"), directory);
+            }
+            // jupyter_client, "Kernel specs": the first `python3` that is found is the default.
+            let kernel = json!({
+                "argv": [format!("{absolute}/bin/python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+                "display_name": "Python 3 (ipykernel)",
+                "language": "python",
+                "metadata": { "debugger": true },
+            });
+            entries.file(format!("{root}/share/jupyter/kernels/python3/kernel.json"), file, format!("{kernel:#}\n"));
+        }
+    }
+}
