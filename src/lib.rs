@@ -1,6 +1,7 @@
 //! dlpack assembles OCI images from wheels and content-addressed layers.
 
 pub mod changeset;
+pub mod cli;
 pub mod layer;
 pub mod lock;
 pub mod oci;
