@@ -28,6 +28,7 @@ mod registries;
 mod repository;
 mod retry;
 pub mod serve;
+mod source;
 mod token;
 mod upload;
 
@@ -41,3 +42,4 @@ pub use push::Pushed;
 pub use registries::{Observer, Registries, RequestEvent, RequestKind, Settings};
 pub use repository::{Referrer, Repository};
 pub use retry::Retry;
+pub use source::{Source, SourceError};

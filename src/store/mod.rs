@@ -25,6 +25,7 @@ mod collect;
 mod keys;
 mod lease;
 mod links;
+mod listings;
 mod tags;
 
 use std::fs;
@@ -38,6 +39,7 @@ pub use blobs::{Area, BlobReader, BlobWriter};
 pub use keys::{LayerKey, LayerRecord};
 pub use lease::Lease;
 pub use links::Link;
+pub use listings::{Listed, ListedKind, Listing};
 
 /// What can go wrong with files of the store.
 #[derive(Debug, Error)]

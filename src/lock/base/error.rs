@@ -1,0 +1,144 @@
+//! What can be wrong with a base.
+
+use thiserror::Error;
+
+use super::scan::LayerError;
+use crate::oci::{Digest, InvalidManifest, Platform};
+use crate::registry::{ParseError, SourceError};
+
+/// Why a base can't be resolved.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A name that no image can have.
+    #[error("`{name}` is not the name of an image")]
+    Reference {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: ParseError,
+    },
+    /// The registry or the layout.
+    #[error(transparent)]
+    Source(Box<SourceError>),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// A manifest that is none.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
+    /// An index that leads to another index.
+    #[error("index {index} leads to another index, {nested}")]
+    Nested {
+        /// The index.
+        index: Digest,
+        /// What it leads to.
+        nested: Digest,
+    },
+    /// An index without the platform.
+    #[error("the base has no image for {wanted}")]
+    Platform {
+        /// The platform that was asked for.
+        wanted: Platform,
+        /// Those that it has.
+        offered: Vec<Platform>,
+    },
+    /// An image that says itself that it runs elsewhere.
+    #[error("the base is an image for {found}, not for {wanted}")]
+    OtherPlatform {
+        /// The platform that was asked for.
+        wanted: Platform,
+        /// What its config says.
+        found: Platform,
+    },
+    /// A manifest of something else: a chart, a signature.
+    #[error("manifest {manifest} is no image: its config is a `{media_type}`")]
+    NotAnImage {
+        /// The manifest.
+        manifest: Digest,
+        /// What its config is.
+        media_type: String,
+    },
+    /// A config that is none.
+    #[error("config {config} can't be read")]
+    Config {
+        /// The config.
+        config: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A config with more or fewer layers than the manifest.
+    #[error("manifest {manifest} has {layers} layers, its config {diff_ids}")]
+    Layers {
+        /// The manifest.
+        manifest: Digest,
+        /// How many layers it has.
+        layers: usize,
+        /// How many the config has.
+        diff_ids: usize,
+    },
+    /// A layer that is none.
+    #[error(transparent)]
+    Layer(Box<LayerError>),
+    /// An account file or a file of the skeleton that is longer than any real one.
+    #[error("/{path} of the base has {size} bytes, too many to be amended or copied")]
+    NotKept {
+        /// The file.
+        path: String,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// A thread ended by panicking.
+    #[error("reading layer {layer} broke off")]
+    Broken {
+        /// The layer.
+        layer: Digest,
+        /// Why.
+        #[source]
+        source: tokio::task::JoinError,
+    },
+    /// The lock names a base, and the recipe has none to read it from.
+    #[error("manifest {manifest} of the lock is not in the store, and the recipe's base is scratch")]
+    NoSource {
+        /// The manifest.
+        manifest: Digest,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Reference { .. } => {
+                Some("write it as in `docker pull`: nvidia/cuda:12.4.1-devel-ubuntu22.04".to_owned())
+            }
+            Self::Source(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Platform { offered, .. } if offered.is_empty() => Some("its index names no platform".to_owned()),
+            Self::Platform { offered, .. } => {
+                let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
+                Some(format!("it has {}: choose one with --platform, or another base", offered.join(", ")))
+            }
+            Self::OtherPlatform { found, .. } => Some(format!("--platform {found}, or another base")),
+            Self::NotAnImage { .. } | Self::Nested { .. } => Some("name the tag or digest of an image".to_owned()),
+            Self::Config { .. } | Self::Layers { .. } | Self::Layer(_) | Self::Manifest(_) => {
+                Some("the base is broken or somebody changed it: take another tag, or push it again".to_owned())
+            }
+            Self::NotKept { .. } | Self::Broken { .. } => None,
+            Self::NoSource { .. } => Some("lock again with --update".to_owned()),
+        }
+    }
+}
+
+impl From<SourceError> for Error {
+    fn from(error: SourceError) -> Self {
+        Self::Source(Box::new(error))
+    }
+}
+
+impl From<LayerError> for Error {
+    fn from(error: LayerError) -> Self {
+        Self::Layer(Box::new(error))
+    }
+}

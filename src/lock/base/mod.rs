@@ -1,0 +1,149 @@
+//! The base, resolved: which manifest a platform gets, and what in its layers the
+//! recipe's layers amend. Layers are streamed once for each store, and only if the
+//! recipe needs to know what is in them.
+
+mod archive;
+mod error;
+mod image;
+mod read;
+mod scan;
+mod tree;
+
+use std::path::Path;
+
+pub use archive::InvalidTar;
+pub use error::Error;
+pub use image::{BaseImage, load};
+pub use scan::{LayerError, scan};
+pub use tree::{FileList, Node, NodeKind};
+
+use super::{BaseFile, FileKind, LockedBase};
+use crate::oci::{Digest, Layout, Platform};
+use crate::progress::Progress;
+use crate::recipe::{Base, LayerKind, Recipe};
+use crate::registry::{Reference, Registries, Source};
+use crate::store::Store;
+
+/// The files that an account amends.
+const ACCOUNT_FILES: [&str; 4] = ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"];
+
+/// What a new home is a copy of.
+const SKELETON: &str = "etc/skel";
+
+/// What of the base a recipe needs beyond manifest and config.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The account files and the skeleton of a home, in the lock.
+    pub accounts: bool,
+    /// The list of files, to check paths against.
+    pub list: bool,
+}
+
+impl Needs {
+    /// What `recipe` needs: accounts if it makes one, the list if a venv takes the
+    /// base's own interpreter without the recipe vouching for its path.
+    pub fn of(recipe: &Recipe) -> Self {
+        let any = |needs: fn(&LayerKind) -> bool| recipe.layers.iter().any(|layer| needs(&layer.kind));
+        Self {
+            accounts: any(|kind| matches!(kind, LayerKind::Account(_))),
+            list: any(|kind| matches!(kind, LayerKind::Venv(venv) if venv.interpreter.is_none())),
+        }
+    }
+}
+
+/// A base, resolved.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What the lock records of it.
+    pub locked: LockedBase,
+    /// Its manifest and config; none for `scratch`.
+    pub image: Option<BaseImage>,
+    /// Its files, if they were needed; empty for `scratch`.
+    pub files: Option<FileList>,
+}
+
+/// Where `base` of a recipe in `directory` is read from; nothing for `scratch`.
+///
+/// # Errors
+/// [`Error::Reference`], [`Error::Source`].
+pub fn source(base: &Base, directory: &Path, registries: &Registries) -> Result<Option<Source>, Error> {
+    match base {
+        Base::Scratch => Ok(None),
+        Base::Image(name) => {
+            let reference: Reference =
+                name.parse().map_err(|source| Error::Reference { name: name.clone(), source })?;
+            let repository = registries
+                .repository(&reference)
+                .map_err(|error| Error::from(crate::registry::SourceError::from(error)))?;
+            Ok(Some(Source::Registry(Box::new(repository))))
+        }
+        Base::Layout { path, tag } => {
+            let layout = Layout::open(&directory.join(path)).map_err(crate::registry::SourceError::from)?;
+            Ok(Some(Source::Layout(layout, tag.clone())))
+        }
+    }
+}
+
+/// Resolves `base` of a recipe in `directory` for `platform`. Manifests, config and
+/// listings go into the store, so that a build has them at hand.
+///
+/// # Errors
+/// [`Error`]: nothing of a base that is not as it should be gets into a lock.
+pub async fn resolve(
+    base: &Base,
+    directory: &Path,
+    platform: &Platform,
+    needs: Needs,
+    registries: &Registries,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Resolved, Error> {
+    let Some(source) = source(base, directory, registries)? else {
+        return Ok(Resolved { locked: scratch(), image: None, files: Some(FileList::default()) });
+    };
+    let (mut locked, image) = image::choose(&source, platform, store, progress).await?;
+    let mut files = None;
+    if needs.accounts || needs.list {
+        let list = read::files(&source, &image, store, progress).await?;
+        if needs.accounts {
+            locked.files = account_files(&list)?;
+        }
+        files = Some(list);
+    }
+    Ok(Resolved { locked, image: Some(image), files })
+}
+
+fn scratch() -> LockedBase {
+    LockedBase { index: None, manifest: None, config: None, diff_ids: Vec::new(), files: Vec::new() }
+}
+
+/// The account files and the skeleton, with their content, by path.
+fn account_files(list: &FileList) -> Result<Vec<BaseFile>, Error> {
+    let accounts = ACCOUNT_FILES.iter().filter_map(|path| Some(((*path).to_owned(), list.get(path)?)));
+    let skeleton = list.under(SKELETON).map(|(path, node)| (format!("{SKELETON}/{path}"), node));
+    let files = accounts.chain(skeleton).map(|(path, node)| base_file(path, node)).collect::<Result<Vec<_>, _>>()?;
+    let mut files: Vec<BaseFile> = files.into_iter().flatten().collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+/// A file as the lock has it; nothing for a device or a FIFO.
+fn base_file(path: String, node: &Node) -> Result<Option<BaseFile>, Error> {
+    let (kind, bytes) = match &node.kind {
+        NodeKind::File { content: Some(content), .. } => (FileKind::File, content.as_slice()),
+        NodeKind::File { size, content: None } => return Err(Error::NotKept { path, size: *size }),
+        NodeKind::Directory => (FileKind::Directory, &[][..]),
+        NodeKind::Symlink(target) => (FileKind::Symlink, target.as_bytes()),
+        NodeKind::Special => return Ok(None),
+    };
+    let (content, base64) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => {
+            use base64::Engine;
+            (base64::engine::general_purpose::STANDARD.encode(bytes), true)
+        }
+    };
+    let (mode, uid, gid) = (node.mode, node.uid, node.gid);
+    let (sha256, size) = (Digest::of(bytes), bytes.len() as u64);
+    Ok(Some(BaseFile { path, kind, mode, uid, gid, sha256, size, content, base64 }))
+}

@@ -1,0 +1,139 @@
+//! Where a base is read from: a repository, or an image layout on disk. Both give
+//! manifests and blobs by descriptor, verified.
+
+use futures_util::TryStreamExt as _;
+use thiserror::Error;
+
+use super::{BlobOrigin, BlobStream, Reference, Repository};
+use crate::oci::{Descriptor, Layout, LayoutError};
+
+/// The longest config that is read, in bytes; real ones have some ten thousand.
+const MAX_CONFIG: u64 = 8 << 20;
+
+/// Why a base can't be read.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] super::Error),
+    /// The layout on disk.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A manifest that is another than its descriptor says.
+    #[error("manifest {} should be a `{}` of {} bytes, and came as a `{}` of {} bytes", expected.digest, expected.media_type, expected.size, found.media_type, found.size)]
+    Manifest {
+        /// What it should be.
+        expected: Box<Descriptor>,
+        /// What it is.
+        found: Box<Descriptor>,
+    },
+    /// A config that is longer than any real one.
+    #[error("config {} of {} bytes is over the limit of {MAX_CONFIG}", descriptor.digest, descriptor.size)]
+    Config {
+        /// The config.
+        descriptor: Box<Descriptor>,
+    },
+}
+
+impl SourceError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Layout(error) => error.hint(),
+            Self::Manifest { .. } => Some("the registry or a mirror of it is at fault: try another mirror".to_owned()),
+            Self::Config { .. } => None,
+        }
+    }
+}
+
+/// Where a base is read from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A repository; the reference says which tag or digest.
+    Registry(Box<Repository>),
+    /// A layout on disk, and the name in its index.
+    Layout(Layout, Option<String>),
+}
+
+impl Source {
+    /// What the recipe names: the descriptor of a manifest or an index, and its bytes.
+    ///
+    /// # Errors
+    /// Those of [`Repository::manifest`] and of [`Layout::find`].
+    pub async fn named(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+        match self {
+            Self::Registry(repository) => Ok(repository.manifest(wanted(repository.reference())).await?),
+            Self::Layout(layout, tag) => {
+                let descriptor = layout.find(tag.as_deref())?;
+                let bytes = layout.read(&descriptor)?;
+                Ok((descriptor, bytes))
+            }
+        }
+    }
+
+    /// The bytes of the manifest or index that `descriptor` describes.
+    ///
+    /// # Errors
+    /// Those of [`Self::named`]; [`SourceError::Manifest`] if it comes as another type.
+    pub async fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        match self {
+            Self::Registry(repository) => {
+                let (found, bytes) = repository.manifest(&descriptor.digest.to_string()).await?;
+                if (found.size, &found.media_type) != (descriptor.size, &descriptor.media_type) {
+                    let (expected, found) = (Box::new(descriptor.clone()), Box::new(found));
+                    return Err(SourceError::Manifest { expected, found });
+                }
+                Ok(bytes)
+            }
+            Self::Layout(layout, _) => Ok(layout.read(descriptor)?),
+        }
+    }
+
+    /// A config, whole.
+    ///
+    /// # Errors
+    /// [`SourceError::Config`] if it is over 8 MiB; those of [`Repository::pull_blob`].
+    pub async fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        if descriptor.size > MAX_CONFIG {
+            return Err(SourceError::Config { descriptor: Box::new(descriptor.clone()) });
+        }
+        match self {
+            Self::Registry(repository) => {
+                let append = async |mut whole: Vec<u8>, chunk: bytes::Bytes| {
+                    whole.extend_from_slice(&chunk);
+                    Ok(whole)
+                };
+                Ok(repository.pull_blob(descriptor).try_fold(Vec::new(), append).await?)
+            }
+            Self::Layout(layout, _) => Ok(layout.read(descriptor)?),
+        }
+    }
+
+    /// The bytes of a blob as they come; its last item is an error if they were not
+    /// what `descriptor` says.
+    pub fn blob(&self, descriptor: &Descriptor) -> BlobStream {
+        self.origin(descriptor).open(descriptor)
+    }
+
+    /// The same as something to push from.
+    pub fn origin(&self, descriptor: &Descriptor) -> BlobOrigin {
+        match self {
+            Self::Registry(repository) => BlobOrigin::Repository(repository.clone()),
+            Self::Layout(layout, _) => BlobOrigin::file(layout.blob_path(&descriptor.digest)),
+        }
+    }
+
+    /// The repository that blobs can be mounted from, where it is one.
+    pub fn repository(&self) -> Option<&Repository> {
+        match self {
+            Self::Registry(repository) => Some(repository),
+            Self::Layout(..) => None,
+        }
+    }
+}
+
+/// The digest that a reference names, else its tag.
+fn wanted(reference: &Reference) -> &str {
+    reference.digest().or(reference.tag()).unwrap_or("latest")
+}
