@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::{Error, Store};
 use crate::oci::{Digest, Hasher};
@@ -25,6 +27,18 @@ impl Area {
     }
 }
 
+/// How exactly the time of the last use is kept.
+const USE_RESOLUTION: Duration = Duration::from_secs(60);
+
+/// Marks a file as used now. In a store that can't be written it stays as it is.
+pub(super) fn touch(file: &File) {
+    let now = SystemTime::now();
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    if !modified.is_ok_and(|then| now.duration_since(then).is_ok_and(|age| age < USE_RESOLUTION)) {
+        let _ = file.set_modified(now);
+    }
+}
+
 impl Store {
     /// Where the file with `digest` lies, or would lie.
     pub fn path(&self, area: Area, digest: &Digest) -> PathBuf {
@@ -43,7 +57,10 @@ impl Store {
     pub fn open_blob(&self, area: Area, digest: &Digest) -> Result<Option<BlobReader>, Error> {
         let path = self.path(area, digest);
         match File::open(&path) {
-            Ok(file) => Ok(Some(BlobReader { file, path, expected: *digest, seen: Hasher::new(), done: false })),
+            Ok(file) => {
+                touch(&file);
+                Ok(Some(BlobReader { file, path, expected: *digest, seen: Hasher::new(), done: false }))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("open", &path)(error)),
         }
@@ -77,7 +94,11 @@ impl Store {
     /// [`Error::Io`].
     pub fn put(&self, area: Area, bytes: &[u8]) -> Result<Digest, Error> {
         let digest = Digest::of(bytes);
-        if self.size(area, &digest) != Some(bytes.len() as u64) {
+        if self.size(area, &digest) == Some(bytes.len() as u64) {
+            if let Ok(file) = File::open(self.path(area, &digest)) {
+                touch(&file);
+            }
+        } else {
             let mut writer = self.writer()?;
             writer.write_all(bytes).map_err(Error::io("write", &self.path(area, &digest)))?;
             self.keep(area, writer)?;
@@ -122,7 +143,14 @@ impl BlobWriter {
         loop {
             let path = tmp.join(format!("{}-{:016x}", std::process::id(), fastrand::u64(..)));
             match File::options().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(Self { file, path, hasher: Hasher::new(), named: false }),
+                Ok(file) => {
+                    // The lock tells a collection that the writer lives, in whatever
+                    // container. It may have come between: then the file has no link.
+                    let _ = file.lock();
+                    if file.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
+                        return Ok(Self { file, path, hasher: Hasher::new(), named: false });
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("create", &path)(error)),
             }

@@ -1,2 +1,278 @@
 //! Looking at the store as a whole: what is in it, whether it is sound, and what
 //! nobody needs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{Area, Error, LayerKey, LayerRecord, Link, Store};
+use crate::oci::Digest;
+
+/// What a file of the store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A manifest, a config or a layer.
+    Blob,
+    /// A wheel or an interpreter.
+    Download,
+    /// What a base's layer holds.
+    Listing,
+    /// What is known of a layer by its key.
+    Record,
+}
+
+/// One file of the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// The digest in its name: its own, or for a record its key.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last read or written, to a minute. A layer's blob counts as
+    /// used with a record that names it.
+    pub last_used: SystemTime,
+    /// The tags that lead to it, and digests where the index has no name.
+    pub needed_by: Vec<String>,
+}
+
+/// What a collection removes, besides what killed processes left half-written.
+/// What a tag needs is never removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy {
+    /// Least recently used first, until the store has at most so many bytes.
+    pub ceiling: Option<u64>,
+    /// Everything that was not used for so long.
+    pub unused_for: Option<Duration>,
+}
+
+/// What a collection did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Collected {
+    /// What was removed, in this order.
+    pub removed: Vec<Entry>,
+    /// How many files under `tmp/` were nobody's any more.
+    pub leftovers: usize,
+    /// How many bytes of entries and leftovers are free again.
+    pub freed: u64,
+    /// How many bytes of entries stay.
+    pub kept: u64,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verified {
+    /// How many files were read.
+    pub files: usize,
+    /// How many bytes that was.
+    pub bytes: u64,
+    /// Files that were not what their names say. They have been removed, but for
+    /// those of a store that can't be written.
+    pub damaged: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Every file of the store but `tmp/` and links, in order of kind and digest.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Index`].
+    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let mut needed: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+        for (name, descriptor) in self.roots()? {
+            for found in self.closure(&descriptor)? {
+                needed.entry(found.digest).or_default().push(name.clone());
+            }
+        }
+        let mut entries = Vec::new();
+        for kind in [Kind::Blob, Kind::Download, Kind::Listing, Kind::Record] {
+            for (digest, metadata) in self.files(kind)? {
+                let last_used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                let needed_by = needed.get(&digest).filter(|_| kind == Kind::Blob).cloned().unwrap_or_default();
+                entries.push(Entry { kind, digest, size: metadata.len(), last_used, needed_by });
+            }
+        }
+        self.use_with_records(&mut entries);
+        Ok(entries)
+    }
+
+    fn use_with_records(&self, entries: &mut [Entry]) {
+        let mut used: BTreeMap<Digest, SystemTime> = BTreeMap::new();
+        for record in entries.iter().filter(|entry| entry.kind == Kind::Record) {
+            if let Some(LayerRecord { descriptor, .. }) = self.peek_record(&LayerKey(record.digest)) {
+                let latest = used.entry(descriptor.digest).or_insert(record.last_used);
+                *latest = record.last_used.max(*latest);
+            }
+        }
+        for blob in entries.iter_mut().filter(|entry| entry.kind == Kind::Blob) {
+            blob.last_used = used.get(&blob.digest).map_or(blob.last_used, |used| blob.last_used.max(*used));
+        }
+    }
+
+    /// The files of a kind, in order of digest. One that vanishes meanwhile is none.
+    fn files(&self, kind: Kind) -> Result<Vec<(Digest, fs::Metadata)>, Error> {
+        let (top, suffix) = match kind {
+            Kind::Blob => ("blobs/sha256", ""),
+            Kind::Download => ("downloads/sha256", ""),
+            Kind::Listing => ("listings", ".json"),
+            Kind::Record => ("keys", ".json"),
+        };
+        let top = self.root.join(top);
+        if !top.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut files = Vec::new();
+        for entry in walkdir::WalkDir::new(&top).min_depth(1).max_depth(2).sort_by_file_name() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if error.io_error().is_some_and(|it| it.kind() == io::ErrorKind::NotFound) => continue,
+                Err(error) => return Err(Error::io("read", &top)(error.into())),
+            };
+            let hex = entry.file_name().to_str().and_then(|name| name.strip_suffix(suffix));
+            if let (Some(Ok(digest)), Ok(metadata)) = (hex.map(Digest::from_hex), entry.metadata())
+                && metadata.is_file()
+            {
+                files.push((digest, metadata));
+            }
+        }
+        Ok(files)
+    }
+
+    fn path_of(&self, kind: Kind, digest: &Digest) -> PathBuf {
+        match kind {
+            Kind::Blob => self.path(Area::Blobs, digest),
+            Kind::Download => self.path(Area::Downloads, digest),
+            Kind::Listing => self.root.join("listings").join(format!("{}.json", digest.hex())),
+            Kind::Record => self.key_path(&LayerKey(*digest)),
+        }
+    }
+
+    /// Reads everything, and removes what is not what its name says. `seen` is
+    /// told of bytes as they are read. It does not count as use.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Index`] for an `index.json` that is none: only a
+    /// person knows what it should say.
+    pub fn verify(&self, seen: &dyn Fn(u64)) -> Result<Verified, Error> {
+        let _lease = self.lease()?;
+        self.roots()?;
+        let mut verified = Verified::default();
+        for kind in [Kind::Blob, Kind::Download, Kind::Listing, Kind::Record] {
+            for (digest, _) in self.files(kind)? {
+                let path = self.path_of(kind, &digest);
+                let Some((sound, bytes)) = self.is_sound(kind, &digest, &path, seen)? else { continue };
+                verified.files += 1;
+                verified.bytes += bytes;
+                if !sound {
+                    let _ = fs::remove_file(&path);
+                    verified.damaged.push(path);
+                }
+            }
+        }
+        Ok(verified)
+    }
+
+    /// Whether a file is what it should be, and its length; nothing if it is gone.
+    fn is_sound(
+        &self,
+        kind: Kind,
+        digest: &Digest,
+        path: &Path,
+        seen: &dyn Fn(u64),
+    ) -> Result<Option<(bool, u64)>, Error> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        let failed = |error| Error::io("read", path)(error);
+        if matches!(kind, Kind::Blob | Kind::Download) {
+            let mut hasher = crate::oci::Hasher::new();
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                match file.read(&mut buffer).map_err(failed)? {
+                    0 => break,
+                    count => {
+                        hasher.update(&buffer[..count]);
+                        seen(count as u64);
+                    }
+                }
+            }
+            let (found, length) = hasher.finish();
+            return Ok(Some((found == *digest, length)));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        seen(bytes.len() as u64);
+        let sound = match kind {
+            Kind::Record => serde_json::from_slice::<LayerRecord>(&bytes).is_ok(),
+            _ => serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok(),
+        };
+        Ok(Some((sound, bytes.len() as u64)))
+    }
+
+    /// Removes what `policy` says, and what killed processes left under `tmp/`.
+    /// Killed in the middle, it leaves a sound store.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while anybody has a lease; [`Error::Io`], [`Error::Index`].
+    pub fn gc(&self, policy: &Policy) -> Result<Collected, Error> {
+        let Some(_alone) = self.exclusive()? else { return Err(Error::InUse { path: self.root.clone() }) };
+        let mut collected = self.sweep()?;
+        let mut entries = self.entries()?;
+        collected.kept = entries.iter().map(|entry| entry.size).sum();
+        // A record is small and still good for a registry that has the blob: it goes after it.
+        entries.sort_by_key(|entry| (entry.last_used, entry.kind));
+        let now = SystemTime::now();
+        for entry in entries.into_iter().filter(|entry| entry.needed_by.is_empty()) {
+            let age = now.duration_since(entry.last_used).unwrap_or_default();
+            let too_old = policy.unused_for.is_some_and(|limit| age > limit);
+            let too_much = policy.ceiling.is_some_and(|ceiling| collected.kept > ceiling);
+            if too_old || too_much {
+                let path = self.path_of(entry.kind, &entry.digest);
+                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+                collected.kept -= entry.size;
+                collected.freed += entry.size;
+                collected.removed.push(entry);
+            }
+        }
+        self.unlink_removed(&collected)?;
+        Ok(collected)
+    }
+
+    /// Removes files under `tmp/` whose writers are dead: a writer holds a lock.
+    fn sweep(&self) -> Result<Collected, Error> {
+        let mut collected = Collected::default();
+        let tmp = self.root.join("tmp");
+        for entry in fs::read_dir(&tmp).map_err(Error::io("read", &tmp))? {
+            let path = entry.map_err(Error::io("read", &tmp))?.path();
+            // Opened before it is locked, locked before it is removed: what its
+            // writer renames meanwhile is locked still, or has left.
+            let Ok(file) = File::open(&path) else { continue };
+            let Ok(metadata) = file.metadata() else { continue };
+            if metadata.is_file() && file.try_lock().is_ok() && fs::remove_file(&path).is_ok() {
+                collected.leftovers += 1;
+                collected.freed += metadata.len();
+            }
+        }
+        Ok(collected)
+    }
+
+    fn unlink_removed(&self, collected: &Collected) -> Result<(), Error> {
+        if collected.removed.iter().all(|entry| entry.kind != Kind::Blob) {
+            return Ok(());
+        }
+        for repository in self.repositories()? {
+            for link in [Link::Blob, Link::Manifest] {
+                for digest in self.links(&repository, link)? {
+                    if self.size(Area::Blobs, &digest).is_none() {
+                        self.unlink(&repository, link, &digest)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,7 +1,7 @@
 //! Keys and the records they lead to: what is known of a layer without opening it.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ pub struct LayerRecord {
 }
 
 impl Store {
-    fn key_path(&self, key: &LayerKey) -> PathBuf {
+    pub(super) fn key_path(&self, key: &LayerKey) -> PathBuf {
         let hex = key.0.hex();
         self.root.join("keys").join(&hex[..2]).join(format!("{hex}.json"))
     }
@@ -45,11 +45,19 @@ impl Store {
     /// [`Error::Io`] other than that there is no such file.
     pub fn record(&self, key: &LayerKey) -> Result<Option<LayerRecord>, Error> {
         let path = self.key_path(key);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        match File::open(&path) {
+            Ok(file) => {
+                super::blobs::touch(&file);
+                Ok(self.peek_record(key))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
+    }
+
+    /// The same without its counting as use, and with every failure as none.
+    pub(super) fn peek_record(&self, key: &LayerKey) -> Option<LayerRecord> {
+        serde_json::from_slice(&fs::read(self.key_path(key)).ok()?).ok()
     }
 
     /// Remembers `record` under `key`, in place of an older one.

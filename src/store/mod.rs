@@ -36,10 +36,12 @@ use thiserror::Error;
 
 use crate::oci::Digest;
 pub use blobs::{Area, BlobReader, BlobWriter};
+pub use collect::{Collected, Entry, Kind, Policy, Verified};
 pub use keys::{LayerKey, LayerRecord};
 pub use lease::Lease;
 pub use links::Link;
 pub use listings::{Listed, ListedKind, Listing};
+use tags::INDEX_LOCK;
 
 /// What can go wrong with files of the store.
 #[derive(Debug, Error)]
@@ -93,6 +95,12 @@ pub enum Error {
         #[source]
         source: Option<crate::oci::InvalidManifest>,
     },
+    /// The store can't be collected, since somebody has a lease.
+    #[error("{} is in use by another process", path.display())]
+    InUse {
+        /// The store.
+        path: PathBuf,
+    },
     /// A directory that holds something else.
     #[error("{} is not empty and not a store", path.display())]
     NotAStore {
@@ -115,6 +123,7 @@ impl Error {
                 Some("name a directory that you can write with --store or DLPACK_STORE".into())
             }
             Self::Damaged { .. } => Some("run the command again: the file is made anew".into()),
+            Self::InUse { .. } => Some("wait for the builds, pushes and `dlpack serve` that use it".into()),
             Self::NotAStore { .. } => Some("name an empty directory, or one that dlpack made".into()),
             Self::Format { .. } => Some("`dlpack cache verify` removes what can't be read".into()),
             _ => None,
@@ -134,36 +143,53 @@ pub struct Store {
     root: PathBuf,
 }
 
+/// The directories of a store.
+const DIRECTORIES: [&str; 5] = ["tmp", "blobs/sha256", "keys", "downloads/sha256", "listings"];
+
+/// What may lie in a directory that is half-way to be a store.
+const HALF_MADE: [&str; 6] = ["tmp", "blobs", "keys", "downloads", "listings", "index.json"];
+
 impl Store {
-    /// Opens the store at `root`, making it where there is none.
+    /// Opens the store at `root`, making it where there is none. An image layout of
+    /// another tool becomes a store. One that can't be written can be read.
     ///
     /// # Errors
     /// [`Error::NotAStore`] if the directory holds something else; [`Error::Io`].
     pub fn open(root: &Path) -> Result<Self, Error> {
+        let store = Self { root: root.to_owned() };
         let marker = root.join("oci-layout");
         if !marker.exists() {
-            Self::create(root, &marker)?;
+            store.create(&marker)?;
         }
-        Ok(Self { root: root.to_owned() })
+        for directory in DIRECTORIES {
+            // Where it can't be made, writing will say so.
+            let _ = fs::create_dir_all(root.join(directory));
+        }
+        Ok(store)
     }
 
-    fn create(root: &Path, marker: &Path) -> Result<(), Error> {
-        if fs::read_dir(root)
-            .is_ok_and(|mut entries| entries.next().is_some_and(|entry| entry.is_ok_and(|e| e.file_name() != "tmp")))
-        {
-            return Err(Error::NotAStore { path: root.to_owned() });
+    /// Makes what is missing; several processes may do so at once, and one that was
+    /// killed on the way is continued.
+    fn create(&self, marker: &Path) -> Result<(), Error> {
+        let foreign = |entry: io::Result<fs::DirEntry>| {
+            let known = |name: &str| HALF_MADE.contains(&name) || [INDEX_LOCK, "oci-layout"].contains(&name);
+            entry.is_ok_and(|entry| !entry.file_name().to_str().is_some_and(known))
+        };
+        if fs::read_dir(&self.root).is_ok_and(|mut entries| entries.any(foreign)) {
+            return Err(Error::NotAStore { path: self.root.clone() });
         }
-        for area in ["tmp", "blobs/sha256", "keys", "downloads/sha256", "listings"] {
-            let path = root.join(area);
+        for directory in DIRECTORIES {
+            let path = self.root.join(directory);
             fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         }
-        let store = Self { root: root.to_owned() };
-        let index = root.join("index.json");
+        // Under the lock of the index: another process may have tagged already.
+        let _lock = self.lock_index()?;
+        let index = self.root.join("index.json");
         if !index.exists() {
-            store.replace(&index, tags::EMPTY_INDEX.as_bytes())?;
+            self.replace(&index, tags::EMPTY_INDEX.as_bytes())?;
         }
         // image-layout.md: "imageLayoutVersion" is "1.0.0"
-        store.replace(marker, br#"{"imageLayoutVersion":"1.0.0"}"#)
+        self.replace(marker, br#"{"imageLayoutVersion":"1.0.0"}"#)
     }
 
     /// The store's directory.

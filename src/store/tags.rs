@@ -10,6 +10,9 @@ use crate::oci::{Descriptor, Index, ManifestOrIndex, media_type, parse_manifest}
 /// The annotation that names a manifest in a layout (image-spec `annotations.md`).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The file that is locked while the index is replaced.
+pub(super) const INDEX_LOCK: &str = "index.lock";
+
 pub(super) const EMPTY_INDEX: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
@@ -74,13 +77,31 @@ impl Store {
         Ok(found)
     }
 
-    /// Reads, changes and replaces the index under a lock of its own, so that two
-    /// processes that tag at once both succeed.
-    fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<(), Error> {
-        let path = self.root.join("tmp").join("index.lock");
+    /// Everything that the index lists, by its name, or by its digest if it has none.
+    pub(super) fn roots(&self) -> Result<Vec<(String, Descriptor)>, Error> {
+        let named = |descriptor: Descriptor| {
+            let name = descriptor.annotations.get(REF_NAME).cloned();
+            (name.unwrap_or_else(|| descriptor.digest.to_string()), descriptor)
+        };
+        let mut roots: Vec<_> = self.index()?.manifests.into_iter().map(named).collect();
+        roots.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(roots)
+    }
+
+    /// Waits until nobody else changes the index; ends when dropped. The file stays,
+    /// since one that is removed can be locked twice.
+    pub(super) fn lock_index(&self) -> Result<File, Error> {
+        let path = self.root.join(INDEX_LOCK);
         let lock =
             File::options().create(true).write(true).truncate(false).open(&path).map_err(Error::io("open", &path))?;
         lock.lock().map_err(Error::io("lock", &path))?;
+        Ok(lock)
+    }
+
+    /// Reads, changes and replaces the index under a lock of its own, so that two
+    /// processes that tag at once both succeed.
+    fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<(), Error> {
+        let _lock = self.lock_index()?;
         let mut index = self.index()?;
         change(&mut index);
         let path = self.index_path();
