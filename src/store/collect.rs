@@ -144,7 +144,7 @@ impl Store {
         match kind {
             Kind::Blob => self.path(Area::Blobs, digest),
             Kind::Download => self.path(Area::Downloads, digest),
-            Kind::Listing => self.root.join("listings").join(format!("{}.json", digest.hex())),
+            Kind::Listing => self.listing_path(digest),
             Kind::Record => self.key_path(&LayerKey(*digest)),
         }
     }

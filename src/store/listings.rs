@@ -16,8 +16,8 @@
 //! where they are 0. `content` is base64, and only of files that a layer of dlpack
 //! may amend or copy.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -122,7 +122,7 @@ impl Listing {
 }
 
 impl Store {
-    fn listing_path(&self, layer: &Digest) -> PathBuf {
+    pub(super) fn listing_path(&self, layer: &Digest) -> PathBuf {
         self.root.join("listings").join(format!("{}.json", layer.hex()))
     }
 
@@ -133,7 +133,12 @@ impl Store {
     /// [`Error::Io`] other than that there is no such file.
     pub fn listing(&self, layer: &Digest) -> Result<Option<Listing>, Error> {
         let path = self.listing_path(layer);
-        match fs::read(&path) {
+        let read = File::open(&path).and_then(|mut file| {
+            super::blobs::touch(&file);
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        match read {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().filter(|listing: &Listing| listing.version == VERSION)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),
