@@ -84,7 +84,7 @@ pub fn changeset(recipe: &recipe::Files, locked: &[LockedFile], directory: &Path
         if !file.from.is_empty() {
             return Ok(Source::Disk(directory.join(&file.from)));
         }
-        let entry = recipe.files.iter().find(|entry| entry.to.trim_start_matches('/') == file.to);
+        let entry = recipe.files.iter().find(|entry| entry.to.trim_matches('/') == file.to);
         let content = entry.and_then(|entry| entry.content.clone());
         content.map(Source::Recipe).ok_or_else(|| Error::NoContent { to: file.to.clone() })
     };

@@ -1,6 +1,8 @@
 //! The base's account files, amended line by line: passwd(5), group(5), shadow(5)
 //! and gshadow(5). Lines that nothing is said about stay as they are, byte for byte.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use super::account::{Error, Identity, content};
@@ -9,13 +11,20 @@ use crate::lock::{FileKind, LockedBase};
 use crate::oci::Digest;
 
 /// One of the account files.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct AccountFile {
     /// Where it lies, without a leading slash.
     pub path: &'static str,
     /// As in the base.
     pub attributes: Attributes,
     lines: Vec<String>,
+}
+
+/// Without the lines, for those of shadow(5) hold hashes.
+impl fmt::Debug for AccountFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccountFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl AccountFile {

@@ -139,10 +139,12 @@ impl Changeset for SkeletonLayer {
         let prefix = self.0.scheme.prefix();
         let bin = format!("{prefix}/bin");
         let path = config.config.env("PATH").unwrap_or(DEFAULT_PATH);
-        if path.split(':').next() != Some(&bin) {
-            let path = format!("{bin}:{path}");
-            config.config.set_env("PATH", &path);
+        // An account's own venv, which an earlier layer set, comes before this one.
+        if path.split(':').any(|directory| directory == bin) && config.config.env("VIRTUAL_ENV").is_some() {
+            return;
         }
+        let path = format!("{bin}:{path}");
+        config.config.set_env("PATH", &path);
         config.config.set_env("VIRTUAL_ENV", prefix);
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod image;
+pub mod payload;
 pub mod registry;
 pub mod rootfs;
 pub mod uv;
