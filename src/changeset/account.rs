@@ -13,6 +13,7 @@ use super::{Changeset, Inputs};
 use crate::layer::{Attributes, LayerWriter};
 use crate::lock::{BaseFile, Lock, LockedLayer};
 use crate::oci::ImageConfig;
+use crate::python::scheme::InvalidVersion;
 use crate::recipe::{self, LayerKind};
 use crate::sandbox::Rootfs;
 
@@ -87,6 +88,17 @@ pub enum Error {
         /// The venv.
         path: String,
     },
+    /// The venv's version of Python is none.
+    #[error("account {user}: the venv {path} can't be used")]
+    Python {
+        /// The account.
+        user: String,
+        /// The venv.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidVersion,
+    },
     /// There is no hash to be had.
     #[error("account {user} has no password")]
     Password {
@@ -116,6 +128,7 @@ impl Error {
             Self::NoGroup { .. } => Some("an account joins groups that the base has".into()),
             Self::BaseFile { .. } => None,
             Self::NoVenv { .. } => Some("name the `path` of a venv layer, or leave `venv` out".into()),
+            Self::Python { source, .. } => source.hint(),
             Self::Password { source, .. } => source.hint(),
         }
     }
@@ -262,7 +275,7 @@ impl Account {
 impl Changeset for Account {
     fn inputs(&self) -> Inputs {
         let Identity { user, uid, gid, shell, home, taken_over } = &self.identity;
-        Inputs::new("account", 1, format!("account {user} (uid {uid}, gid {gid})"))
+        Inputs::new("account", 1, format!("dlpack account {user} (uid {uid}, gid {gid})"))
             .with("user", user.as_str())
             .with("uid", *uid)
             .with("gid", *gid)

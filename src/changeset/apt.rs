@@ -19,7 +19,7 @@ pub fn changeset(recipe: &recipe::Apt) -> Apt {
 impl Changeset for Apt {
     fn inputs(&self) -> Inputs {
         let packages = self.packages.join(" ");
-        Inputs::new("apt", 1, format!("apt {packages}")).with("packages", self.packages.clone()).on_rootfs()
+        Inputs::new("apt", 1, format!("dlpack apt {packages}")).with("packages", self.packages.clone()).on_rootfs()
     }
 
     fn write(&self, _under: &Rootfs, _out: &mut LayerWriter) -> Result<(), Error> {

@@ -24,7 +24,7 @@ pub fn changeset(recipe: &Recipe) -> Option<Entrypoint> {
 impl Changeset for Entrypoint {
     fn inputs(&self) -> Inputs {
         let payload = [ENTRYPOINT, PROFILE].map(|file| Digest::of(file.as_bytes()).to_string());
-        Inputs::new("entrypoint", 1, "entrypoint").with("payload", json!(payload))
+        Inputs::new("entrypoint", 1, "dlpack entrypoint").with("payload", json!(payload))
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {

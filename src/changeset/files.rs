@@ -100,9 +100,9 @@ impl Changeset for Files {
         };
         let names: Vec<String> = self.files.iter().map(|(file, _)| format!("/{}", file.to)).collect();
         let summary = match names.as_slice() {
-            [] => "files".to_owned(),
-            [one] => format!("files {one}"),
-            [first, rest @ ..] => format!("files {first} and {} more", rest.len()),
+            [] => "dlpack files".to_owned(),
+            [one] => format!("dlpack files {one}"),
+            [first, rest @ ..] => format!("dlpack files {first} and {} more", rest.len()),
         };
         let inputs = Inputs::new("files", 1, summary).with("files", self.files.iter().map(file).collect::<Vec<_>>());
         let regular = self.files.iter().filter(|(file, _)| file.kind == FileKind::File);

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::account::{Error, Identity, content};
 use super::entries::Entries;
-use crate::layer::Attributes;
 use crate::lock::{BaseFile, FileKind, Lock, LockedLayer, LockedVenv};
 use crate::oci::{Digest, ImageConfig};
+use crate::python::scheme::Scheme;
+use crate::python::venv::{Item, Skeleton};
 use crate::recipe::LayerKind;
 
 /// Debian's adduser.conf(5), DIR_MODE.
@@ -28,10 +29,8 @@ pub(super) struct Home {
 struct OwnVenv {
     /// The shared venv, absolute.
     shared: String,
-    /// The interpreter, absolute.
-    interpreter: String,
-    /// `3.10`.
-    python: String,
+    /// Its own files, but for what leads to the shared one.
+    skeleton: Skeleton,
     /// Whether the shared venv has them.
     pip: bool,
     ipykernel: bool,
@@ -51,12 +50,7 @@ impl Home {
                 skeleton.push((file.clone(), content(file)?));
             }
         }
-        let venv = venv
-            .map(|path| {
-                OwnVenv::over(path, lock)
-                    .ok_or_else(|| Error::NoVenv { user: identity.user.clone(), path: path.to_owned() })
-            })
-            .transpose()?;
+        let venv = venv.map(|path| OwnVenv::over(path, identity, lock)).transpose()?;
         Ok(Self { identity: identity.clone(), skeleton, authorized_keys: authorized_keys.to_vec(), venv })
     }
 
@@ -88,13 +82,13 @@ impl Home {
     /// Lets programs of the account's venv be found before those of the shared one.
     pub(super) fn configure(&self, config: &mut ImageConfig) {
         let Some(venv) = &self.venv else { return };
-        let own = format!("{}/.venv", self.identity.home);
+        let own = venv.skeleton.scheme.prefix();
         let first = [format!("{own}/bin"), format!("{}/bin", venv.shared)];
         let path = config.config.env("PATH").unwrap_or_default().to_owned();
         let rest = path.split(':').filter(|part| !first.iter().any(|bin| bin == part)).map(str::to_owned);
         let path: Vec<String> = first.iter().cloned().chain(rest).collect();
         config.config.set_env("PATH", &path.join(":"));
-        config.config.set_env("VIRTUAL_ENV", &own);
+        config.config.set_env("VIRTUAL_ENV", own);
         if venv.ipykernel {
             // A notebook's kernel is then the account's Python, not that of Jupyter's venv.
             config.config.set_env("JUPYTER_PATH", &format!("{own}/share/jupyter"));
@@ -110,61 +104,65 @@ impl Home {
             "skeleton": self.skeleton.iter().map(file).collect::<Vec<_>>(),
             "authorized-keys": self.authorized_keys,
             "venv": self.venv.as_ref().map(|venv| {
-                json!([venv.shared, venv.interpreter, venv.python, venv.pip, venv.ipykernel])
+                json!([venv.shared, venv.skeleton.interpreter, venv.skeleton.version, venv.pip, venv.ipykernel])
             }),
         })
     }
 }
 
 impl OwnVenv {
-    /// A venv over the one at `path`; nothing if `lock` has none there.
-    fn over(path: &str, lock: &Lock) -> Option<Self> {
+    /// A venv over the one that `lock` has at `path`.
+    fn over(path: &str, account: &Identity, lock: &Lock) -> Result<Self, Error> {
         let layers = lock.recipe.layers.iter().zip(&lock.layers);
         let locked = layers.into_iter().find_map(|(layer, locked)| match (&layer.kind, locked) {
             (LayerKind::Venv(venv), LockedLayer::Venv(locked)) if venv.path == path => Some(locked),
             _ => None,
+        });
+        let Some(LockedVenv { interpreter, python, wheels, .. }) = locked else {
+            return Err(Error::NoVenv { user: account.user.clone(), path: path.to_owned() });
+        };
+        let version = python.parse().map_err(|source| Error::Python {
+            user: account.user.clone(),
+            path: path.to_owned(),
+            source,
         })?;
-        let LockedVenv { interpreter, python, wheels, .. } = locked;
         let has = |name: &str| wheels.iter().any(|wheel| wheel.name == name);
-        Some(Self {
-            shared: path.to_owned(),
-            interpreter: interpreter.path.clone(),
-            python: python.split('.').take(2).collect::<Vec<_>>().join("."),
+        Ok(Self {
+            shared: path.trim_end_matches('/').to_owned(),
+            skeleton: Skeleton {
+                scheme: Scheme::new(&format!("{}/.venv", account.home), version),
+                interpreter: interpreter.path.clone(),
+                version: python.clone(),
+            },
             pip: has("pip"),
             ipykernel: has("ipykernel"),
         })
     }
 
     fn entries(&self, account: &Identity, entries: &mut Entries) {
-        let absolute = format!("{}/.venv", account.home);
-        let root = absolute.trim_start_matches('/').to_owned();
-        let (directory, file, script) = (account.owns(0o755), account.owns(0o644), account.owns(0o755));
-        let link = Attributes { mode: 0o777, ..directory };
-        let python = format!("python{}", self.python);
-        let site_packages = format!("lib/{python}/site-packages");
-        for path in ["bin", "lib", &format!("lib/{python}"), &site_packages] {
-            entries.directory(format!("{root}/{path}"), directory);
-        }
-        entries.directory(root.as_str(), directory);
-        // PEP 405: "a pyvenv.cfg … in the same directory or one directory up from the executable"
-        let interpreter_bin = self.interpreter.rsplit_once('/').map_or("/usr/bin", |(directory, _)| directory);
-        let config =
-            format!("home = {interpreter_bin}\ninclude-system-site-packages = false\nversion = {}\n", self.python);
-        entries.file(format!("{root}/pyvenv.cfg"), file, config);
-        entries.symlink(format!("{root}/bin/python"), link, self.interpreter.as_str());
-        for name in ["python3", &python] {
-            entries.symlink(format!("{root}/bin/{name}"), link, "python");
+        let scheme = &self.skeleton.scheme;
+        let root = scheme.prefix().trim_start_matches('/');
+        let (directory, file, link) = (account.owns(0o755), account.owns(0o644), account.owns(0o777));
+        for (path, item) in self.skeleton.items() {
+            let path = format!("{root}/{path}").trim_end_matches('/').to_owned();
+            match item {
+                Item::Directory => entries.directory(path, directory),
+                Item::File(content) => entries.file(path, file, content),
+                Item::Link(target) => entries.symlink(path, link, target),
+            }
         }
         // site: lines that begin with `import` are executed. Unlike a bare path, addsitedir
         // also reads the .pth files that wheels brought there.
-        let shared = format!("import site; site.addsitedir({})\n", json!(format!("{}/{site_packages}", self.shared)));
-        entries.file(format!("{root}/{site_packages}/shared.pth"), file, shared);
+        let shared = json!(format!("{}/{}", self.shared, scheme.site_packages()));
+        let pth = format!("{root}/{}/shared.pth", scheme.site_packages());
+        entries.file(pth, file, format!("import site; site.addsitedir({shared})\n"));
         if self.pip {
             let pip = format!(
-                "#!{absolute}/bin/python\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
+                "#!{}\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n",
+                scheme.interpreter()
             );
             for name in ["pip", "pip3"] {
-                entries.file(format!("{root}/bin/{name}"), script, pip.as_str());
+                entries.file(format!("{root}/bin/{name}"), directory, pip.as_str());
             }
         }
         if self.ipykernel {
@@ -173,7 +171,7 @@ impl OwnVenv {
             }
             // jupyter_client, "Kernel specs": the first `python3` that is found is the default.
             let kernel = json!({
-                "argv": [format!("{absolute}/bin/python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+                "argv": [scheme.interpreter().as_str(), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
                 "display_name": "Python 3 (ipykernel)",
                 "language": "python",
                 "metadata": { "debugger": true },

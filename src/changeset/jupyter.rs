@@ -54,7 +54,7 @@ fn quoted(text: &str) -> String {
 
 impl Changeset for Jupyter {
     fn inputs(&self) -> Inputs {
-        Inputs::new("jupyter", 1, format!("jupyter on port {}", self.port))
+        Inputs::new("jupyter", 1, format!("dlpack jupyter on port {}", self.port))
             .with("settings", self.settings.as_str())
             .with("service", self.service.as_str())
     }

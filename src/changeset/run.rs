@@ -22,7 +22,7 @@ pub fn changeset(recipe: &recipe::Run) -> Run {
 
 impl Changeset for Run {
     fn inputs(&self) -> Inputs {
-        Inputs::new("run", 1, format!("run {}", self.command))
+        Inputs::new("run", 1, format!("dlpack run {}", self.command))
             .with("command", self.command.as_str())
             .with("network", self.network)
             .with("env", serde_json::json!(self.env))

@@ -43,7 +43,7 @@ impl Sshd {
 impl Changeset for Sshd {
     fn inputs(&self) -> Inputs {
         let payload = [HOST_KEY, SERVICE].map(|file| Digest::of(file.as_bytes()).to_string());
-        Inputs::new("sshd", 1, format!("sshd on port {}", self.port))
+        Inputs::new("sshd", 1, format!("dlpack sshd on port {}", self.port))
             .with("settings", self.settings())
             .with("payload", json!(payload))
     }

@@ -52,7 +52,7 @@ pub fn changeset(recipe: &recipe::Timezone) -> Result<Timezone, Error> {
 
 impl Changeset for Timezone {
     fn inputs(&self) -> Inputs {
-        Inputs::new("timezone", 1, format!("timezone {}", self.zone)).with("zone", self.zone.as_str())
+        Inputs::new("timezone", 1, format!("dlpack timezone {}", self.zone)).with("zone", self.zone.as_str())
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {

@@ -21,9 +21,13 @@ pub struct Skeleton {
     pub version: String,
 }
 
-enum Item {
+/// What lies at a path of the skeleton.
+pub enum Item {
+    /// A directory.
     Directory,
+    /// A file's content.
     File(String),
+    /// A symbolic link's target.
     Link(String),
 }
 
@@ -47,7 +51,9 @@ impl Skeleton {
         Ok(())
     }
 
-    fn items(&self) -> Vec<(String, Item)> {
+    /// All of it, by path relative to the venv, in no order; the venv's own path is
+    /// empty.
+    pub fn items(&self) -> Vec<(String, Item)> {
         let mut items: Vec<(String, Item)> =
             self.scheme.directories().into_iter().map(|path| (path, Item::Directory)).collect();
         let mut add = |path: &str, item| items.push((path.to_owned(), item));
