@@ -252,10 +252,12 @@ fn install<R: ReaderAt>(
 
 fn rewritten(script: &[u8], interpreter: &str) -> Vec<u8> {
     // "The b'#!pythonw' convention is allowed. b'#!pythonw' indicates a GUI script
-    // instead of a console script": which is the same interpreter here.
-    let rest = script.strip_prefix(PLACEHOLDER).unwrap_or(script);
+    // instead of a console script": which is the same interpreter here. Arguments on
+    // the line are dropped, as pip and uv drop them.
+    let rest = script.iter().position(|byte| *byte == b'\n').map_or(&[][..], |end| &script[end + 1..]);
     let mut text = entry_points::shebang(interpreter).into_bytes();
-    text.extend_from_slice(rest.strip_prefix(b"w").unwrap_or(rest));
+    text.push(b'\n');
+    text.extend_from_slice(rest);
     text
 }
 

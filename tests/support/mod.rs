@@ -8,6 +8,8 @@ pub mod payload;
 pub mod registry;
 pub mod rootfs;
 pub mod uv;
+pub mod venv;
+pub mod wheel;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
