@@ -48,6 +48,13 @@ pub(super) enum Sent {
     Failed(Failure),
 }
 
+/// Something that is filled once, by whoever comes first; the others wait for it.
+type Slot<T> = Arc<T>;
+/// A host, once it was greeted.
+type SiteCell = OnceCell<Arc<Site>>;
+/// A token, while there is one.
+type TokenCell = tokio::sync::Mutex<Option<Token>>;
+
 /// What all requests share.
 pub(super) struct Client {
     http: Http,
@@ -55,7 +62,8 @@ pub(super) struct Client {
     credentials: Credentials,
     trusted_realms: Vec<String>,
     observer: Option<Observer>,
-    sites: Mutex<HashMap<(String, bool), Arc<OnceCell<Arc<Site>>>>>,
+    /// By host, and whether it is spoken to as an insecure one.
+    sites: Mutex<HashMap<(String, bool), Slot<SiteCell>>>,
 }
 
 impl fmt::Debug for Client {
@@ -69,7 +77,8 @@ pub(super) struct Site {
     pub(super) base: Url,
     http: Http,
     challenge: Mutex<Option<Challenge>>,
-    tokens: Mutex<HashMap<(String, Scope), Arc<tokio::sync::Mutex<Option<Token>>>>>,
+    /// By repository, whose credentials they were given for, and scope.
+    tokens: Mutex<HashMap<(String, Scope), Slot<TokenCell>>>,
     credentials: Mutex<HashMap<String, Option<Credential>>>,
 }
 
@@ -274,7 +283,7 @@ impl Client {
 }
 
 impl Site {
-    fn slot(&self, place: &Place, scope: &Scope) -> Arc<tokio::sync::Mutex<Option<Token>>> {
+    fn slot(&self, place: &Place, scope: &Scope) -> Slot<TokenCell> {
         locked(&self.tokens).entry((place.name.clone(), scope.clone())).or_default().clone()
     }
 

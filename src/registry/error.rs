@@ -237,7 +237,7 @@ pub enum Error {
         digest: Digest,
         /// Why.
         #[source]
-        source: store::Error,
+        source: Box<store::Error>,
     },
     /// The blob to be pushed is not in the store.
     #[error("{digest} is to be pushed and is not in the store")]

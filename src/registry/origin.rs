@@ -83,16 +83,17 @@ impl BlobOrigin {
         let digest = descriptor.digest;
         match self {
             Self::Store(store) => {
-                let origin = |source| Error::OriginStore { digest, source };
+                let origin = |source| Error::OriginStore { digest, source: Box::new(source) };
                 let blob = store.open_blob(Area::Blobs, &digest).map_err(origin)?;
                 let mut blob = blob.ok_or(Error::OriginMissing { digest })?;
-                match copy(&mut blob, descriptor, sender) {
-                    // The store's reader has dropped the damaged file, and says so.
-                    Err(Error::Origin { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
-                        Err(origin(blob.explain(source)))
-                    }
-                    result => result,
-                }
+                let damage = match copy(&mut blob, descriptor, sender) {
+                    Ok(()) => return Ok(()),
+                    Err(Error::Origin { source, .. }) if source.kind() == io::ErrorKind::InvalidData => source,
+                    // A file that is too long is damaged as well, which shows at its end.
+                    Err(error) => io::copy(&mut blob, &mut io::sink()).err().ok_or(error)?,
+                };
+                // The store's reader has dropped the damaged file, and says so.
+                Err(origin(blob.explain(damage)))
             }
             Self::Reader(open) => {
                 let mut reader = open().map_err(|source| Error::Origin { digest, source })?;
@@ -131,6 +132,11 @@ fn copy(
             let _ = sender.blocking_send(Ok(held));
             return Ok(());
         }
+        let read = hasher.length() + (held.len() + chunk.len()) as u64;
+        if read > descriptor.size {
+            // With what is held back, so that the announced length is never reached.
+            return Err(wrong(descriptor, format!("it has more than {} bytes", descriptor.size)));
+        }
         if !held.is_empty() {
             hasher.update(&held);
             if sender.blocking_send(Ok(held)).is_err() {
@@ -148,6 +154,9 @@ fn check(mut hasher: Hasher, last: &[u8], descriptor: &Descriptor) -> Result<(),
     if (found, size) == (descriptor.digest, descriptor.size) {
         return Ok(());
     }
-    let message = format!("its {size} bytes hash to {found}");
-    Err(Error::Origin { digest: descriptor.digest, source: io::Error::new(io::ErrorKind::InvalidData, message) })
+    Err(wrong(descriptor, format!("its {size} bytes hash to {found}")))
+}
+
+fn wrong(descriptor: &Descriptor, message: String) -> Error {
+    Error::Origin { digest: descriptor.digest, source: io::Error::other(message) }
 }

@@ -119,6 +119,9 @@ impl<'a> Upload<'a> {
                     let (registry, name) = (place.host.clone(), place.name.clone());
                     let error = Error::Unauthorized { registry, name, anonymous: false };
                     attempts.after_any(error.into()).await?;
+                    // Registries look at the token before the body: the session stands where it stood.
+                    session = Some(current);
+                    continue;
                 }
                 Sent::Failed(failure) => self.recover(failure, &mut attempts).await?,
             }

@@ -1,74 +1,20 @@
 //! Against Debian's docker-registry.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use dlpack::oci::{Descriptor, Manifest, media_type};
-use dlpack::registry::{
-    BlobOrigin, Credential, Credentials, Error, ErrorKind, Reference, Registries, Repository, RequestKind, Settings,
-};
+use dlpack::registry::{BlobOrigin, Credential, Credentials, Error, ErrorKind, Pushed, RequestKind, Settings};
 use dlpack::store::{Area, Store};
-use futures_util::TryStreamExt as _;
 
+use super::{Watched, blob, block_on, pulled};
 use crate::support::registry::{DebianRegistry, PASSWORD, USER};
-
-/// Registries that count their requests.
-struct Counted {
-    registries: Registries,
-    kinds: Arc<Mutex<Vec<RequestKind>>>,
-}
-
-impl Counted {
-    fn new(mut settings: Settings) -> Self {
-        let kinds = Arc::<Mutex<Vec<RequestKind>>>::default();
-        let seen = Arc::clone(&kinds);
-        settings.observer = Some(Arc::new(move |event| seen.lock().expect("seen").push(event.kind)));
-        Self { registries: Registries::new(settings).expect("registries"), kinds }
-    }
-
-    fn repository(&self, registry: &DebianRegistry, name: &str) -> Repository {
-        let reference: Reference = registry.reference(name).parse().expect("a reference");
-        self.registries.repository(&reference).expect("a repository")
-    }
-
-    /// What was sent since the last call, greetings left out.
-    fn sent(&self) -> Vec<RequestKind> {
-        let all = std::mem::take(&mut *self.kinds.lock().expect("seen"));
-        all.into_iter().filter(|kind| *kind != RequestKind::Greet).collect()
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("runtime")
-        .block_on(future)
-}
-
-fn blob(size: usize, seed: u64) -> (Descriptor, Bytes) {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let bytes: Bytes = std::iter::repeat_with(|| random.u8(..)).take(size).collect();
-    (Descriptor::of(media_type::LAYER_GZIP, &bytes), bytes)
-}
-
-async fn pulled(repository: &Repository, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-    repository
-        .pull_blob(descriptor)
-        .try_fold(Vec::new(), async |mut all, chunk| {
-            all.extend_from_slice(&chunk);
-            Ok(all)
-        })
-        .await
-}
 
 #[test]
 fn what_is_pushed_from_a_store_is_pulled_again_and_pushed_twice_sends_only_heads_and_the_manifest() {
     let debian = DebianRegistry::start();
-    let counted = Counted::new(Settings::default());
-    let repository = counted.repository(&debian, "some/image:tag");
+    let watched = Watched::new(Settings::default());
+    let repository = watched.repository(&debian.reference("some/image:tag"));
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::open(directory.path()).expect("a store");
     let (layer, bytes) = blob(3_000_000, 1);
@@ -92,11 +38,11 @@ fn what_is_pushed_from_a_store_is_pulled_again_and_pushed_twice_sends_only_heads
                 0 => vec![HeadBlob, BeginUpload, PutUpload, HeadBlob, BeginUpload, PutUpload, PutManifest],
                 _ => vec![HeadBlob, HeadBlob, PutManifest],
             };
-            assert_eq!(counted.sent(), expected);
+            assert_eq!(watched.sent(), expected);
             let (found, again) = repository.manifest("tag").await.expect("pulled");
             assert_eq!((found.digest, again), (digest, manifest.clone()));
             assert_eq!(repository.has_manifest("tag").await.expect("answer"), Some(found));
-            counted.sent();
+            watched.sent();
         }
         assert_eq!(told.into_inner(), 3_000_002);
         assert_eq!(pulled(&repository, &layer).await.expect("pulled"), bytes);
@@ -107,23 +53,23 @@ fn what_is_pushed_from_a_store_is_pulled_again_and_pushed_twice_sends_only_heads
 #[test]
 fn a_blob_of_another_repository_is_mounted_and_one_of_another_registry_streams() {
     let (here, there) = (DebianRegistry::start(), DebianRegistry::start());
-    let counted = Counted::new(Settings::default());
+    let watched = Watched::new(Settings::default());
     let (layer, bytes) = blob(2_000_000, 2);
     block_on(async {
-        let base = counted.repository(&here, "base");
+        let base = watched.repository(&here.reference("base"));
         let origin = BlobOrigin::Bytes(bytes.clone());
         base.push_blob(&layer, &origin, None, &|_| ()).await.expect("pushed");
-        counted.sent();
+        watched.sent();
 
-        let image = counted.repository(&here, "image");
+        let image = watched.repository(&here.reference("image"));
         let from_base = BlobOrigin::Repository(Box::new(base.clone()));
         let pushed = image.push_blob(&layer, &from_base, Some(&base), &|_| ()).await.expect("mounted");
-        assert_eq!(pushed, dlpack::registry::Pushed::Mounted);
-        assert_eq!(counted.sent(), [RequestKind::HeadBlob, RequestKind::MountBlob]);
+        assert_eq!(pushed, Pushed::Mounted);
+        assert_eq!(watched.sent(), [RequestKind::HeadBlob, RequestKind::MountBlob]);
 
-        let elsewhere = counted.repository(&there, "image");
+        let elsewhere = watched.repository(&there.reference("image"));
         let pushed = elsewhere.push_blob(&layer, &from_base, Some(&base), &|_| ()).await.expect("streamed");
-        assert_eq!(pushed, dlpack::registry::Pushed::Uploaded { bytes: 2_000_000 });
+        assert_eq!(pushed, Pushed::Uploaded { bytes: 2_000_000 });
         assert_eq!(pulled(&elsewhere, &layer).await.expect("pulled"), bytes);
     });
 }
@@ -131,13 +77,14 @@ fn a_blob_of_another_repository_is_mounted_and_one_of_another_registry_streams()
 #[test]
 fn a_mount_that_is_declined_goes_on_as_an_upload_in_its_session() {
     let debian = DebianRegistry::start();
-    let counted = Counted::new(Settings::default());
+    let watched = Watched::new(Settings::default());
     let (layer, bytes) = blob(100_000, 3);
     block_on(async {
-        let (empty, image) = (counted.repository(&debian, "empty"), counted.repository(&debian, "image"));
+        let (empty, image) =
+            (watched.repository(&debian.reference("empty")), watched.repository(&debian.reference("image")));
         image.push_blob(&layer, &BlobOrigin::Bytes(bytes), Some(&empty), &|_| ()).await.expect("pushed");
         use RequestKind::{HeadBlob, MountBlob, PutUpload};
-        assert_eq!(counted.sent(), [HeadBlob, MountBlob, PutUpload]);
+        assert_eq!(watched.sent(), [HeadBlob, MountBlob, PutUpload]);
     });
 }
 
@@ -152,7 +99,7 @@ fn a_registry_with_a_password_wants_the_right_one() {
     block_on(async {
         let origin = BlobOrigin::Bytes(bytes);
         let push = async |settings| {
-            let repository = Counted::new(settings).repository(&debian, "image");
+            let repository = Watched::new(settings).repository(&debian.reference("image"));
             repository.push_blob(&layer, &origin, None, &|_| ()).await
         };
         push(settings(USER, PASSWORD)).await.expect("pushed");
@@ -168,10 +115,10 @@ fn a_registry_with_a_password_wants_the_right_one() {
 #[test]
 fn a_damaged_blob_of_the_registry_is_an_error_and_never_complete() {
     let debian = DebianRegistry::start();
-    let counted = Counted::new(Settings::default());
+    let watched = Watched::new(Settings::default());
     let (layer, bytes) = blob(300_000, 5);
     block_on(async {
-        let repository = counted.repository(&debian, "image");
+        let repository = watched.repository(&debian.reference("image"));
         repository.push_blob(&layer, &BlobOrigin::Bytes(bytes.clone()), None, &|_| ()).await.expect("pushed");
         let file = debian.blob_file(&layer.digest.to_string());
         let mut damaged = bytes.to_vec();
@@ -186,9 +133,9 @@ fn a_damaged_blob_of_the_registry_is_an_error_and_never_complete() {
 #[test]
 fn what_is_not_there_is_not_found() {
     let debian = DebianRegistry::start();
-    let counted = Counted::new(Settings::default());
+    let watched = Watched::new(Settings::default());
     block_on(async {
-        let repository = counted.repository(&debian, "nothing");
+        let repository = watched.repository(&debian.reference("nothing"));
         let error = repository.manifest("latest").await.expect_err("nothing there");
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("latest is not in"), "{error}");
