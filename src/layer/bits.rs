@@ -66,7 +66,7 @@ impl<'a> Bits<'a> {
             match self.source.read(&mut self.buffer[self.end..CHUNK + LOOKAHEAD]) {
                 Ok(0) => {
                     self.at_end = true;
-                    self.buffer[self.end..].fill(0);
+                    self.buffer[self.end..self.end + LOOKAHEAD].fill(0);
                 }
                 Ok(read) => self.end += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -129,3 +129,52 @@ impl<W> Drop for Worker<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes, then fails or panics.
+    struct Fragile(usize, bool);
+
+    impl Write for Fragile {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.checked_sub(bytes.len()) {
+                Some(left) => self.0 = left,
+                None if self.1 => panic!("no more"),
+                None => return Err(io::ErrorKind::StorageFull.into()),
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn fill(sink: Fragile) -> io::Error {
+        let mut lane = Lane::new(sink, Some("fragile")).unwrap();
+        loop {
+            if let Err(error) = lane.write(&[0; 100_000]) {
+                return error;
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_on_the_thread_comes_back() {
+        assert_eq!(fill(Fragile(3_000_000, false)).kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_panic_on_the_thread_comes_back_as_an_error() {
+        assert_eq!(fill(Fragile(3_000_000, true)).to_string(), "a thread of the layer panicked: no more");
+    }
+
+    #[test]
+    fn an_error_at_the_last_bytes_comes_back_from_finish() {
+        let mut lane = Lane::new(Fragile(10, false), Some("fragile")).unwrap();
+        lane.write(&[0; 11]).unwrap();
+        assert!(lane.finish().is_err());
+    }
+}
