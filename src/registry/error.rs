@@ -222,7 +222,7 @@ pub enum Error {
         location: String,
     },
     /// The blob to be pushed can't be opened or read.
-    #[error("can't read {digest}, which is to be pushed")]
+    #[error("can't read blob {digest}")]
     Origin {
         /// The blob.
         digest: Digest,

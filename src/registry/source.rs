@@ -19,8 +19,8 @@ pub enum SourceError {
     /// The layout on disk.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// A manifest that is another than its descriptor says.
-    #[error("manifest {} should be a `{}` of {} bytes, and came as a `{}` of {} bytes", expected.digest, expected.media_type, expected.size, found.media_type, found.size)]
+    /// A manifest or config of another type or length than its descriptor says.
+    #[error("{} should be a `{}` of {} bytes, and came as a `{}` of {} bytes", expected.digest, expected.media_type, expected.size, found.media_type, found.size)]
     Manifest {
         /// What it should be.
         expected: Box<Descriptor>,
@@ -100,11 +100,12 @@ impl Source {
         }
         match self {
             Self::Registry(repository) => {
-                let append = async |mut whole: Vec<u8>, chunk: bytes::Bytes| {
+                let mut blob = repository.pull_blob(descriptor);
+                let mut whole = Vec::new();
+                while let Some(chunk) = blob.try_next().await? {
                     whole.extend_from_slice(&chunk);
-                    Ok(whole)
-                };
-                Ok(repository.pull_blob(descriptor).try_fold(Vec::new(), append).await?)
+                }
+                Ok(whole)
             }
             Self::Layout(layout, _) => Ok(layout.read(descriptor)?),
         }

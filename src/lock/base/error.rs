@@ -47,9 +47,9 @@ pub enum Error {
     #[error("the base is an image for {found}, not for {wanted}")]
     OtherPlatform {
         /// The platform that was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What its config says.
-        found: Platform,
+        found: Box<Platform>,
     },
     /// A manifest of something else: a chart, a signature.
     #[error("manifest {manifest} is no image: its config is a `{media_type}`")]
@@ -77,6 +77,14 @@ pub enum Error {
         layers: usize,
         /// How many the config has.
         diff_ids: usize,
+    },
+    /// A lock whose manifest names another config than the lock.
+    #[error("manifest {manifest} of the lock does not have the lock's config {config}")]
+    OtherConfig {
+        /// The manifest.
+        manifest: Digest,
+        /// The lock's config.
+        config: Digest,
     },
     /// A layer that is none.
     #[error(transparent)]
@@ -126,7 +134,7 @@ impl Error {
                 Some("the base is broken or somebody changed it: take another tag, or push it again".to_owned())
             }
             Self::NotKept { .. } | Self::Broken { .. } => None,
-            Self::NoSource { .. } => Some("lock again with --update".to_owned()),
+            Self::NoSource { .. } | Self::OtherConfig { .. } => Some("lock again with --update".to_owned()),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::oci::{
     Descriptor, Digest, ImageConfig, Index, Manifest, ManifestOrIndex, Platform, media_type, parse_manifest,
 };
 use crate::progress::{Activity, Progress};
-use crate::registry::Source;
+use crate::registry::{Source, SourceError};
 use crate::store::{Area, Store};
 
 /// Manifest and config of a base.
@@ -27,19 +27,63 @@ pub struct BaseImage {
 pub async fn load(locked: &LockedBase, source: Option<&Source>, store: &Store) -> Result<Option<BaseImage>, Error> {
     let (Some(manifest), Some(config)) = (&locked.manifest, &locked.config) else { return Ok(None) };
     let descriptor = Descriptor::new(&manifest.media_type, manifest.digest, manifest.size);
-    let source_of = || source.ok_or(Error::NoSource { manifest: manifest.digest });
-    let bytes = match store.read(Area::Blobs, &manifest.digest)? {
-        Some(bytes) => bytes,
-        None => kept(store, source_of()?.manifest(&descriptor).await?)?,
-    };
+    let fetch = Fetch { source, store, manifest: manifest.digest };
+    let bytes = fetch.manifest(&descriptor).await?;
     let ManifestOrIndex::Manifest(parsed) = parse_manifest(&bytes, &manifest.media_type)? else {
         return Err(Error::Nested { index: manifest.digest, nested: manifest.digest });
     };
-    let bytes = match store.read(Area::Blobs, &config.digest)? {
-        Some(bytes) => bytes,
-        None => kept(store, source_of()?.config(&parsed.config).await?)?,
-    };
+    if parsed.config.digest != config.digest {
+        return Err(Error::OtherConfig { manifest: manifest.digest, config: config.digest });
+    }
+    let bytes = fetch.config(&parsed.config).await?;
     Ok(Some(BaseImage { config: read_config(&manifest.digest, &parsed, &bytes)?, manifest: parsed }))
+}
+
+/// Small blobs, from the store if they are there, else from the source and then
+/// kept.
+struct Fetch<'a> {
+    source: Option<&'a Source>,
+    store: &'a Store,
+    manifest: Digest,
+}
+
+impl Fetch<'_> {
+    async fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let bytes = match self.stored(descriptor)? {
+            Some(bytes) => bytes,
+            None => kept(self.store, self.source()?.manifest(descriptor).await?)?,
+        };
+        self.sized(descriptor, bytes)
+    }
+
+    async fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let bytes = match self.stored(descriptor)? {
+            Some(bytes) => bytes,
+            None => kept(self.store, self.source()?.config(descriptor).await?)?,
+        };
+        self.sized(descriptor, bytes)
+    }
+
+    fn source(&self) -> Result<&Source, Error> {
+        self.source.ok_or(Error::NoSource { manifest: self.manifest })
+    }
+
+    /// A blob that was damaged in the store is fetched again.
+    fn stored(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>, Error> {
+        match self.store.read(Area::Blobs, &descriptor.digest) {
+            Err(crate::store::Error::Damaged { .. }) => Ok(None),
+            read => Ok(read?),
+        }
+    }
+
+    /// The right bytes with a wrong length beside their digest would make a wrong pin.
+    fn sized(&self, expected: &Descriptor, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+        if bytes.len() as u64 == expected.size {
+            return Ok(bytes);
+        }
+        let found = Box::new(Descriptor::of(&expected.media_type, &bytes));
+        Err(SourceError::Manifest { expected: Box::new(expected.clone()), found }.into())
+    }
 }
 
 /// Chooses the image for `platform` and reads manifest and config.
@@ -52,11 +96,12 @@ pub(super) async fn choose(
     let task = progress.task(Activity::Resolve, "base", None);
     let (named, bytes) = source.named().await?;
     let bytes = kept(store, bytes)?;
+    let fetch = Fetch { source: Some(source), store, manifest: named.digest };
     let (index, descriptor, manifest) = match parse_manifest(&bytes, &named.media_type)? {
         ManifestOrIndex::Manifest(manifest) => (None, named, manifest),
         ManifestOrIndex::Index(index) => {
             let chosen = select(&index, platform)?;
-            let bytes = kept(store, source.manifest(&chosen).await?)?;
+            let bytes = fetch.manifest(&chosen).await?;
             match parse_manifest(&bytes, &chosen.media_type)? {
                 ManifestOrIndex::Manifest(manifest) => (Some(pin(&named)), chosen, manifest),
                 ManifestOrIndex::Index(_) => {
@@ -69,7 +114,7 @@ pub(super) async fn choose(
     if media_type::normalised(&manifest.config.media_type) != media_type::CONFIG {
         return Err(Error::NotAnImage { manifest: descriptor.digest, media_type: manifest.config.media_type });
     }
-    let bytes = kept(store, source.config(&manifest.config).await?)?;
+    let bytes = fetch.config(&manifest.config).await?;
     let config = read_config(&descriptor.digest, &manifest, &bytes)?;
     check_platform(&config, platform, progress)?;
     task.end(descriptor.digest.to_string());
@@ -132,5 +177,9 @@ fn check_platform(config: &ImageConfig, wanted: &Platform, progress: &Progress) 
         // many an arm64 image names its variant in the index alone
         variant: config.variant.clone().or_else(|| wanted.variant.clone()),
     };
-    if wanted.accepts(&found) { Ok(()) } else { Err(Error::OtherPlatform { wanted: wanted.clone(), found }) }
+    if wanted.accepts(&found) {
+        Ok(())
+    } else {
+        Err(Error::OtherPlatform { wanted: Box::new(wanted.clone()), found: Box::new(found) })
+    }
 }

@@ -21,7 +21,7 @@ use super::{BaseFile, FileKind, LockedBase};
 use crate::oci::{Digest, Layout, Platform};
 use crate::progress::Progress;
 use crate::recipe::{Base, LayerKind, Recipe};
-use crate::registry::{Reference, Registries, Source};
+use crate::registry::{Reference, Registries, Source, SourceError};
 use crate::store::Store;
 
 /// The files that an account amends.
@@ -72,13 +72,11 @@ pub fn source(base: &Base, directory: &Path, registries: &Registries) -> Result<
         Base::Image(name) => {
             let reference: Reference =
                 name.parse().map_err(|source| Error::Reference { name: name.clone(), source })?;
-            let repository = registries
-                .repository(&reference)
-                .map_err(|error| Error::from(crate::registry::SourceError::from(error)))?;
+            let repository = registries.repository(&reference).map_err(SourceError::from)?;
             Ok(Some(Source::Registry(Box::new(repository))))
         }
         Base::Layout { path, tag } => {
-            let layout = Layout::open(&directory.join(path)).map_err(crate::registry::SourceError::from)?;
+            let layout = Layout::open(&directory.join(path)).map_err(SourceError::from)?;
             Ok(Some(Source::Layout(layout, tag.clone())))
         }
     }

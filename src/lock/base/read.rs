@@ -37,7 +37,9 @@ pub(super) async fn files(
             unread.push((layer, *diff_id));
         }
     }
-    let read = unread.into_iter().map(|(layer, diff_id)| read(source, layer, diff_id, store, progress));
+    // collected first: a lazy map borrows in a way that keeps the future from moving between threads
+    let read: Vec<_> =
+        unread.into_iter().map(|(layer, diff_id)| read(source, layer, diff_id, store, progress)).collect();
     futures_util::stream::iter(read).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     let mut files = FileList::default();
     for (layer, diff_id) in layers() {
@@ -67,7 +69,7 @@ async fn read(
     let scanned = layer.clone();
     let scanner =
         tokio::task::spawn_blocking(move || scan(&scanned, diff_id, Chunks { receiver, current: Bytes::new() }));
-    let mut blob = source.blob(layer);
+    let mut blob = source.blob(layer).fuse();
     while let Some(chunk) = blob.next().await {
         let chunk = chunk.map_err(SourceError::from)?;
         task.advance(chunk.len() as u64);
