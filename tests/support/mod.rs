@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every support function has its test on every platform")]
 
 pub mod command;
+pub mod container;
 pub mod image;
 pub mod payload;
 pub mod registry;

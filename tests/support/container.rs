@@ -1,0 +1,191 @@
+//! Containers of runc on a real Debian with layers over it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use dlpack::changeset::Changeset;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::payload::tar_of;
+use super::{output, rootfs};
+
+/// Docker's default set.
+const CAPABILITIES: [&str; 14] = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+/// How long a container may be silent before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A root filesystem: the tests' Debian with layers over it.
+pub struct Root {
+    directory: TempDir,
+}
+
+impl Root {
+    pub fn new(layers: &[&dyn Changeset]) -> Self {
+        let directory = tempfile::Builder::new().prefix("dlpack-root-").tempdir().expect("a temporary directory");
+        let root = Self { directory };
+        extract(&rootfs::tar(), &root.path());
+        for layer in layers {
+            let tar = root.directory.path().join("layer.tar");
+            std::fs::write(&tar, tar_of(*layer).expect("a layer")).expect("written");
+            extract(&tar, &root.path());
+        }
+        root
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("rootfs")
+    }
+
+    /// What `command` prints when run by the container's shell in a chroot.
+    pub fn chroot(&self, user: &str, command: &str) -> String {
+        let mut chroot = Command::new("chroot");
+        chroot.arg(format!("--userspec={user}")).arg(self.path()).args(["/bin/sh", "-c", command]).env_clear();
+        let printed = output(chroot.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "coreutils");
+        String::from_utf8(printed.stdout).expect("UTF-8")
+    }
+}
+
+fn extract(tar: &Path, root: &Path) {
+    std::fs::create_dir_all(root).expect("created");
+    let mut command = Command::new("tar");
+    output(command.arg("--numeric-owner").arg("-xpf").arg(tar).arg("-C").arg(root), "tar");
+}
+
+/// How a container is started.
+pub struct Settings<'a> {
+    pub args: &'a [&'a str],
+    /// uid and gid.
+    pub user: (u32, u32),
+    pub env: &'a [&'a str],
+}
+
+/// A running container, which ends when it is dropped.
+pub struct Container {
+    id: String,
+    child: Child,
+    log: Receiver<String>,
+    seen: Vec<String>,
+    _bundle: TempDir,
+}
+
+impl Container {
+    /// Starts `settings` on `root`, in a process namespace of its own and on the
+    /// host's network.
+    pub fn start(root: &Root, settings: &Settings<'_>) -> Self {
+        let bundle = tempfile::Builder::new().prefix("dlpack-bundle-").tempdir().expect("a temporary directory");
+        let config = bundle.path().join("config.json");
+        std::fs::write(config, configuration(root, settings).to_string()).expect("written");
+        let id = bundle.path().file_name().expect("a name").to_string_lossy().replace('.', "_");
+        let mut command = Command::new("runc");
+        command.arg("run").arg("--bundle").arg(bundle.path()).arg(&id);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("can't run runc: {error}\nhint: apt-get install runc, or run scripts/test"));
+        let (lines, log) = mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).all(|line| lines.send(line).is_ok());
+        });
+        Self { id, child, log, seen: Vec::new(), _bundle: bundle }
+    }
+
+    /// The first line of the log that has `text` in it, once it is there.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        if let Some(line) = self.seen.iter().find(|line| line.contains(text)) {
+            return line.clone();
+        }
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("{error} while waiting for `{text}` in\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// Sends a signal to its first process.
+    pub fn signal(&self, signal: &str) {
+        output(Command::new("runc").args(["kill", &self.id, signal]), "runc");
+    }
+
+    /// What `args` print when run beside it as root.
+    pub fn exec(&self, args: &[&str]) -> String {
+        let printed = output(Command::new("runc").args(["exec", &self.id]).args(args), "runc");
+        String::from_utf8(printed.stdout).expect("UTF-8")
+    }
+
+    /// Its exit status, what it wrote to stdout, and its log, when it has ended.
+    pub fn end(mut self) -> (i32, String, String) {
+        let mut stdout = String::new();
+        self.child.stdout.take().expect("a pipe").read_to_string(&mut stdout).expect("read");
+        let status = self.child.wait().expect("waited");
+        self.seen.extend(self.log.iter());
+        (status.code().unwrap_or(-1), stdout, self.seen.join("\n"))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = Command::new("runc").args(["delete", "--force", &self.id]).stderr(Stdio::null()).status();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(root: &Root, settings: &Settings<'_>) -> serde_json::Value {
+    let mount = |kind: &str, at: &str, options: &[&str]| json!({ "destination": at, "type": kind, "source": kind, "options": options });
+    let (uid, gid) = settings.user;
+    let capabilities = if uid == 0 { json!(CAPABILITIES) } else { json!([]) };
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": { "uid": uid, "gid": gid },
+            "args": settings.args,
+            "env": settings.env,
+            "cwd": "/",
+            "capabilities": {
+                "bounding": CAPABILITIES, "effective": capabilities, "permitted": capabilities,
+            },
+        },
+        "root": { "path": root.path() },
+        "mounts": [
+            mount("proc", "/proc", &[]),
+            mount("tmpfs", "/dev", &["nosuid", "mode=755"]),
+            mount("devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+            mount("tmpfs", "/dev/shm", &["nosuid", "nodev"]),
+        ],
+        "linux": { "namespaces": [{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }] },
+    })
+}
+
+/// A port of loopback that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
