@@ -1,10 +1,13 @@
 //! Recipes: what a person may write, what flavours and variables make of it, and
 //! what is said about everything that is wrong.
 
+mod errors;
+
 use std::fs;
 use std::path::Path;
 
-use dlpack::recipe::{Base, IdSetting, LayerKind, Loaded, Recipe, Venv};
+use dlpack::recipe::{Account, Base, IdSetting, LayerKind, Loaded, Recipe, Venv};
+use snapbox::{assert_data_eq, str};
 use tempfile::TempDir;
 
 /// A directory with these files in it.
@@ -18,21 +21,39 @@ fn files(files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-fn load(directory: &TempDir, settings: &[(&str, &str)]) -> Loaded {
-    let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Recipe::load(&directory.path().join("dlpack.toml"), &settings).unwrap_or_else(|error| panic!("{error}"))
+fn settings(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn venv<'a>(loaded: &'a Loaded, name: &str) -> &'a Venv {
-    match &loaded.recipe.layers.iter().find(|layer| layer.name == name).unwrap().kind {
-        LayerKind::Venv(venv) => venv,
-        other => panic!("{other:?}"),
-    }
+/// Loads `dlpack.toml` in a directory.
+fn load(directory: &TempDir, set: &[(&str, &str)]) -> Loaded {
+    let loaded = Recipe::load(&directory.path().join("dlpack.toml"), &settings(set));
+    loaded.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn names(loaded: &Loaded) -> Vec<&str> {
     loaded.recipe.layers.iter().map(|layer| layer.name.as_str()).collect()
 }
+
+fn kind<'a>(loaded: &'a Loaded, name: &str) -> &'a LayerKind {
+    &loaded.recipe.layers.iter().find(|layer| layer.name == name).unwrap().kind
+}
+
+fn venv<'a>(loaded: &'a Loaded, name: &str) -> &'a Venv {
+    match kind(loaded, name) {
+        LayerKind::Venv(venv) => venv,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn account(loaded: &Loaded) -> &Account {
+    match kind(loaded, "account") {
+        LayerKind::Account(account) => account,
+        other => panic!("{other:?}"),
+    }
+}
+
+// What comes with dlpack.
 
 #[test]
 fn each_shipped_recipe_loads_by_its_name() {
@@ -47,27 +68,226 @@ fn each_shipped_recipe_loads_by_its_name() {
 }
 
 #[test]
-fn rapids_has_what_torch_and_base_have() {
-    let loaded = Recipe::load(Path::new("rapids"), &[("user".into(), "alice".into())]).unwrap();
+fn the_shipped_flavours_have_the_contents_of_the_dl_env_image() {
+    let loaded = Recipe::load(Path::new("rapids"), &settings(&[("user", "alice")])).unwrap();
     assert_eq!(names(&loaded), ["apt", "python", "account", "sshd", "jupyter", "timezone"]);
     assert_eq!(loaded.recipe.base, Base::Image("nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04".into()));
     let requirements = &venv(&loaded, "python").requirements;
-    for package in ["jupyterlab", "xgboost<3.3", "torch==2.6.0", "cupy-cuda12x", "nvidia-dali-cuda120"] {
-        assert!(requirements.contains(&package.to_owned()), "{package}");
+    let package = |requirement: &str| requirement.split(['=', '<', '>']).next().unwrap_or_default().to_owned();
+    let mut packages: Vec<String> = requirements.iter().map(|requirement| package(requirement)).collect();
+    packages.sort();
+    assert_data_eq!(
+        packages.join("\n"),
+        str![[r#"
+cudf-cu12
+cuml-cu12
+cupy-cuda12x
+jupyterlab
+matplotlib
+numpy
+nvidia-dali-cuda120
+pandas
+scikit-image
+scikit-learn
+scipy
+seaborn[stats]
+torch
+torchaudio
+torchvision
+tqdm
+xgboost
+"#]]
+    );
+    let LayerKind::Apt(apt) = kind(&loaded, "apt") else { panic!("no apt") };
+    for package in ["curl", "openssh-server", "tmux", "tzdata"] {
+        assert!(apt.packages.contains(&package.to_owned()), "{package}");
     }
-    let account = loaded.recipe.layers.iter().find_map(|layer| match &layer.kind {
-        LayerKind::Account(account) => Some(account),
-        _ => None,
-    });
-    assert_eq!(account.unwrap().user, "alice");
-    assert_eq!(account.unwrap().uid, Some(IdSetting::Id(1000)));
+    assert_eq!(account(&loaded).user, "alice");
+    assert_eq!(account(&loaded).uid, Some(IdSetting::Id(1000)));
+}
+
+#[test]
+fn a_shipped_recipe_can_be_extended_by_its_name() {
+    let directory = files(&[("dlpack.toml", "extends = \"torch\"\ndrop = [\"sshd\"]\n")]);
+    let loaded = load(&directory, &[]);
+    assert_eq!(names(&loaded), ["apt", "python", "account", "jupyter", "timezone"]);
+    let location = loaded.sources.locate(&["layer", "account", "user"]).unwrap();
+    assert_eq!(location.file, "shipped:base.toml");
 }
 
 #[test]
 fn a_resolved_recipe_survives_the_way_through_toml() {
-    for name in dlpack::recipe::shipped_names() {
-        let recipe = Recipe::load(Path::new(name), &[]).unwrap().recipe;
+    let layout = files(&[(
+        "dlpack.toml",
+        r#"
+        base = { layout = "image" }
+        compression = "zstd"
+        [[layer]]
+        kind = "account"
+        user = "alice"
+        uid = "host"
+        [[layer]]
+        kind = "venv"
+        python = "3.12"
+        interpreter = { url = "https://example.org/python.tar.zst", sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
+        "#,
+    )]);
+    let recipes = dlpack::recipe::shipped_names().map(|name| Recipe::load(Path::new(name), &[]).unwrap().recipe);
+    for recipe in recipes.chain([load(&layout, &[]).recipe]) {
         let text = toml::to_string(&recipe).unwrap();
         assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");
     }
+}
+
+// Flavours.
+
+const PARENT: &str = r#"
+base = "debian:12"
+
+[vars]
+user = "dev"
+
+[config]
+env = { A = "1", B = "2" }
+expose = [80]
+cmd = ["sh"]
+
+[[layer]]
+kind = "apt"
+packages = ["curl"]
+
+[[layer]]
+kind = "venv"
+name = "python"
+python = "3.11"
+requirements = ["numpy"]
+
+[[layer]]
+kind = "account"
+user = "${user}"
+
+[[layer]]
+kind = "sshd"
+"#;
+
+fn child(text: &str) -> TempDir {
+    files(&[("parent.toml", PARENT), ("dlpack.toml", text)])
+}
+
+#[test]
+fn a_layer_without_a_kind_amends_the_one_of_its_name() {
+    let text =
+        "extends = \"parent.toml\"\n[[layer]]\nname = \"python\"\npython = \"3.12\"\nrequirements = [\"torch\"]\n";
+    let loaded = load(&child(text), &[]);
+    assert_eq!(names(&loaded), ["apt", "python", "account", "sshd"]);
+    assert_eq!(venv(&loaded, "python").python, "3.12");
+    assert_eq!(venv(&loaded, "python").requirements, ["numpy", "torch"]);
+}
+
+#[test]
+fn a_layer_with_a_kind_replaces_the_one_of_its_name_where_it_stands() {
+    let text = "extends = \"parent.toml\"\n[[layer]]\nkind = \"venv\"\nname = \"python\"\npython = \"3.12\"\n";
+    let loaded = load(&child(text), &[]);
+    assert_eq!(names(&loaded), ["apt", "python", "account", "sshd"]);
+    assert!(venv(&loaded, "python").requirements.is_empty());
+}
+
+#[test]
+fn a_new_layer_comes_last_or_after_the_one_it_names() {
+    let text = "extends = \"parent.toml\"\ndrop = [\"sshd\"]\n\
+        [[layer]]\nkind = \"timezone\"\nzone = \"Asia/Seoul\"\n\
+        [[layer]]\nkind = \"run\"\ncommand = \"true\"\nafter = \"apt\"\n";
+    assert_eq!(names(&load(&child(text), &[])), ["apt", "run", "python", "account", "timezone"]);
+}
+
+#[test]
+fn env_labels_and_ports_are_added_to_and_the_rest_of_the_config_replaced() {
+    let text = "extends = \"parent.toml\"\nbase = \"debian:13\"\n\
+        [config]\nenv = { B = \"3\", C = \"4\" }\nexpose = [\"53/udp\"]\ncmd = [\"bash\", \"-l\"]\n";
+    let recipe = load(&child(text), &[]).recipe;
+    let env: Vec<_> = recipe.config.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(env, ["A=1", "B=3", "C=4"]);
+    assert_eq!(recipe.config.expose, ["80", "53/udp"]);
+    assert_eq!(recipe.config.cmd.unwrap(), ["bash", "-l"]);
+    assert_eq!(recipe.base, Base::Image("debian:13".into()));
+}
+
+#[test]
+fn a_path_starts_from_the_file_that_it_stands_in() {
+    let below = "base = { layout = \"../images/debian\" }\n[[layer]]\nkind = \"venv\"\npython = \"3.11\"\n\
+        requirements-files = [\"./requirements.txt\"]\nwheels = [\"dist/a-1-py3-none-any.whl\"]\n\
+        [[layer]]\nkind = \"account\"\nuser = \"dev\"\nauthorized-keys-files = [\"~/.ssh/id_ed25519.pub\"]\n";
+    let directory = files(&[
+        (
+            "dlpack.toml",
+            "extends = \"shared/flavours/gpu.toml\"\n[[layer]]\nname = \"venv\"\nrequirements-files = [\"more.txt\"]\n",
+        ),
+        ("shared/flavours/gpu.toml", "extends = \"../base.toml\"\n"),
+        ("shared/base.toml", below),
+    ]);
+    let loaded = load(&directory, &[]);
+    assert_eq!(loaded.recipe.base, Base::Layout { path: "images/debian".into(), tag: None });
+    assert_eq!(venv(&loaded, "venv").requirements_files, ["shared/requirements.txt", "more.txt"]);
+    assert_eq!(venv(&loaded, "venv").wheels, ["shared/dist/a-1-py3-none-any.whl"]);
+    assert_eq!(loaded.file("more.txt"), directory.path().join("more.txt"));
+    assert_eq!(account(&loaded).authorized_keys_files, ["~/.ssh/id_ed25519.pub"]);
+}
+
+#[test]
+fn each_value_is_located_in_the_file_where_it_won() {
+    let text = "extends = \"parent.toml\"\n\n[[layer]]\nname = \"python\"\nrequirements = [\n    \"torch\",\n]\n";
+    let directory = child(text);
+    let sources = load(&directory, &[]).sources;
+    let locate = |path: &[&str]| {
+        let location = sources.locate(path)?.to_string();
+        Some(location.replace(&format!("{}/", directory.path().display()), ""))
+    };
+    assert_eq!(locate(&["base"]).unwrap(), "parent.toml:2:8");
+    assert_eq!(locate(&["config", "env", "B"]).unwrap(), "parent.toml:8:22");
+    assert_eq!(locate(&["layer", "python"]).unwrap(), "dlpack.toml:3:1");
+    assert_eq!(locate(&["layer", "python", "python"]).unwrap(), "parent.toml:19:10");
+    assert_eq!(locate(&["layer", "python", "requirements", "0"]).unwrap(), "parent.toml:20:17");
+    assert_eq!(locate(&["layer", "python", "requirements", "1"]).unwrap(), "dlpack.toml:6:5");
+    assert_eq!(locate(&["layer", "sshd", "port"]), None);
+    assert_eq!(locate(&["layer", "jupyter"]), None);
+}
+
+// Variables.
+
+#[test]
+fn a_variable_has_its_default_or_what_is_set() {
+    let recipe = r#"
+        base = "debian:12"
+        [vars]
+        user = "dev"
+        home = "/home/${user}"
+        uid = 1000
+        passwords = false
+        [config]
+        workdir = "${home}/work"
+        env = { COST = "$$5", PLAIN = "$HOME", LITERAL = "$${user}" }
+        [[layer]]
+        kind = "account"
+        user = "${user}"
+        uid = "${uid}"
+        [[layer]]
+        kind = "sshd"
+        passwords = "${passwords}"
+    "#;
+    let directory = files(&[("dlpack.toml", recipe)]);
+    let loaded = load(&directory, &[]);
+    assert_eq!(loaded.recipe.config.workdir.as_deref(), Some("/home/dev/work"));
+    let env: Vec<&str> = loaded.recipe.config.env.values().map(String::as_str).collect();
+    assert_eq!(env, ["$5", "${user}", "$HOME"]);
+    let loaded = load(&directory, &[("user", "alice"), ("uid", "host"), ("passwords", "true")]);
+    assert_eq!(loaded.recipe.config.workdir.as_deref(), Some("/home/alice/work"));
+    assert_eq!(account(&loaded).uid, Some(IdSetting::Host));
+    assert!(matches!(kind(&loaded, "sshd"), LayerKind::Sshd(sshd) if sshd.passwords));
+}
+
+#[test]
+fn a_setting_is_taken_as_it_stands() {
+    let directory =
+        files(&[("dlpack.toml", "base = \"scratch\"\n[vars]\nx = \"a\"\n[config]\nenv = { X = \"${x}\" }\n")]);
+    assert_eq!(load(&directory, &[("x", "${x} $$")]).recipe.config.env["X"], "${x} $$");
 }

@@ -65,7 +65,7 @@ fn config(field: Field<'_>) -> Result<Config, Fault> {
 /// `8888`, `"8888"` or `"8888/udp"`.
 fn exposed(field: Field<'_>) -> Result<String, Fault> {
     match field.node.value {
-        Value::Integer(_) => field.integer(1..=u16::MAX, "a port").map(|port: u16| port.to_string()),
+        Value::Integer(_) => field.integer(1..=u16::MAX, "a port is").map(|port: u16| port.to_string()),
         _ => field.text(values::exposed),
     }
 }

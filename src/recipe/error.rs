@@ -77,10 +77,10 @@ pub enum Problem {
         kinds: &'static [&'static str],
     },
     /// A value of another type.
-    #[error("`{key}` is {expected}, not {found}")]
+    #[error("{what} has to be {expected}, not {found}")]
     Type {
-        /// The key, or the array whose item it is.
-        key: String,
+        /// The key, or the array whose item it is, in words.
+        what: String,
         /// What it is to be.
         expected: String,
         /// What it is.
@@ -89,16 +89,26 @@ pub enum Problem {
         hint: Option<&'static str>,
     },
     /// A value that can't be.
-    #[error("`{key}` can't be `{value}`: {why}")]
+    #[error("{what} can't be `{value}`: {why}")]
     Value {
-        /// The key, or the array whose item it is.
-        key: String,
+        /// The key, or the array whose item it is, in words.
+        what: String,
         /// The value.
         value: String,
         /// What is wrong with it.
         why: String,
         /// What to write instead.
         hint: Option<String>,
+    },
+    /// A secret, which has no place in a recipe, and which no error shows.
+    #[error("{what} {why}")]
+    Secret {
+        /// The key, or the array whose item it is, in words.
+        what: String,
+        /// What it holds.
+        why: String,
+        /// Where it belongs.
+        hint: String,
     },
     /// Two keys of which only one may stand, or none of two of which one has to.
     #[error("{place} has either `{one}` or `{other}`, and {found}")]
@@ -217,6 +227,7 @@ impl Problem {
             Self::UnknownKind { kind, kinds } => Some(suggest(kind, kinds, "the kinds are")),
             Self::Type { hint, .. } => hint.map(str::to_owned),
             Self::Value { hint, .. } => hint.clone(),
+            Self::Secret { hint, .. } => Some(hint.clone()),
             Self::Twice { hint, .. } => Some((*hint).to_owned()),
             Self::UnknownLayer { known, verb, .. } if known.is_empty() => Some(match *verb {
                 "amend" => "a layer that is new has a `kind`".into(),
@@ -279,6 +290,10 @@ pub(super) struct Fault {
 impl Fault {
     /// The error that a person is shown.
     pub(super) fn shown(self, files: &Files) -> Error {
-        Error::Invalid { at: Box::new(files.excerpt(self.origin)), problem: Box::new(self.problem) }
+        let at = match self.problem {
+            Problem::Secret { .. } => files.excerpt(self.origin).masked(),
+            _ => files.excerpt(self.origin),
+        };
+        Error::Invalid { at: Box::new(at), problem: Box::new(self.problem) }
     }
 }

@@ -87,7 +87,7 @@ fn merge_layers(
 ) -> Result<Vec<Node>, Fault> {
     if let Some(entry) = dropped {
         for item in array("drop", entry.node)? {
-            let name = item.text().ok_or_else(|| wrong_type(&item, "drop", "a string"))?;
+            let name = item.text().ok_or_else(|| wrong_type(&item, "an item of `drop`", "a string"))?;
             let at = find(&layers, name, "drop", item.origin)?;
             layers.remove(at);
         }
@@ -127,7 +127,7 @@ fn place(layers: &mut Vec<Node>, layer: Node, name: &str, after: Option<Entry>) 
     let at = match after {
         None => standing,
         Some(entry) => {
-            let name = entry.node.text().ok_or_else(|| wrong_type(&entry.node, "after", "a string"))?;
+            let name = entry.node.text().ok_or_else(|| wrong_type(&entry.node, "`after`", "a string"))?;
             find(layers, name, "come after", entry.node.origin)? + 1
         }
     };
@@ -159,14 +159,15 @@ pub(super) fn layer_named(layer: &Node, name: &str) -> bool {
 /// names are what flavours go by.
 fn name_of(layer: &Node) -> Result<(String, Origin), Fault> {
     if !matches!(layer.value, Value::Table(_)) {
-        return Err(wrong_type(layer, "layer", "a table"));
+        return Err(wrong_type(layer, "an item of `layer`", "a table"));
     }
     let Some((key, node)) = ["name", "kind"].iter().find_map(|key| layer.get(key).map(|node| (key, node))) else {
         return Err(Fault { origin: layer.origin, problem: Problem::MissingKey { key: "kind", place: "a layer" } });
     };
-    let name = node.text().ok_or_else(|| wrong_type(node, key, "a string"))?;
+    let name = node.text().ok_or_else(|| wrong_type(node, &format!("`{key}`"), "a string"))?;
     if *key == "name" {
-        layer_name(name).map_err(|complaint| Fault { origin: node.origin, problem: complaint.about(key, name) })?;
+        layer_name(name)
+            .map_err(|complaint| Fault { origin: node.origin, problem: complaint.about(format!("`{key}`"), name) })?;
     }
     Ok((name.to_owned(), node.origin))
 }
@@ -181,12 +182,12 @@ fn take(table: &mut Node, key: &str) -> Option<Entry> {
 fn array(key: &str, node: Node) -> Result<Vec<Node>, Fault> {
     match node {
         Node { value: Value::Array(items), .. } => Ok(items),
-        other => Err(wrong_type(&other, key, "an array")),
+        other => Err(wrong_type(&other, &format!("`{key}`"), "an array")),
     }
 }
 
-fn wrong_type(node: &Node, key: &str, expected: &str) -> Fault {
-    let hint = (key == "layer").then_some("each layer begins with a line [[layer]]");
-    let problem = Problem::Type { key: key.to_owned(), expected: expected.to_owned(), found: node.kind(), hint };
+fn wrong_type(node: &Node, what: &str, expected: &str) -> Fault {
+    let hint = what.ends_with("`layer`").then_some("each layer begins with a line [[layer]]");
+    let problem = Problem::Type { what: what.to_owned(), expected: expected.to_owned(), found: node.kind(), hint };
     Fault { origin: node.origin, problem }
 }

@@ -150,7 +150,7 @@ fn id(field: Field<'_>) -> Result<IdSetting, Fault> {
             Err(field.wrong_type("a number or \"host\"", None))
         }
         Value::Integer(_) | Value::Filled(_) => {
-            field.integer(0..=u32::MAX - 1, "a uid or gid is \"host\" or").map(IdSetting::Id)
+            field.integer(0..=u32::MAX - 1, "a uid or gid is \"host\", or").map(IdSetting::Id)
         }
     }
 }

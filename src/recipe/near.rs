@@ -1,15 +1,17 @@
 //! Which of the known names a mistyped one was probably meant to be.
 
 /// The candidate that is closest to `word`, if it is close enough to be meant: one
-/// edit for each three letters.
+/// edit for each three letters; else one that `word` is a longer form of.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let near = candidates
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| candidate);
+    near.or_else(|| candidates.into_iter().find(|candidate| candidate.len() > 2 && word.starts_with(candidate)))
 }
 
 /// How many letters are to be inserted, removed, replaced or swapped with their
@@ -43,6 +45,11 @@ mod tests {
         assert_eq!(distance("pyhton", "python"), 1);
         assert_eq!(distance("index_url", "index-url"), 0);
         assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn a_longer_form_of_a_key_means_the_key() {
+        assert_eq!(nearest("environment", ["labels", "env"]), Some("env"));
     }
 
     #[test]

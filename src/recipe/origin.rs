@@ -31,6 +31,16 @@ pub struct Excerpt {
     width: usize,
 }
 
+impl Excerpt {
+    /// The same with dots in place of what is marked.
+    pub(super) fn masked(self) -> Self {
+        let start = self.location.column - 1;
+        let marked = start..start + self.width;
+        let line = self.line.chars().enumerate().map(|(n, c)| if marked.contains(&n) { '·' } else { c }).collect();
+        Self { line, ..self }
+    }
+}
+
 impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.location.line.to_string();

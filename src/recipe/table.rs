@@ -23,8 +23,9 @@ pub(super) struct Table<'a> {
 /// A value and the key that it has, or the key of the array that it is an item of.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
-    pub(super) key: &'a str,
     pub(super) node: &'a Node,
+    key: &'a str,
+    item: bool,
     files: &'a Files,
 }
 
@@ -57,7 +58,7 @@ impl<'a> Table<'a> {
 
     /// The value at `key`.
     pub(super) fn field(&self, key: &'static str) -> Option<Field<'a>> {
-        self.entries.get(key).map(|entry| Field { key, node: &entry.node, files: self.files })
+        self.entries.get(key).map(|entry| Field::of(key, &entry.node, self.files))
     }
 
     /// `value`, which the table can't do without.
@@ -93,7 +94,7 @@ impl<'a> Table<'a> {
 
     /// A TCP port.
     pub(super) fn port(&self, key: &'static str) -> Result<Option<u16>, Fault> {
-        let port = |field: Field<'_>| field.integer(1..=u16::MAX, "a port");
+        let port = |field: Field<'_>| field.integer(1..=u16::MAX, "a port is");
         self.field(key).map(port).transpose()
     }
 
@@ -115,8 +116,11 @@ impl<'a> Table<'a> {
             return Err(field.wrong_type("a table", None));
         };
         let string = |(name, entry): (&'a String, &'a Entry)| {
-            rule(name).map_err(|complaint| Fault { origin: entry.key, problem: complaint.about(key, name) })?;
-            let value = Field { key: name, node: &entry.node, files: self.files };
+            rule(name).map_err(|complaint| Fault {
+                origin: entry.key,
+                problem: complaint.about(format!("a key of `{key}`"), name),
+            })?;
+            let value = Field::of(name, &entry.node, self.files);
             Ok((name.clone(), value.text(super::values::any)?))
         };
         entries.iter().map(string).collect()
@@ -130,12 +134,12 @@ impl<'a> Table<'a> {
 
 impl<'a> Field<'a> {
     pub(super) fn of(key: &'a str, node: &'a Node, files: &'a Files) -> Self {
-        Self { key, node, files }
+        Self { node, key, item: false, files }
     }
 
     /// The field's own field at `key`, if it is a table that has one.
     pub(super) fn get(self, key: &'static str) -> Option<Field<'a>> {
-        self.node.get(key).map(|node| Field { key, node, files: self.files })
+        self.node.get(key).map(|node| Field::of(key, node, self.files))
     }
 
     pub(super) fn text(self, rule: Rule) -> Result<String, Fault> {
@@ -152,14 +156,12 @@ impl<'a> Field<'a> {
     pub(super) fn flag(self) -> Result<bool, Fault> {
         match &self.node.value {
             Value::Boolean(boolean) => Ok(*boolean),
-            Value::Filled(text) => text.parse().map_err(|_| {
-                self.refused(text, Complaint::new("it is to be true or false").hint("see the value of its variable"))
-            }),
-            _ => Err(self.wrong_type("true or false", None)),
+            Value::Filled(text) => text.parse().map_err(|_| self.refused(text, Complaint::new("it is true or false"))),
+            _ => Err(self.wrong_type("true or false", self.node.unquoting_hint())),
         }
     }
 
-    /// A whole number in `range`; `what` it is, for the error.
+    /// A whole number in `range`; the error says so after `what`.
     pub(super) fn integer<N: TryFrom<i64> + PartialOrd + std::fmt::Display>(
         self,
         range: RangeInclusive<N>,
@@ -168,35 +170,45 @@ impl<'a> Field<'a> {
         let (number, text) = match &self.node.value {
             Value::Integer(number) => (*number, number.map_or("that".into(), |number| number.to_string())),
             Value::Filled(text) => (text.parse().ok(), text.clone()),
-            _ => return Err(self.wrong_type("an integer", None)),
+            _ => return Err(self.wrong_type("an integer", self.node.unquoting_hint())),
         };
         let fits = number.and_then(|number| N::try_from(number).ok()).filter(|number| range.contains(number));
         let (low, high) = (range.start(), range.end());
-        fits.ok_or_else(|| {
-            self.refused(&text, Complaint::new(format!("{what} is a whole number from {low} to {high}")))
-        })
+        fits.ok_or_else(|| self.refused(&text, Complaint::new(format!("{what} a whole number from {low} to {high}"))))
     }
 
     fn items(self) -> Result<impl Iterator<Item = Field<'a>>, Fault> {
         match &self.node.value {
-            Value::Array(items) => Ok(items.iter().map(move |node| Field { node, ..self })),
+            Value::Array(items) => Ok(items.iter().map(move |node| Field { node, item: true, ..self })),
             _ => Err(self.wrong_type("an array", Some("write it in brackets: [\"…\", \"…\"]"))),
         }
     }
 
     pub(super) fn wrong_type(self, expected: impl Into<String>, hint: Option<&'static str>) -> Fault {
-        let problem =
-            Problem::Type { key: self.key.to_owned(), expected: expected.into(), found: self.node.kind(), hint };
+        let problem = Problem::Type { what: self.name(), expected: expected.into(), found: self.node.kind(), hint };
         Fault { origin: self.node.origin, problem }
     }
 
     /// `value` refused, with why.
     pub(super) fn refused(self, value: &str, complaint: Complaint) -> Fault {
-        Fault { origin: self.node.origin, problem: complaint.about(self.key, value) }
+        let complaint = match self.node.value {
+            Value::Filled(_) => complaint.or_hint("its value comes from a variable: see [vars] and `--set`"),
+            _ => complaint,
+        };
+        Fault { origin: self.node.origin, problem: complaint.about(self.name(), value) }
+    }
+
+    fn name(self) -> String {
+        if self.item { format!("an item of `{}`", self.key) } else { format!("`{}`", self.key) }
     }
 }
 
 impl Node {
+    fn unquoting_hint(&self) -> Option<&'static str> {
+        let plain = |text: &str| text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok();
+        self.text().is_some_and(plain).then_some("write it without quotes")
+    }
+
     fn quoting_hint(&self) -> Option<&'static str> {
         match self.value {
             Value::Float => Some("write it in quotes: TOML would read 3.10 as 3.1"),

@@ -9,19 +9,33 @@ use super::error::Problem;
 pub(super) struct Complaint {
     why: String,
     hint: Option<String>,
+    secret: bool,
 }
 
 impl Complaint {
     pub(super) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), hint: None }
+        Self { why: why.into(), hint: None, secret: false }
+    }
+
+    /// A secret that is not to be shown: what it holds, and where it belongs.
+    fn secret(why: &str, hint: &str) -> Self {
+        Self { why: why.to_owned(), hint: Some(hint.to_owned()), secret: true }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    pub(super) fn about(self, key: &str, value: &str) -> Problem {
-        Problem::Value { key: key.to_owned(), value: value.to_owned(), why: self.why, hint: self.hint }
+    /// The hint, if it has none of its own.
+    pub(super) fn or_hint(self, hint: &str) -> Self {
+        Self { hint: self.hint.or(Some(hint.to_owned())), ..self }
+    }
+
+    pub(super) fn about(self, what: impl Into<String>, value: &str) -> Problem {
+        if self.secret {
+            return Problem::Secret { what: what.into(), why: self.why, hint: self.hint.unwrap_or_default() };
+        }
+        Problem::Value { what: what.into(), value: value.to_owned(), why: self.why, hint: self.hint }
     }
 }
 
@@ -46,7 +60,8 @@ pub(super) fn something(text: &str) -> Verdict {
 /// A path in the image: absolute, in its shortest form.
 pub(super) fn image_path(path: &str) -> Verdict {
     let Some(relative) = path.strip_prefix('/') else {
-        return Err(Complaint::new("a path in the image is absolute").hint(format!("write `/{path}` if that is meant")));
+        return Err(Complaint::new("a path in the image is absolute")
+            .hint("write it from `/` on, without `~` or variables of a shell"));
     };
     let odd = |part: &str| matches!(part, "" | "." | "..");
     if relative.split('/').any(odd) {
@@ -146,14 +161,14 @@ pub(super) fn login(name: &str) -> Verdict {
         return Ok(());
     }
     Err(Complaint::new(
-        "a name on Debian begins with a lower-case letter or `_`, goes on with lower-case letters, digits, `-` and `_`, and has at most 32 characters",
+        "a name on Debian is at most 32 lower-case letters, digits, `-` and `_`, and begins with a letter or `_`",
     ))
 }
 
 /// A line of `authorized_keys`: sshd(8).
 pub(super) fn authorized_key(line: &str) -> Verdict {
     if line.contains("PRIVATE KEY") {
-        return Err(Complaint::new("this is a private key").hint("give the public half, the file that ends in .pub"));
+        return Err(Complaint::secret("holds a private key", "give the public half, the file that ends in .pub"));
     }
     let types = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
     let holds =
@@ -170,8 +185,10 @@ pub(super) fn secret(source: &str) -> Verdict {
     if held && !source.starts_with('$') {
         return Ok(());
     }
-    Err(Complaint::new("it names where the hash comes from, and is not the hash")
-        .hint("write the name of an environment variable, or file:PATH; `openssl passwd -6` makes a hash"))
+    Err(Complaint::secret(
+        "names where a password's hash comes from, and can't be the hash",
+        "write the name of an environment variable, or file:PATH; `openssl passwd -6` makes a hash",
+    ))
 }
 
 /// A package of Debian's: policy 5.6.7, with an optional `=version`.
@@ -201,8 +218,10 @@ pub(super) fn index(text: &str) -> Verdict {
         return Err(Complaint::new("an index is reached by https, http or file"));
     }
     if url.password().is_some() {
-        return Err(Complaint::new("it holds a password, which would end up in the lock")
-            .hint("put it into ~/.netrc, or into uv's or pip's own settings"));
+        return Err(Complaint::secret(
+            "holds a password, which would end up in the lock",
+            "put it into ~/.netrc, or into uv's or pip's own settings",
+        ));
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ fn table(node: Node) -> Result<Entries, Fault> {
 }
 
 fn wrong_type(origin: Origin, key: &str, expected: &str, found: &'static str) -> Fault {
-    let problem = Problem::Type { key: key.to_owned(), expected: expected.to_owned(), found, hint: None };
+    let problem = Problem::Type { what: format!("`{key}`"), expected: expected.to_owned(), found, hint: None };
     Fault { origin, problem }
 }
 
@@ -65,7 +65,7 @@ fn evaluate(
         return Err(Fault {
             origin: entry.key,
             problem: Problem::Value {
-                key: "vars".into(),
+                what: "a key of `vars`".into(),
                 value: name.to_owned(),
                 why: "a variable's name is letters, digits, `-` and `_`".into(),
                 hint: None,
