@@ -296,6 +296,10 @@ impl Site {
         response: &Response,
         used: Option<&HeaderValue>,
     ) -> Result<bool, Error> {
+        // A host that the registry redirected to has no say in who is told the credentials.
+        if response.url().origin() != self.base.origin() {
+            return Ok(false);
+        }
         let Some(challenge) = Challenge::of(&self.base, response.headers())? else { return Ok(false) };
         let basic = challenge == Challenge::Basic;
         *locked(&self.challenge) = Some(challenge);

@@ -8,21 +8,19 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Response, StatusCode};
 
 use super::answer::{Body, full};
 
 /// What goes wrong with a request or its answer. Offsets are in bytes of the body.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum What {
     /// This status with these headers and this body, and nothing is done: 429, 5xx,
     /// a redirect, a challenge.
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// The connection breaks when so much of the request's body has come.
     BreakRequest(u64),
-    /// The request is never answered, and the connection stays open.
-    Silence,
     /// The request is carried out, and the connection breaks instead of the answer.
     LoseAnswer,
     /// The request is carried out, and the answer says that it was not.
@@ -39,6 +37,9 @@ pub enum What {
     Stall(u64),
     /// The answer has this header, in place of its own.
     Header(&'static str, String),
+    /// The answer's Location, which is a path, has this before and this after it: a
+    /// host, a query.
+    Location(String, String),
     /// The answer lacks this header.
     NoHeader(&'static str),
     /// The request's Range header is not seen.
@@ -165,6 +166,12 @@ impl What {
         let mut response = Response::from_parts(parts, body);
         match self {
             Self::Header(name, value) => put(&mut response, name, value),
+            Self::Location(before, after) => {
+                let path = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+                if let Some(path) = path {
+                    put(&mut response, LOCATION.as_str(), &format!("{before}{path}{after}"));
+                }
+            }
             Self::NoHeader(name) => _ = response.headers_mut().remove(*name),
             Self::LieAnswer(status) => {
                 response = Response::new(full(Bytes::new()));

@@ -300,7 +300,6 @@ async fn faulty(
 ) -> Result<Response<Body>, Broken> {
     let Some(fault) = fault else { return Ok(registry.clone().handle(call, body).await) };
     match &fault {
-        What::Silence => std::future::pending().await,
         What::IgnoreRange => _ = call.headers.remove(hyper::header::RANGE),
         What::DeclineMount => call.query = None,
         What::ForgetSession => {
