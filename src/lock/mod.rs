@@ -2,9 +2,23 @@
 //! The only input of a build; no URL in it, so that it works on every mirror.
 
 pub mod base;
+mod collisions;
+mod error;
+mod file;
+mod fits;
+mod interpreter;
+mod local;
 mod model;
+mod packing;
+mod resolve;
+mod venv;
 
+pub use error::Error;
+pub use file::{path_for, read, write};
+pub use fits::fits;
 pub use model::{
-    BaseFile, FileKind, Lock, LockedBase, LockedFile, LockedInterpreter, LockedLayer, LockedVenv, LockedWheel, Pin,
-    VERSION,
+    BaseFile, FileKind, Lock, LockedBase, LockedFile, LockedInput, LockedInterpreter, LockedLayer, LockedVenv,
+    LockedWheel, Pin, VERSION,
 };
+pub use resolve::resolve;
+pub use venv::fetch;

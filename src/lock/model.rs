@@ -157,9 +157,22 @@ pub struct LockedVenv {
     /// The wheels, by name.
     #[serde(default, rename = "wheel")]
     pub wheels: Vec<LockedWheel>,
+    /// The requirements files that it was resolved from, with those that they include.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "input")]
+    pub inputs: Vec<LockedInput>,
     /// How many shared bins there are; a wheel's `bin` is less than that, or none
     /// for a layer of its own.
     pub bins: u32,
+}
+
+/// A file on disk that the resolution read, and the build does not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedInput {
+    /// Its path relative to the recipe.
+    pub path: String,
+    /// Its sha256.
+    pub sha256: Digest,
 }
 
 /// The interpreter, resolved.

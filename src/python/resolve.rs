@@ -333,7 +333,7 @@ fn answer(target: &Target, python: &str, prefix: &Path) -> serde_json::Value {
             "include": format!("include/site/python{short}"), "scripts": "bin", "data": "",
         },
         "os": { "name": "manylinux", "major": 2, "minor": target.glibc }, "arch": target.machine,
-        "cpu_info": null, "manylinux_compatible": true, "gil_disabled": false, "debug_enabled": false,
+        "cpu_info": { "detected": { "kind": "flags", "flags": "" } }, "manylinux_compatible": true, "gil_disabled": false, "debug_enabled": false,
         "pointer_size": "64",
     })
 }

@@ -129,7 +129,7 @@ impl Uv {
     pub fn at(path: &Path) -> Result<Self, Error> {
         let output = Command::new(path).arg("--version").stdin(Stdio::null()).output();
         let output = output.map_err(|_| Error::Missing { looked_for: path.to_owned() })?;
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let said = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned();
         match version(&said) {
             Some(version) if version >= OLDEST => Ok(Self { path: path.to_owned() }),
             _ => Err(Error::Version { path: path.to_owned(), said }),

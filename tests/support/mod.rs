@@ -5,6 +5,7 @@
 pub mod command;
 pub mod container;
 pub mod image;
+pub mod index;
 pub mod payload;
 pub mod registry;
 pub mod rootfs;

@@ -100,6 +100,7 @@ pub fn lock(recipe: Recipe, files: Vec<BaseFile>, wheels: &[&str]) -> Lock {
 fn locked(kind: &LayerKind, wheels: &[&str]) -> LockedLayer {
     match kind {
         LayerKind::Venv(_) => LockedLayer::Venv(LockedVenv {
+            inputs: Vec::new(),
             interpreter: LockedInterpreter { path: "/usr/bin/python3.11".into(), archive: None },
             python: "3.11".into(),
             wheels: wheels.iter().map(|name| wheel(name)).collect(),

@@ -55,6 +55,7 @@ pub fn venv(wheels: Vec<LockedWheel>) -> LockedVenv {
             archive: None,
         },
         python: super::wheel::python().into(),
+        inputs: Vec::new(),
         bins: wheels.iter().filter_map(|wheel| wheel.bin).max().map_or(0, |bin| bin + 1),
         wheels,
     }

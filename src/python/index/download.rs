@@ -45,13 +45,13 @@ pub struct Wheel {
 }
 
 /// Brings those of `wheels` that are not in the store into [`Area::Downloads`]. Paths
-/// of local wheels are relative to `directory`.
+/// of local wheels are relative to `directory`; they need no index.
 ///
 /// # Errors
 /// See [`Error`]; what was complete before the error is kept.
 pub async fn fetch(
     http: &Http,
-    indexes: &Indexes,
+    indexes: Option<&Indexes>,
     directory: &Path,
     store: &Store,
     wheels: &[Wheel],
@@ -62,7 +62,7 @@ pub async fn fetch(
         let task = progress.task(Activity::Fetch, &wheel.file, Some(wheel.size));
         match wheel.index.strip_prefix("local:") {
             Some(path) => copy(&directory.join(path), store, wheel).await?,
-            None => download(http, indexes, store, wheel, &task).await?,
+            None => download(http, indexes.ok_or(Error::NoIndex)?, store, wheel, &task).await?,
         }
         task.end("downloaded");
         Ok::<_, Error>(())

@@ -1,0 +1,186 @@
+//! Which Python a venv has: the base's own, one that the recipe vouches for, or a
+//! standalone build.
+
+use std::path::Path;
+
+use url::Url;
+
+use super::error::Error;
+use super::local;
+use super::model::{FileKind, LockedFile, LockedInterpreter};
+use crate::oci::{Digest, Platform};
+use crate::progress::Progress;
+use crate::python::index::{self, Indexes, Wheel};
+use crate::recipe::{Interpreter, Venv};
+use crate::registry::http::Http;
+use crate::store::Store;
+
+/// Where a standalone build lies in the image if the recipe doesn't say.
+const STANDALONE: &str = "/opt/python";
+
+/// The glibc whose wheels any base takes that has one of 2.34 or later. From there on
+/// glibc doesn't tell its version by file names, and hardly a wheel needs more.
+const GLIBC: u32 = 34;
+
+/// The interpreter, resolved, and Python's version as far as it is known.
+pub(super) async fn resolve(
+    layer: &str,
+    venv: &Venv,
+    base: &(dyn Fn(&str) -> bool + Sync),
+    directory: &Path,
+    store: &Store,
+    http: &Http,
+    progress: &Progress,
+) -> Result<(LockedInterpreter, String), Error> {
+    let short = short(&venv.python);
+    match &venv.interpreter {
+        Some(Interpreter::Path(path)) => {
+            Ok((LockedInterpreter { path: path.clone(), archive: None }, venv.python.clone()))
+        }
+        Some(Interpreter::Standalone { url, sha256, path }) => {
+            let to = path.as_deref().unwrap_or(STANDALONE).trim_end_matches('/').to_owned();
+            let archive = archive(layer, url, sha256, &to, directory, store, http, progress).await?;
+            let version = version_in(url, &short).unwrap_or_else(|| venv.python.clone());
+            let interpreter = LockedInterpreter { path: format!("{to}/bin/python{short}"), archive: Some(archive) };
+            Ok((interpreter, version))
+        }
+        None => {
+            let path = format!("/usr/bin/python{short}");
+            if base(&path) {
+                return Ok((LockedInterpreter { path, archive: None }, venv.python.clone()));
+            }
+            let candidates = (6..30).map(|minor| format!("python3.{minor}"));
+            let found = candidates.filter(|name| base(&format!("/usr/bin/{name}"))).collect();
+            Err(Error::NoInterpreter { layer: layer.to_owned(), path, found })
+        }
+    }
+}
+
+/// `3.12` of `3.12.7`.
+fn short(version: &str) -> String {
+    version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// The version in the name of a build such as `cpython-3.12.7+20241016-….tar.gz`.
+fn version_in(url: &str, short: &str) -> Option<String> {
+    let name = url.rsplit('/').next()?;
+    let patch: String = name.split_once(&format!("{short}."))?.1.chars().take_while(char::is_ascii_digit).collect();
+    (!patch.is_empty()).then(|| format!("{short}.{patch}"))
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is a thing of its own, and only one caller has them")]
+async fn archive(
+    layer: &str,
+    url: &str,
+    sha256: &str,
+    to: &str,
+    directory: &Path,
+    store: &Store,
+    http: &Http,
+    progress: &Progress,
+) -> Result<LockedFile, Error> {
+    let not_hex = |_| Error::Setting { layer: layer.to_owned(), value: sha256.to_owned(), what: "a sha256" };
+    let digest = Digest::from_hex(sha256).map_err(not_hex)?;
+    let size = match Source::of(url)? {
+        Source::Remote(indexes, at) => index::length(http, &indexes, &at).await?,
+        Source::Local => {
+            let path = directory.join(url);
+            let hashed = local::hash(&path);
+            hashed.map_err(|source| Error::File { layer: layer.to_owned(), path, source })?.1
+        }
+    };
+    let file = LockedFile {
+        from: url.to_owned(),
+        to: to.trim_start_matches('/').to_owned(),
+        kind: FileKind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        sha256: digest,
+        size,
+    };
+    fetch(&file, directory, store, http, progress).await?;
+    Ok(file)
+}
+
+/// Brings a standalone build into the store, verified, unless it is there.
+pub(super) async fn fetch(
+    archive: &LockedFile,
+    directory: &Path,
+    store: &Store,
+    http: &Http,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let name = archive.from.rsplit('/').next().unwrap_or_default().to_owned();
+    let wanted = |index: String, url| Wheel {
+        name: name.clone(),
+        file: name.clone(),
+        sha256: archive.sha256,
+        size: archive.size,
+        index,
+        url,
+    };
+    let (indexes, wanted) = match Source::of(&archive.from)? {
+        Source::Remote(indexes, url) => (Some(indexes), wanted("default".into(), Some(url))),
+        Source::Local => (None, wanted(format!("local:{}", archive.from), None)),
+    };
+    Ok(index::fetch(http, indexes.as_ref(), directory, store, &[wanted], progress).await?)
+}
+
+/// Where a standalone build is.
+enum Source {
+    /// At a URL, whose credentials go to its host alone, as an index's do.
+    Remote(Indexes, Url),
+    Local,
+}
+
+impl Source {
+    fn of(url: &str) -> Result<Self, Error> {
+        match Url::parse(url) {
+            Ok(parsed) => Ok(Self::Remote(Indexes::of(url, &[])?, parsed)),
+            Err(_) => Ok(Self::Local),
+        }
+    }
+}
+
+/// The minor version of the base's glibc, as far as its file list tells.
+///
+/// # Errors
+/// [`Error::Musl`] if the base has musl in its place.
+pub(super) fn glibc(layer: &str, platform: &Platform, base: &(dyn Fn(&str) -> bool + Sync)) -> Result<u32, Error> {
+    let machine = if platform.architecture == "arm64" { "aarch64" } else { "x86_64" };
+    let directories = [format!("/lib/{machine}-linux-gnu"), "/lib64".into(), format!("/usr/lib/{machine}-linux-gnu")];
+    let has = |name: &str| directories.iter().any(|directory| base(&format!("{directory}/{name}")));
+    // Up to 2.33, libc.so.6 is a link to `libc-2.33.so`.
+    if let Some(minor) = (17..GLIBC).rev().find(|minor| has(&format!("libc-2.{minor}.so"))) {
+        return Ok(minor);
+    }
+    let musl = format!("/lib/ld-musl-{machine}.so.1");
+    if base(&musl) && !has("libc.so.6") {
+        return Err(Error::Musl { layer: layer.to_owned(), path: musl, platform: platform.clone() });
+    }
+    Ok(GLIBC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_a_standalone_build_is_read_from_its_name() {
+        let url = "http://h/20241016/cpython-3.12.7%2B20241016-x86_64-unknown-linux-gnu-install_only.tar.gz";
+        assert_eq!(version_in(url, "3.12").as_deref(), Some("3.12.7"));
+        assert_eq!(version_in("python.tar.gz", "3.12"), None);
+        assert_eq!(short("3.12.7"), "3.12");
+    }
+
+    #[test]
+    fn the_base_says_how_old_its_glibc_is_and_whether_it_is_musl() {
+        let glibc = |files: &'static [&str]| glibc("python", &Platform::host(), &|path: &str| files.contains(&path));
+        assert_eq!(glibc(&["/lib/x86_64-linux-gnu/libc.so.6"]).unwrap(), 34);
+        assert_eq!(glibc(&["/lib/x86_64-linux-gnu/libc.so.6", "/lib/x86_64-linux-gnu/libc-2.31.so"]).unwrap(), 31);
+        assert_eq!(glibc(&["/lib64/libc-2.28.so"]).unwrap(), 28);
+        assert_eq!(glibc(&[]).unwrap(), 34);
+        assert!(matches!(glibc(&["/lib/ld-musl-x86_64.so.1"]), Err(Error::Musl { .. })));
+    }
+}

@@ -1,0 +1,166 @@
+//! Packing wheels into layers: big wheels alone, the small ones in bins that are
+//! stable. A wheel's bin is a function of its name alone, so that adding, removing
+//! or upgrading one package changes one layer and leaves the others' bytes as they are.
+
+use super::model::LockedWheel;
+use crate::oci::Digest;
+
+/// How many bins the small wheels share.
+///
+/// The 123 small wheels of a large environment are 20 MB together: with 16 bins, one
+/// that changes costs a layer of about a megabyte.
+pub const BINS: u32 = 16;
+
+/// From this size in bytes on, a wheel is a layer of its own.
+pub const ALONE: u64 = 1 << 20;
+
+/// A wheel that is alone in the previous lock stays so down to this size, and one in
+/// a bin stays there up to [`ALONE`] and as much again: a wheel whose size wavers
+/// about the threshold does not move with each release.
+const SLACK: u64 = ALONE / 2;
+
+/// Sets the bin of each of `wheels`. At most `layers` layers are used, bins
+/// included: if there are more big wheels than that, the smallest of them go into
+/// bins, those first that are in one in `previous`.
+pub fn pack(wheels: &mut [LockedWheel], layers: usize, previous: &[LockedWheel]) {
+    let room = layers.saturating_sub(BINS as usize);
+    let mut big: Vec<(bool, u64, usize)> = Vec::new();
+    for (position, wheel) in wheels.iter_mut().enumerate() {
+        wheel.bin = Some(bin(&wheel.name));
+        let before = previous.iter().find(|old| old.name == wheel.name).map(|old| old.bin.is_none());
+        let threshold = match before {
+            Some(true) => ALONE - SLACK,
+            Some(false) => ALONE + SLACK,
+            None => ALONE,
+        };
+        if wheel.size >= threshold {
+            big.push((before == Some(true), wheel.size, position));
+        }
+    }
+    // What was alone stays alone as far as there is room; then the larger goes first.
+    let by_rank =
+        |a: &(bool, u64, usize), b: &(bool, u64, usize)| b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2));
+    big.sort_by(by_rank);
+    for (_, _, position) in big.into_iter().take(room) {
+        wheels[position].bin = None;
+    }
+}
+
+/// The bin of a project.
+fn bin(name: &str) -> u32 {
+    let hash = Digest::of(name.as_bytes());
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    u32::from_be_bytes([a, b, c, d]) % BINS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A set of wheels like that of a large environment, from a seed.
+    fn wheels(seed: u64, count: usize) -> Vec<LockedWheel> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        (0..count)
+            .map(|number| {
+                let size = 1 << random.u32(10..31);
+                let name = format!("package-{number}-{}", random.u16(..));
+                let file = format!("{name}-1-py3-none-any.whl");
+                let (sha256, index) = (Digest::of(name.as_bytes()), "default".to_owned());
+                let version = "1".to_owned();
+                LockedWheel {
+                    name,
+                    version,
+                    file,
+                    sha256,
+                    size: size + random.u64(..size),
+                    index,
+                    bin: None,
+                    without: vec![],
+                }
+            })
+            .collect()
+    }
+
+    fn layers(wheels: &[LockedWheel]) -> usize {
+        let bins: std::collections::BTreeSet<_> = wheels.iter().filter_map(|wheel| wheel.bin).collect();
+        bins.len() + wheels.iter().filter(|wheel| wheel.bin.is_none()).count()
+    }
+
+    fn packed(mut wheels: Vec<LockedWheel>, budget: usize, previous: &[LockedWheel]) -> Vec<LockedWheel> {
+        pack(&mut wheels, budget, previous);
+        wheels
+    }
+
+    /// The layers of a packing, each the set of what is in it.
+    fn contents(wheels: &[LockedWheel]) -> std::collections::BTreeSet<Vec<(String, u64)>> {
+        let mut layers = std::collections::BTreeMap::<_, Vec<_>>::new();
+        for wheel in wheels {
+            let layer = wheel.bin.map_or_else(|| wheel.name.clone(), |bin| bin.to_string());
+            layers.entry(layer).or_default().push((wheel.name.clone(), wheel.size));
+        }
+        layers.into_values().collect()
+    }
+
+    #[test]
+    fn the_budget_holds_however_many_big_wheels_there_are() {
+        for seed in 0..200 {
+            let count = fastrand::Rng::with_seed(seed).usize(0..400);
+            for budget in [20, 60, 90] {
+                assert!(layers(&packed(wheels(seed, count), budget, &[])) <= budget, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_packing_is_kept_when_it_is_made_again_with_or_without_the_previous_one() {
+        for seed in 0..100 {
+            let first = packed(wheels(seed, 150), 70, &[]);
+            assert_eq!(packed(wheels(seed, 150), 70, &first), first, "seed {seed}");
+            assert_eq!(packed(wheels(seed, 150), 70, &[]), first, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn adding_removing_or_upgrading_one_package_changes_one_layer() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let before = packed(wheels(seed, 120), 90, &[]);
+            let position = random.usize(..before.len());
+            let mut removed = before.clone();
+            removed.remove(position);
+            let mut upgraded = before.clone();
+            upgraded[position].size = upgraded[position].size * 11 / 10;
+            for after in [removed, upgraded] {
+                let after = packed(after, 90, &before);
+                let (before, after) = (contents(&before), contents(&after));
+                assert!(before.difference(&after).count() <= 1, "seed {seed}");
+                assert!(after.difference(&before).count() <= 1, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_budget_changes_at_most_the_layer_that_makes_room() {
+        for seed in 0..200 {
+            let mut all = wheels(seed, 200);
+            let new = all.pop().unwrap();
+            let before = packed(all.clone(), 50, &[]);
+            all.push(new);
+            let after = packed(all, 50, &before);
+            assert!(layers(&after) <= 50);
+            assert!(contents(&before).difference(&contents(&after)).count() <= 1, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_wheel_whose_size_wavers_about_the_threshold_stays_where_it_is() {
+        let mut before = packed(wheels(7, 40), 90, &[]);
+        let position = 3;
+        for (alone, size) in [(true, ALONE - 1), (true, ALONE + 1), (false, ALONE - 1), (false, ALONE + 1)] {
+            before[position].bin = (!alone).then(|| bin(&before[position].name));
+            let mut after = before.clone();
+            after[position].size = size;
+            assert_eq!(packed(after, 90, &before)[position].bin.is_none(), alone);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! From a recipe to a lock.
+
+use super::base::{self, Needs};
+use super::error::Error;
+use super::local;
+use super::model::{Lock, LockedLayer, LockedVenv, VERSION};
+use super::venv::{self, Context};
+use crate::oci::Platform;
+use crate::progress::Progress;
+use crate::recipe::{Account, IdSetting, Layer, LayerKind, Loaded};
+use crate::registry::Registries;
+use crate::store::Store;
+
+/// How many layers an image has at most, the base's included. A runtime takes 127;
+/// what is left is for whoever builds on the image.
+const LAYERS: usize = 100;
+
+/// The layers that a recipe layer becomes besides bins and wheels of their own: the
+/// skeleton of a venv and its interpreter.
+const OF_A_VENV: usize = 2;
+
+/// The uid of an account whose recipe says none.
+const UID: u32 = 1000;
+
+/// Resolves everything that a build of `loaded` for `platform` consumes. What a
+/// `previous` lock says of the packing is kept where it still fits; versions are
+/// chosen anew.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn resolve(
+    loaded: &Loaded,
+    platform: &Platform,
+    previous: Option<&Lock>,
+    registries: &Registries,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Lock, Error> {
+    let recipe = &loaded.recipe;
+    let needs = Needs::of(recipe);
+    let base = base::resolve(&recipe.base, &loaded.directory, platform, needs, registries, store, progress).await?;
+    let has = |path: &str| base.files.as_ref().is_some_and(|files| files.contains(path));
+    let budget = wheel_layers(base.locked.diff_ids.len(), &recipe.layers)?;
+    let mut layers = Vec::new();
+    for layer in &recipe.layers {
+        layers.push(match &layer.kind {
+            LayerKind::Apt(_) => LockedLayer::Apt,
+            LayerKind::Run(_) => LockedLayer::Run,
+            LayerKind::Sshd(_) => LockedLayer::Sshd,
+            LayerKind::Jupyter(_) => LockedLayer::Jupyter,
+            LayerKind::Timezone(_) => LockedLayer::Timezone,
+            LayerKind::Files(files) => {
+                LockedLayer::Files { files: local::files(&layer.name, files, &loaded.directory)? }
+            }
+            LayerKind::Account(account) => resolve_account(&layer.name, account, loaded)?,
+            LayerKind::Venv(venv) => {
+                let context = Context {
+                    layer: &layer.name,
+                    directory: &loaded.directory,
+                    platform,
+                    base: &has,
+                    layers: budget,
+                    previous: previous.and_then(|lock| venv_of(lock, &layer.name)),
+                    store,
+                    http: registries.http(),
+                    progress,
+                };
+                LockedLayer::Venv(venv::resolve(&context, venv).await?)
+            }
+        });
+    }
+    Ok(Lock { version: VERSION, platform: platform.clone(), base: base.locked, layers, recipe: recipe.clone() })
+}
+
+/// How many layers the wheels of each venv may take.
+fn wheel_layers(base: usize, layers: &[Layer]) -> Result<usize, Error> {
+    let venvs = layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Venv(_))).count();
+    let others = layers.len() - venvs + venvs * OF_A_VENV;
+    let left = LAYERS.saturating_sub(base + others) / venvs.max(1);
+    match venvs > 0 && left <= super::packing::BINS as usize {
+        true => Err(Error::TooManyLayers { base, recipe: others }),
+        false => Ok(left),
+    }
+}
+
+fn venv_of<'a>(lock: &'a Lock, name: &str) -> Option<&'a LockedVenv> {
+    let position = lock.recipe.layers.iter().position(|layer| layer.name == name)?;
+    match lock.layers.get(position) {
+        Some(LockedLayer::Venv(venv)) => Some(venv),
+        _ => None,
+    }
+}
+
+fn resolve_account(layer: &str, account: &Account, loaded: &Loaded) -> Result<LockedLayer, Error> {
+    let uid = match account.uid {
+        None => UID,
+        Some(IdSetting::Id(uid)) => uid,
+        Some(IdSetting::Host) => rustix::process::getuid().as_raw(),
+    };
+    let gid = match account.gid {
+        None => uid,
+        Some(IdSetting::Id(gid)) => gid,
+        Some(IdSetting::Host) => rustix::process::getgid().as_raw(),
+    };
+    let authorized_keys = local::authorized_keys(layer, account, loaded)?;
+    Ok(LockedLayer::Account { uid, gid, authorized_keys })
+}
