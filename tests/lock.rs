@@ -12,6 +12,7 @@ use dlpack::recipe::{LayerKind, Loaded, Recipe, Venv};
 use dlpack::registry::Registries;
 use dlpack::store::{Area, Store};
 
+use crate::support::image::{Layout, Packing, Tar};
 use crate::support::index::{Manner, SimpleIndex, wheel};
 
 const AMD64: &str = "linux/amd64";
@@ -135,6 +136,35 @@ async fn wheels_are_those_of_the_target_whatever_the_host_is() {
             let six = &wheels_of(&lock).wheels[1];
             assert_eq!(place.store().size(Area::Downloads, &six.sha256), Some(six.size));
         }
+    }
+}
+
+/// A deep learning environment: 180 wheels, 5 GB, none of the big ones downloaded.
+const ENVIRONMENT: &str = r#"requirements = [
+    "jupyterlab", "numpy", "scipy", "pandas", "matplotlib", "seaborn[stats]", "scikit-learn", "scikit-image",
+    "xgboost<3.3", "tqdm", "torch==2.6.0", "torchvision==0.21.0", "torchaudio==2.6.0", "cupy-cuda12x", "cudf-cu12",
+    "cuml-cu12", "nvidia-dali-cuda120",
+]"#;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "asks the index for the directories of 58 big wheels, twice: about a minute"]
+async fn a_whole_environment_resolves_and_stays_within_the_layers() {
+    let place = Place::new();
+    for python in ["3.10", "3.12"] {
+        let start = std::time::Instant::now();
+        let loaded = place.venv(python, ENVIRONMENT);
+        let lock = place.locked(&loaded, AMD64).await;
+        let first = start.elapsed();
+        let wheels = &wheels_of(&lock).wheels;
+        let alone = wheels.iter().filter(|wheel| wheel.bin.is_none()).count();
+        let size: u64 = wheels.iter().map(|wheel| wheel.size).sum();
+        eprintln!("Python {python}: {} wheels, {alone} alone, {} MB, in {first:?}", wheels.len(), size / 1_000_000);
+        eprintln!("{}", place.warnings.0.lock().unwrap().join("\n"));
+        assert!(wheels.len() > 150 && alone + 16 < 100);
+        let again = place.lock(&loaded, AMD64, Some(&lock)).await.unwrap();
+        assert_eq!(again, lock);
+        lock::write(&place.path("dlpack.lock"), &lock).unwrap();
+        assert_eq!(lock::read(&place.path("dlpack.lock")).unwrap().unwrap(), lock);
     }
 }
 
@@ -304,6 +334,40 @@ async fn what_does_not_resolve_says_why_in_uvs_words() {
     assert!(told(&error).contains("hint: building from source comes with the sandbox"), "{}", told(&error));
     let error = place.lock(&place.venv("3.12", &settings("one")), "linux/riscv64", None).await.unwrap_err();
     assert!(told(&error).contains("there are no Python wheels for linux/riscv64"), "{}", told(&error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interpreter_is_the_bases_a_path_or_a_standalone_build() {
+    let place = Place::new();
+    let layout = Layout::create(place.path("base"));
+    let python = Tar::new().directory("usr").directory("usr/bin").file("usr/bin/python3.11", "#!");
+    layout.image().layer(Packing::Gzip, python).tagged("debian");
+    place.write("build/cpython-3.12.7+1-install_only.tar.gz", "an archive");
+    let recipe = |python: &str, interpreter: &str| {
+        format!(
+            "base = {{ layout = \"base\", tag = \"debian\" }}\n[[layer]]\nkind = \"venv\"\npython = \"{python}\"\n\
+             {interpreter}\n"
+        )
+    };
+    let lock = place.locked(&place.write("dlpack.toml", recipe("3.11", "")).load(), AMD64).await;
+    assert_eq!(wheels_of(&lock).interpreter.path, "/usr/bin/python3.11");
+
+    let error = place.lock(&place.write("dlpack.toml", recipe("3.12", "")).load(), AMD64, None).await.unwrap_err();
+    assert_eq!(error.to_string(), "layer `venv`: the base has no /usr/bin/python3.12");
+    assert!(error.hint().unwrap().starts_with("the base has python3.11: set `python` to that"));
+
+    let url = "build/cpython-3.12.7+1-install_only.tar.gz";
+    let standalone =
+        |sha256: &str| recipe("3.12", &format!("interpreter = {{ url = \"{url}\", sha256 = \"{sha256}\" }}"));
+    let digest = dlpack::oci::Digest::of(b"an archive");
+    let lock = place.locked(&place.write("dlpack.toml", standalone(&digest.hex())).load(), AMD64).await;
+    let locked = wheels_of(&lock);
+    assert_eq!((locked.interpreter.path.as_str(), locked.python.as_str()), ("/opt/python/bin/python3.12", "3.12.7"));
+    assert_eq!(locked.interpreter.archive.as_ref().unwrap().size, 10);
+    assert_eq!(place.store().size(Area::Downloads, &digest), Some(10));
+    let other = place.write("dlpack.toml", standalone(&"0".repeat(64))).load();
+    let error = place.lock(&other, AMD64, None).await.unwrap_err();
+    assert!(told(&error).starts_with("can't keep cpython-3.12.7+1-install_only.tar.gz"), "{}", told(&error));
 }
 
 #[test]

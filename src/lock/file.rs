@@ -46,10 +46,17 @@ fn parse(text: &str, path: &Path) -> Result<Lock, Error> {
     {
         return Err(Error::Version { path: path.to_owned(), version });
     }
-    toml::from_str(text).map_err(|source| {
-        let (line, column) = position(text, source.span().map_or(0, |span| span.start));
-        Error::Form { path: path.to_owned(), line, column, problem: source.message().to_owned() }
-    })
+    let form = |byte: usize, problem: String| {
+        let (line, column) = position(text, byte);
+        Error::Form { path: path.to_owned(), line, column, problem }
+    };
+    let lock: Lock = toml::from_str(text).map_err(|source: toml::de::Error| {
+        form(source.span().map_or(0, |span| span.start), source.message().to_owned())
+    })?;
+    match lock.layers.len() == lock.recipe.layers.len() {
+        true => Ok(lock),
+        false => Err(form(0, "it has not as many layers as its recipe".into())),
+    }
 }
 
 /// Line and column of a byte, both from 1.

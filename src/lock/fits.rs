@@ -28,8 +28,7 @@ pub fn fits(lock: &Lock, loaded: &Loaded, platform: &Platform) -> Result<(), Err
     if let Some(Difference { path, field, change }) = recipe_difference(&was, &now) {
         return Err(Error::Changed { place: place(loaded, &path), field, change });
     }
-    // Equal in meaning and yet not found different: the lock file was edited by hand.
-    if !lock.platform.accepts(platform) || lock.layers.len() != loaded.recipe.layers.len() {
+    if !lock.platform.accepts(platform) {
         return Err(Error::Platform { locked: lock.platform.clone(), wanted: platform.clone() });
     }
     for (layer, locked) in loaded.recipe.layers.iter().zip(&lock.layers) {

@@ -8,6 +8,7 @@ use url::Url;
 use super::error::Error;
 use super::local;
 use super::model::{FileKind, LockedFile, LockedInterpreter};
+use super::venv::Context;
 use crate::oci::{Digest, Platform};
 use crate::progress::Progress;
 use crate::python::index::{self, Indexes, Wheel};
@@ -23,15 +24,8 @@ const STANDALONE: &str = "/opt/python";
 const GLIBC: u32 = 34;
 
 /// The interpreter, resolved, and Python's version as far as it is known.
-pub(super) async fn resolve(
-    layer: &str,
-    venv: &Venv,
-    base: &(dyn Fn(&str) -> bool + Sync),
-    directory: &Path,
-    store: &Store,
-    http: &Http,
-    progress: &Progress,
-) -> Result<(LockedInterpreter, String), Error> {
+pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<(LockedInterpreter, String), Error> {
+    let Context { layer, base, .. } = *context;
     let short = short(&venv.python);
     match &venv.interpreter {
         Some(Interpreter::Path(path)) => {
@@ -39,7 +33,7 @@ pub(super) async fn resolve(
         }
         Some(Interpreter::Standalone { url, sha256, path }) => {
             let to = path.as_deref().unwrap_or(STANDALONE).trim_end_matches('/').to_owned();
-            let archive = archive(layer, url, sha256, &to, directory, store, http, progress).await?;
+            let archive = archive(context, url, sha256, &to).await?;
             let version = version_in(url, &short).unwrap_or_else(|| venv.python.clone());
             let interpreter = LockedInterpreter { path: format!("{to}/bin/python{short}"), archive: Some(archive) };
             Ok((interpreter, version))
@@ -68,17 +62,9 @@ fn version_in(url: &str, short: &str) -> Option<String> {
     (!patch.is_empty()).then(|| format!("{short}.{patch}"))
 }
 
-#[allow(clippy::too_many_arguments, reason = "each is a thing of its own, and only one caller has them")]
-async fn archive(
-    layer: &str,
-    url: &str,
-    sha256: &str,
-    to: &str,
-    directory: &Path,
-    store: &Store,
-    http: &Http,
-    progress: &Progress,
-) -> Result<LockedFile, Error> {
+/// The archive, verified and in the store.
+async fn archive(context: &Context<'_>, url: &str, sha256: &str, to: &str) -> Result<LockedFile, Error> {
+    let Context { layer, directory, store, http, progress, .. } = *context;
     let not_hex = |_| Error::Setting { layer: layer.to_owned(), value: sha256.to_owned(), what: "a sha256" };
     let digest = Digest::from_hex(sha256).map_err(not_hex)?;
     let size = match Source::of(url)? {

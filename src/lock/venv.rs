@@ -47,9 +47,8 @@ pub(super) struct Context<'a> {
 
 /// Resolves `venv`.
 pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<LockedVenv, Error> {
-    let Context { layer, directory, store, http, progress, .. } = *context;
-    let (interpreter, python) =
-        interpreter::resolve(layer, venv, context.base, directory, store, http, progress).await?;
+    let Context { layer, directory, progress, .. } = *context;
+    let (interpreter, python) = interpreter::resolve(context, venv).await?;
     let inputs = local::inputs(layer, &venv.requirements_files, directory)?;
     let (indexes, chosen) = choose(context, venv, &python).await?;
     let (mut wheels, urls) = measured(context, &indexes, chosen).await?;

@@ -182,7 +182,8 @@ impl Uv {
         command.args(["pip", "compile", "--quiet", "--no-header", "--no-progress", "--color", "never"]);
         command.args(arguments).arg("-").current_dir(directory);
         // Neither the host nor the base needs a Python to lock; the machine's trust in
-        // certificates is the one that dlpack's own downloads have.
+        // certificates is the one that dlpack's own downloads have. A torch backend would
+        // bring in indexes that no alias stands for.
         command.env("UV_PYTHON_DOWNLOADS", "never").env_remove("UV_TORCH_BACKEND");
         if env::var_os("UV_SYSTEM_CERTS").is_none() {
             command.env("UV_SYSTEM_CERTS", "true");

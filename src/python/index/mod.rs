@@ -3,6 +3,7 @@
 //! it works with every mirror.
 
 mod download;
+mod netrc;
 mod pip;
 mod remote;
 mod settings;
@@ -142,9 +143,9 @@ impl Error {
             }
             Self::Uv(error) => error.hint(),
             Self::Http(error) => error.hint(),
-            Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => {
-                Some("write the credentials into the index's URL, in uv's or pip's own settings".into())
-            }
+            Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => Some(
+                "write the credentials into ~/.netrc, or into the index's URL in uv's or pip's own settings".into(),
+            ),
             Self::NotFound { .. } => {
                 Some("name the index or mirror that has it, or lock anew with `--update` if it was withdrawn".into())
             }

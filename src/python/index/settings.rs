@@ -4,10 +4,12 @@
 use std::env;
 use std::path::Path;
 
+use base64::Engine as _;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use url::Url;
 
 use super::Error;
+use super::netrc;
 use super::pip::PipSettings;
 use crate::python::resolve::Asking;
 use crate::python::uv::{self, Uv};
@@ -82,15 +84,18 @@ impl Indexes {
         named.into_iter().chain(others).collect()
     }
 
-    /// The credentials for `url`: those of the index on the same scheme, host and port.
-    pub(super) fn authorization(&self, url: &Url) -> Option<HeaderValue> {
-        let index = self.extra.iter().chain([&self.default]).find(|index| {
-            index.origin() == url.origin() && (!index.username().is_empty() || index.password().is_some())
-        })?;
-        let decoded = |text: &str| percent_decoded(text);
-        let pair = format!("{}:{}", decoded(index.username()), decoded(index.password().unwrap_or_default()));
-        use base64::Engine as _;
-        let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    /// The credentials for `url`: those of the index on the same scheme, host and
+    /// port, in its URL or in `.netrc`.
+    fn authorization(&self, url: &Url) -> Option<HeaderValue> {
+        let mut here = self.extra.iter().chain([&self.default]).filter(|index| index.origin() == url.origin());
+        let (user, password) = match here
+            .clone()
+            .find(|index| index.password().is_some() || !index.username().is_empty())
+        {
+            Some(index) => (percent_decoded(index.username()), percent_decoded(index.password().unwrap_or_default())),
+            None => netrc::credentials(here.next()?.host_str()?)?,
+        };
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
         value.set_sensitive(true);
         Some(value)
