@@ -216,14 +216,6 @@ fn a_pull_heals_from_every_fault_that_passes() {
         ("blob: broken after its first byte", vec![on("GET", layer, What::BreakAnswer(1))]),
         ("blob: broken before its last byte", vec![on("GET", layer, What::BreakAnswer(LAYER - 1))]),
         ("blob: broken again and again", vec![on("GET", layer, What::BreakAnswer(100_000)).times(5)]),
-        (
-            "blob: broken more often than there are attempts",
-            vec![
-                on("GET", layer, What::BreakAnswer(1_200_000)).times(2),
-                on("GET", layer, answer(503)).times(3),
-                on("GET", layer, What::BreakAnswer(0)),
-            ],
-        ),
         ("blob: too short, and says so", vec![on("GET", layer, What::Shorten(1000))]),
         ("blob: too long, and says so", vec![on("GET", layer, What::Lengthen(1000))]),
         ("blob: Range not seen", resumed(What::IgnoreRange)),

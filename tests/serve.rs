@@ -1,11 +1,13 @@
 //! The embedded registry against the clients that people have: skopeo, podman,
 //! curl for what the distribution-spec says in detail.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use dlpack::oci::{Descriptor, Digest, Manifest, media_type};
 use dlpack::registry::serve::{Auth, Error, Features, Options, Server, Tokens};
-use dlpack::store::{Area, Store};
+use dlpack::store::{self, Area, Policy, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -162,6 +164,10 @@ fn what_was_pushed_is_an_image_layout_that_other_tools_read() {
         skopeo(&["inspect", "--format", "{{.Digest}}", &format!("oci:{store}:team/hello:v1")]),
         skopeo(&["inspect", "--format", "{{.Digest}}", &format!("oci:{}:v1", layout.path().display())]),
     );
+    let manifest = registry.store.resolve("team/hello:v1").unwrap().unwrap();
+    registry.store.tag("docker.io/yunseokim/dl-env:1.0", &manifest).unwrap();
+    let whole = format!("oci:{store}:docker.io/yunseokim/dl-env:1.0");
+    assert_eq!(skopeo(&["inspect", "--format", "{{.Digest}}", &whole]).trim(), manifest.digest.to_string());
     let mut validate = Command::new("oci-image-tool");
     output(
         validate.args(["validate", "--type", "image", "--ref", "name=team/hello:v1"]).arg(registry.store.root()),
@@ -233,6 +239,21 @@ fn a_chunk_out_of_order_is_refused_and_the_upload_goes_on_where_it_stood() {
     assert_eq!((end.status, end.header("location").unwrap()), (201, format!("/v2/a/blobs/{digest}").as_str()));
     assert_eq!(registry.store.read(Area::Blobs, &digest).unwrap().unwrap(), b"helloworld!");
     assert_eq!(registry.curl(&location, &[]).refusal(), refused(404, "BLOB_UPLOAD_UNKNOWN"));
+}
+
+#[test]
+fn an_upload_whose_client_went_away_stands_where_its_bytes_ended() {
+    let registry = Registry::start();
+    let location = registry.begin("a");
+    let before = registry.server.requests().len();
+    let mut client = TcpStream::connect(registry.server.address()).unwrap();
+    write!(client, "PATCH {location} HTTP/1.1\r\nHost: registry\r\nContent-Length: 10\r\n\r\nhello").unwrap();
+    drop(client);
+    while registry.server.requests().len() == before {
+        std::thread::yield_now();
+    }
+    let status = registry.curl(&location, &[]);
+    assert_eq!((status.status, status.header("range")), (204, Some("0-4")));
 }
 
 #[test]
@@ -422,6 +443,22 @@ fn a_deleted_tag_is_gone_and_a_blob_that_a_tag_needs_stays() {
     assert_eq!(registry.curl("/v2/x/manifests/b", &[]).status, 404);
     assert_eq!(delete(&blob).status, 202);
     assert_eq!(registry.curl(&blob, &["--head"]).status, 404);
+}
+
+#[test]
+fn collection_leaves_alone_what_a_connected_client_has_pushed() {
+    let registry = Registry::start();
+    let mut client = TcpStream::connect(registry.server.address()).unwrap();
+    client.write_all(b"GET /v2/ HTTP/1.1\r\nHost: registry\r\n\r\n").unwrap();
+    client.read_exact(&mut [0; 15]).unwrap();
+    let all = Policy { ceiling: Some(0), unused_for: None };
+    assert!(matches!(registry.store.gc(&all), Err(store::Error::InUse { .. })));
+    drop(client);
+    // the server takes its moment to see that the client is gone
+    while let Err(error) = registry.store.gc(&all) {
+        assert!(matches!(error, store::Error::InUse { .. }), "{error}");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

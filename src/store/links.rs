@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Error, Store};
-use crate::oci::{Descriptor, Digest, ManifestOrIndex, parse_manifest};
+use crate::oci::Digest;
 
 /// What a link is to. The distribution-spec gives each its own place under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,45 +116,4 @@ impl Store {
         names.dedup();
         Ok(names)
     }
-
-    /// `root` and everything that it leads to: an index's manifests, a manifest's
-    /// config and layers. What is not in the store leads nowhere further.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn closure(&self, root: &Descriptor) -> Result<Vec<Descriptor>, Error> {
-        let mut found: Vec<Descriptor> = vec![root.clone()];
-        let mut next = 0;
-        while let Some(descriptor) = found.get(next).cloned() {
-            next += 1;
-            for child in self.children(&descriptor)? {
-                if !found.iter().any(|known| known.digest == child.digest) {
-                    found.push(child);
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn children(&self, descriptor: &Descriptor) -> Result<Vec<Descriptor>, Error> {
-        if descriptor.size > crate::oci::MAX_MANIFEST || !is_manifest(&descriptor.media_type) {
-            return Ok(Vec::new());
-        }
-        let bytes = match self.read(super::Area::Blobs, &descriptor.digest) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) | Err(Error::Damaged { .. }) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        Ok(match parse_manifest(&bytes, &descriptor.media_type) {
-            Ok(ManifestOrIndex::Index(index)) => index.manifests,
-            Ok(ManifestOrIndex::Manifest(manifest)) => {
-                std::iter::once(manifest.config).chain(manifest.layers).collect()
-            }
-            Err(_) => Vec::new(),
-        })
-    }
-}
-
-fn is_manifest(media_type: &str) -> bool {
-    crate::oci::media_type::ACCEPTED_MANIFESTS.contains(&media_type)
 }

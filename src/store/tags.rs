@@ -4,8 +4,8 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 
-use super::{Error, Store};
-use crate::oci::{Descriptor, Index, ManifestOrIndex, media_type, parse_manifest};
+use super::{Area, Error, Store};
+use crate::oci::{Descriptor, Index, MAX_MANIFEST, ManifestOrIndex, media_type, parse_manifest};
 
 /// The annotation that names a manifest in a layout (image-spec `annotations.md`).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -88,6 +88,43 @@ impl Store {
         Ok(roots)
     }
 
+    /// `root` and everything that it leads to: an index's manifests, a manifest's
+    /// config and layers. What is not in the store leads nowhere further.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn closure(&self, root: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+        let mut found: Vec<Descriptor> = vec![root.clone()];
+        let mut next = 0;
+        while let Some(descriptor) = found.get(next).cloned() {
+            next += 1;
+            for child in self.children(&descriptor)? {
+                if !found.iter().any(|known| known.digest == child.digest) {
+                    found.push(child);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn children(&self, descriptor: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+        if descriptor.size > MAX_MANIFEST || !is_manifest(&descriptor.media_type) {
+            return Ok(Vec::new());
+        }
+        let bytes = match self.read(Area::Blobs, &descriptor.digest) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) | Err(Error::Damaged { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        Ok(match parse_manifest(&bytes, &descriptor.media_type) {
+            Ok(ManifestOrIndex::Index(index)) => index.manifests,
+            Ok(ManifestOrIndex::Manifest(manifest)) => {
+                std::iter::once(manifest.config).chain(manifest.layers).collect()
+            }
+            Err(_) => Vec::new(),
+        })
+    }
+
     /// Waits until nobody else changes the index; ends when dropped. The file stays,
     /// since one that is removed can be locked twice.
     pub(super) fn lock_index(&self) -> Result<File, Error> {
@@ -108,4 +145,8 @@ impl Store {
         let bytes = serde_json::to_vec(&index).map_err(|source| Error::Format { path: path.clone(), source })?;
         self.replace(&path, &bytes)
     }
+}
+
+fn is_manifest(media_type: &str) -> bool {
+    media_type::ACCEPTED_MANIFESTS.contains(&media_type)
 }
