@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dlpack::oci::{Descriptor, media_type};
 use dlpack::registry::serve::{Exchange, Fault, Options, Server};
-use dlpack::registry::{Error, Registries, Repository, RequestKind, Retry, Settings};
+use dlpack::registry::{Error, Registries, Repository, RequestKind, Settings};
 use dlpack::store::Store;
 use futures_util::TryStreamExt as _;
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ impl Watched {
         let (kinds, pauses) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
         let (seen, passed) = (Arc::clone(&kinds), Arc::clone(&pauses));
         settings.observer = Some(Arc::new(move |event| seen.lock().unwrap().push(event.kind)));
-        settings.retry = Retry::default().with_pause(move |pause| {
+        settings.retry = settings.retry.with_pause(move |pause| {
             passed.lock().unwrap().push(pause);
             Box::pin(std::future::ready(()))
         });

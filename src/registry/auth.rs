@@ -1,6 +1,7 @@
 //! Credentials: where Docker and containers' tools keep them, read and written as
 //! they do (`config.json`, containers-auth.json(5)).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::helper::Helper;
@@ -147,7 +149,7 @@ impl Credentials {
             }
         }
         file.remove(&host);
-        file.table("auths").insert(server_key(&host).to_owned(), Value::Object(entry));
+        file.content.auths.get_or_insert_default().insert(server_key(&host).to_owned(), Value::Object(entry));
         file.write()
     }
 
@@ -178,10 +180,24 @@ fn no_home() -> Error {
     Error::Config { path: PathBuf::from("~/.docker/config.json"), source }
 }
 
-/// One `config.json` or `auth.json`, with everything else that is in it.
+/// One `config.json` or `auth.json`.
 struct AuthFile {
     path: PathBuf,
-    content: Map<String, Value>,
+    content: Content,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Content {
+    #[serde(default)]
+    auths: Option<Map<String, Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cred_helpers: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    creds_store: Option<String>,
+    /// Everything else that is in it, which is none of our business.
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 impl AuthFile {
@@ -202,16 +218,14 @@ impl AuthFile {
 
     /// The helpers to ask about `host`, the most specific first.
     fn helpers(&self, host: &str, search_path: Option<&str>) -> Vec<Helper> {
-        let specific = self.content.get("credHelpers").and_then(Value::as_object).and_then(|helpers| {
-            helpers.iter().find(|(key, _)| canonical(key) == host).and_then(|(_, helper)| helper.as_str())
-        });
-        let general = self.content.get("credsStore").and_then(Value::as_str);
-        let names = specific.into_iter().chain(general).filter(|name| !name.is_empty());
+        let specific = self.content.cred_helpers.iter().flatten();
+        let specific = specific.filter(|(key, _)| canonical(key) == host).map(|(_, helper)| helper).take(1);
+        let names = specific.chain(&self.content.creds_store).filter(|name| !name.is_empty());
         names.map(|name| Helper::new(name, search_path)).collect()
     }
 
     fn auth(&self, host: &str, name: &str) -> Option<Credential> {
-        let auths = self.content.get("auths")?.as_object()?;
+        let auths = self.content.auths.as_ref()?;
         // containers-auth.json(5): "the most specific match wins": host/ns/repo, host/ns, host
         let whole = format!("{host}/{name}");
         let mut key = whole.trim_end_matches('/');
@@ -224,19 +238,8 @@ impl AuthFile {
         }
     }
 
-    fn table(&mut self, name: &str) -> &mut Map<String, Value> {
-        let value = self.content.entry(name).or_insert_with(|| Value::Object(Map::new()));
-        if !value.is_object() {
-            *value = Value::Object(Map::new());
-        }
-        match value {
-            Value::Object(table) => table,
-            _ => unreachable!("it was made an object just now"),
-        }
-    }
-
     fn remove(&mut self, host: &str) -> bool {
-        let auths = self.table("auths");
+        let auths = self.content.auths.get_or_insert_default();
         let before = auths.len();
         auths.retain(|key, _| canonical(key) != host);
         auths.len() != before

@@ -16,7 +16,7 @@ use super::body::refusal;
 use super::config::{Place, is_loopback};
 use super::error::is_transient;
 use super::http::{self, Http};
-use super::retry::{Failure, Retry, retry_after};
+use super::retry::{Attempts, Failure, Retry, retry_after};
 use super::token::{self, Challenge, Scope, Token};
 use super::{Error, Observer, RequestEvent, RequestKind, Settings};
 
@@ -79,7 +79,10 @@ pub(super) struct Site {
     challenge: Mutex<Option<Challenge>>,
     /// By repository, whose credentials they were given for, and scope.
     tokens: Mutex<HashMap<(String, Scope), Slot<TokenCell>>>,
+    /// By repository.
     credentials: Mutex<HashMap<String, Option<Credential>>>,
+    /// What the last challenge asked for, by repository.
+    scopes: Mutex<HashMap<String, String>>,
 }
 
 impl Client {
@@ -94,6 +97,11 @@ impl Client {
         }
     }
 
+    /// The attempts at one request. A mirror has one: the next place is as good.
+    pub(super) fn attempts(&self, place: &Place) -> Attempts {
+        if place.mirror { self.retry.once() } else { self.retry.begin() }
+    }
+
     /// The host of `place`, greeted once.
     pub(super) async fn site(&self, place: &Place) -> Result<Arc<Site>, Error> {
         let key = (place.api_host().to_owned(), place.insecure);
@@ -104,7 +112,7 @@ impl Client {
     /// distribution-spec "Determining Support": `GET /v2/` tells whether anybody
     /// speaks the API there, over which scheme, and how it wants to be asked.
     async fn greet(&self, place: &Place) -> Result<Arc<Site>, Error> {
-        let mut attempts = self.retry.begin();
+        let mut attempts = self.attempts(place);
         loop {
             match self.greet_once(place).await {
                 Ok(site) => return Ok(site),
@@ -115,8 +123,8 @@ impl Client {
 
     async fn greet_once(&self, place: &Place) -> Result<Arc<Site>, Failure> {
         let http = match (is_loopback(&place.host), place.insecure) {
-            (true, _) => Http::loopback(),
-            (false, true) => Http::unverified(),
+            (true, _) => Http::loopback(self.retry.silence),
+            (false, true) => Http::unverified(self.retry.silence),
             (false, false) => Ok(self.http.clone()),
         };
         let http = http.map_err(Error::from)?;
@@ -134,8 +142,7 @@ impl Client {
                         StatusCode::UNAUTHORIZED => Challenge::of(&base, response.headers())?,
                         _ => None,
                     };
-                    let (tokens, credentials) = (Mutex::default(), Mutex::default());
-                    return Ok(Arc::new(Site { base, http, challenge: Mutex::new(challenge), tokens, credentials }));
+                    return Ok(Arc::new(Site::new(base, http, challenge.map(|(challenge, _)| challenge))));
                 }
                 Err(error) => last = Some(error),
             }
@@ -149,7 +156,7 @@ impl Client {
     /// The last failure, or the refusal.
     pub(super) async fn send(&self, place: &Place, call: &Call) -> Result<Response, Error> {
         let site = self.site(place).await?;
-        let mut attempts = self.retry.begin();
+        let mut attempts = self.attempts(place);
         loop {
             match self.send_once(&site, place, call).await {
                 Ok(response) => return Ok(response),
@@ -241,7 +248,7 @@ impl Client {
         let challenge = locked(&site.challenge).clone();
         let Some(challenge) = challenge.filter(|_| call.url.origin() == site.base.origin()) else { return Ok(None) };
         let credential = self.credential(site, place).await?;
-        let Challenge::Bearer { realm, service, scope } = challenge else {
+        let Challenge::Bearer { realm, service } = challenge else {
             return Ok(credential.as_ref().and_then(token::basic));
         };
         token::check_realm(&site.base, &realm, &self.trusted_realms)?;
@@ -250,8 +257,9 @@ impl Client {
         if let Some(token) = slot.as_ref().filter(|token| token.is_fresh()) {
             return Ok(Some(token.header.clone()));
         }
-        let challenge = (&realm, service.as_deref(), scope.as_deref());
-        let fetched = token::fetch(&site.http, &self.retry, challenge, &call.scope, credential.as_ref()).await;
+        let challenged = locked(&site.scopes).get(&place.name).cloned().unwrap_or_default();
+        let (server, scope) = ((&realm, service.as_deref()), call.scope.with_challenged(&challenged));
+        let fetched = token::fetch(&site.http, &self.retry, server, &scope, credential.as_ref()).await;
         let status = match &fetched {
             Err(Error::Refused { status, .. }) => Some(*status),
             _ => None,
@@ -271,7 +279,7 @@ impl Client {
         }
         let (credentials, host, name) = (self.credentials.clone(), place.host.clone(), place.name.clone());
         let found = tokio::task::spawn_blocking(move || credentials.find(&host, &name)).await;
-        let found = found.map_err(|_| Error::Address { name: place.to_string() })??;
+        let found = found.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
         locked(&site.credentials).insert(place.name.clone(), found.clone());
         Ok(found)
     }
@@ -283,6 +291,18 @@ impl Client {
 }
 
 impl Site {
+    fn new(base: Url, http: Http, challenge: Option<Challenge>) -> Self {
+        let challenge = Mutex::new(challenge);
+        Self {
+            base,
+            http,
+            challenge,
+            tokens: Mutex::default(),
+            credentials: Mutex::default(),
+            scopes: Mutex::default(),
+        }
+    }
+
     fn slot(&self, place: &Place, scope: &Scope) -> Slot<TokenCell> {
         locked(&self.tokens).entry((place.name.clone(), scope.clone())).or_default().clone()
     }
@@ -300,7 +320,10 @@ impl Site {
         if response.url().origin() != self.base.origin() {
             return Ok(false);
         }
-        let Some(challenge) = Challenge::of(&self.base, response.headers())? else { return Ok(false) };
+        let Some((challenge, scope)) = Challenge::of(&self.base, response.headers())? else { return Ok(false) };
+        if let Some(scope) = scope {
+            locked(&self.scopes).insert(place.name.clone(), scope);
+        }
         let basic = challenge == Challenge::Basic;
         *locked(&self.challenge) = Some(challenge);
         let slot = self.slot(place, &call.scope);

@@ -20,12 +20,14 @@ pub struct Place {
     pub name: String,
     /// Whether plain http and unknown certificates will do.
     pub insecure: bool,
+    /// Whether another place has the same: then it is asked only once.
+    pub mirror: bool,
 }
 
 impl Place {
     /// `host` and `name`; a loopback host is insecure by nature, as Docker has it.
     pub fn new(host: &str, name: &str, insecure: bool) -> Self {
-        Self { host: host.to_owned(), name: name.to_owned(), insecure: insecure || is_loopback(host) }
+        Self { host: host.to_owned(), name: name.to_owned(), insecure: insecure || is_loopback(host), mirror: false }
     }
 
     /// The host that speaks the API: Docker Hub's differs from its name.
@@ -183,7 +185,8 @@ impl Config {
             PullFrom::DigestOnly => by_digest,
             PullFrom::TagOnly => !by_digest,
         });
-        let mut pull: Vec<Place> = mirrors.map(|mirror| place(&mirror.location, mirror.insecure)).collect();
+        let mut pull: Vec<Place> =
+            mirrors.map(|mirror| Place { mirror: true, ..place(&mirror.location, mirror.insecure) }).collect();
         pull.push(push.clone());
         Ok(Places { pull, push })
     }

@@ -93,11 +93,11 @@ pub enum Error {
         idle: Duration,
     },
     /// The registry wants other credentials, or any.
-    #[error("{registry} {} for {name}", if *.anonymous { "wants credentials" } else { "does not accept the credentials" })]
+    #[error("{registry} {}{}", if *.anonymous { "wants credentials" } else { "does not accept the credentials" }, purpose(.name))]
     Unauthorized {
         /// The registry.
         registry: String,
-        /// The repository.
+        /// The repository; empty if it was only about logging in.
         name: String,
         /// Whether none were given.
         anonymous: bool,
@@ -340,6 +340,10 @@ impl Error {
 /// Statuses after which the same request may succeed.
 pub(super) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+fn purpose(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" for {name}") }
 }
 
 /// What the registry said, in one clause.

@@ -14,7 +14,7 @@ const MAX_REDIRECTS: usize = 10;
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a server may be silent while an answer is awaited or read.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// What can go wrong before a server has given an answer that counts. URLs are
 /// shown without their query: it may be signed.
@@ -77,35 +77,42 @@ impl Error {
 
     /// Whether asking again may help: the connection failed, nothing was refused.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Transport { source, .. } if !source.is_builder() && !tls_refused(source))
+        matches!(self, Self::Transport { source, .. } if !source.is_builder() && tls_refusal(source).is_none())
     }
 }
 
 fn transport_hint(source: &reqwest::Error) -> Option<String> {
-    if tls_refused(source) {
-        return Some("if a company's own authority signs here, name its PEM file in SSL_CERT_FILE".into());
-    }
-    source.is_connect().then(|| "check the name, the network, and HTTPS_PROXY / NO_PROXY".into())
+    let hint = match tls_refusal(source) {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "it does not speak TLS; a registry in plain http has to be marked `insecure = true` in registries.conf"
+        }
+        Some(_) => "if a company's own authority signs here, name its PEM file in SSL_CERT_FILE",
+        None if source.is_connect() => "check the name, the network, and HTTPS_PROXY / NO_PROXY",
+        None => return None,
+    };
+    Some(hint.to_owned())
 }
 
-/// Whether TLS came to an end for good: a certificate that isn't trusted, or a
-/// server that doesn't speak TLS at all.
-pub(crate) fn tls_refused(error: &reqwest::Error) -> bool {
+/// Why TLS came to an end for good: a certificate that isn't trusted, or a server
+/// that doesn't speak TLS at all.
+fn tls_refusal(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
+        // An io::Error's source is its inner error's source: look inside.
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
+        let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(found) = error.downcast_ref::<rustls::Error>().or(inner) {
+            return Some(found);
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 /// The client. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// For answers: a silence of [`IDLE_TIMEOUT`] ends the request.
+    /// For answers: a minute's silence ends the request.
     reading: Client,
     /// For uploads, where the server is silent until it has everything.
     sending: Client,
@@ -128,24 +135,29 @@ impl Http {
     /// # Errors
     /// [`Error::Setup`].
     pub fn new() -> Result<Self, Error> {
-        Self::trusting(Trust::Roots)
+        Self::trusting(Trust::Roots, SILENCE)
+    }
+
+    /// The same, with another patience for silent servers.
+    pub(super) fn with_silence(silence: Duration) -> Result<Self, Error> {
+        Self::trusting(Trust::Roots, silence)
     }
 
     /// A client for servers whose certificate nobody vouches for.
-    pub(super) fn unverified() -> Result<Self, Error> {
-        Self::trusting(Trust::Anybody)
+    pub(super) fn unverified(silence: Duration) -> Result<Self, Error> {
+        Self::trusting(Trust::Anybody, silence)
     }
 
     /// A client for this machine's own servers.
-    pub(super) fn loopback() -> Result<Self, Error> {
-        Self::trusting(Trust::Loopback)
+    pub(super) fn loopback(silence: Duration) -> Result<Self, Error> {
+        Self::trusting(Trust::Loopback, silence)
     }
 
-    fn trusting(trust: Trust) -> Result<Self, Error> {
+    fn trusting(trust: Trust, silence: Duration) -> Result<Self, Error> {
         // An error means that a provider is installed already: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let setup = |source| Error::Setup { source };
-        let reading = builder(trust).read_timeout(IDLE_TIMEOUT).build().map_err(setup)?;
+        let reading = builder(trust).read_timeout(silence).build().map_err(setup)?;
         let sending = builder(trust).build().map_err(setup)?;
         Ok(Self { reading, sending })
     }

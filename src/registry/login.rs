@@ -24,7 +24,7 @@ impl Registries {
         client.send(&place, &Call::new(RequestKind::Greet, Method::GET, url, Scope::default())).await?;
         let (credentials, host, username) = (self.credentials.clone(), place.host.clone(), username.to_owned());
         let stored = tokio::task::spawn_blocking(move || credentials.store(&host, &username, &password)).await;
-        stored.map_err(|_| Error::Address { name: registry.to_owned() })?
+        stored.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 
     /// Forgets the credentials of `registry`, wherever they are kept. Returns

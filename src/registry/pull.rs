@@ -33,7 +33,7 @@ impl Repository {
             repository: self.clone(),
             descriptor: descriptor.clone(),
             place: 0,
-            attempts: self.client.retry.begin(),
+            attempts: self.client.attempts(&self.places.pull[0]),
             open: None,
             hasher: Hasher::new(),
             safe: 0,
@@ -182,7 +182,7 @@ impl Pull {
             return Err(error);
         }
         self.place += 1;
-        self.attempts = self.repository.client.retry.begin();
+        self.attempts = self.repository.client.attempts(&self.repository.places.pull[self.place]);
         Ok(())
     }
 

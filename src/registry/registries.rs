@@ -118,7 +118,7 @@ impl Registries {
     /// # Errors
     /// [`Error::Http`] where TLS can't be set up.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let http = Http::new()?;
+        let http = Http::with_silence(settings.retry.silence)?;
         let client = Arc::new(Client::new(http.clone(), &settings, settings.credentials.clone()));
         let (config, credentials) = (Arc::new(settings.config.clone()), settings.credentials.clone());
         Ok(Self { client, http, config, credentials, settings: Arc::new(settings) })

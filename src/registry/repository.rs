@@ -67,7 +67,7 @@ impl Repository {
 
     async fn manifest_at(&self, place: &Place, wanted: &str) -> Result<(Descriptor, Vec<u8>), Error> {
         let call = self.manifest_call(RequestKind::GetManifest, Method::GET, place, wanted).await?;
-        let mut attempts = self.client.retry.begin();
+        let mut attempts = self.client.attempts(place);
         loop {
             let failure = match self.client.attempt(place, &call).await {
                 Ok(response) => match read_manifest(response, wanted).await {

@@ -10,7 +10,7 @@ use reqwest::Response;
 use reqwest::header::RETRY_AFTER;
 
 use super::Error;
-use super::http::redacted;
+use super::http::{SILENCE, redacted};
 
 type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -25,6 +25,9 @@ pub struct Retry {
     pub longest: Duration,
     /// The longest `Retry-After` that is obeyed.
     pub patience: Duration,
+    /// How long a registry may be silent while an answer is awaited or read; while
+    /// it has to take in an upload, five times as long.
+    pub silence: Duration,
     pause: Pause,
 }
 
@@ -35,6 +38,7 @@ impl Default for Retry {
             first: Duration::from_millis(500),
             longest: Duration::from_secs(20),
             patience: Duration::from_secs(120),
+            silence: SILENCE,
             pause: Arc::new(|pause| Box::pin(tokio::time::sleep(pause))),
         }
     }
@@ -44,6 +48,11 @@ impl Retry {
     /// The same policy with another way to pass the time.
     pub fn with_pause(self, pause: impl Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
         Self { pause: Arc::new(pause), ..self }
+    }
+
+    /// A single attempt.
+    pub(super) fn once(&self) -> Attempts {
+        Attempts { policy: Self { attempts: 1, ..self.clone() }, failed: 0 }
     }
 
     /// The attempts at one request.

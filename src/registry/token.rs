@@ -48,9 +48,9 @@ impl Scope {
         self
     }
 
-    /// With what the challenge asks for beyond it: registries behind a proxy may
+    /// With what a challenge asks for beyond it: registries behind a proxy may
     /// know the repository by another name.
-    fn with_challenged(&self, challenged: &str) -> Self {
+    pub(super) fn with_challenged(&self, challenged: &str) -> Self {
         let mut scope = self.clone();
         for part in challenged.split_ascii_whitespace() {
             if let Some((resource, actions)) = part.rsplit_once(':') {
@@ -73,24 +73,25 @@ pub(super) enum Challenge {
     /// User and password with each request.
     Basic,
     /// A token from `realm`.
-    Bearer { realm: Url, service: Option<String>, scope: Option<String> },
+    Bearer { realm: Url, service: Option<String> },
 }
 
 impl Challenge {
-    /// The strongest challenge of a 401's headers that dlpack can answer.
-    pub(super) fn of(registry: &Url, headers: &HeaderMap) -> Result<Option<Self>, Error> {
+    /// The strongest challenge of a 401's headers that dlpack can answer, and the
+    /// scope that it asks for.
+    pub(super) fn of(registry: &Url, headers: &HeaderMap) -> Result<Option<(Self, Option<String>)>, Error> {
         let unusable = |what| Error::Challenge { url: redacted(registry), what };
         let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let all: Vec<_> = texts.filter_map(|text| http_auth::parse_challenges(text).ok()).flatten().collect();
         let scheme = |name: &str| all.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(name));
-        let Some(bearer) = scheme("bearer") else { return Ok(scheme("basic").map(|_| Self::Basic)) };
+        let Some(bearer) = scheme("bearer") else { return Ok(scheme("basic").map(|_| (Self::Basic, None))) };
         let parameter = |name: &str| {
             let found = bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             found.map(|(_, value)| value.to_unescaped()).filter(|value| !value.is_empty())
         };
         let realm = parameter("realm").ok_or_else(|| unusable("a Bearer challenge without a realm"))?;
         let realm = Url::parse(&realm).map_err(|_| unusable("a realm that is no address"))?;
-        Ok(Some(Self::Bearer { realm, service: parameter("service"), scope: parameter("scope") }))
+        Ok(Some((Self::Bearer { realm, service: parameter("service") }, parameter("scope"))))
     }
 }
 
@@ -158,15 +159,13 @@ struct Answer {
 pub(super) async fn fetch(
     http: &Http,
     retry: &Retry,
-    challenge: (&Url, Option<&str>, Option<&str>),
+    (realm, service): (&Url, Option<&str>),
     scope: &Scope,
     credential: Option<&Credential>,
 ) -> Result<Token, Error> {
-    let (realm, service, challenged) = challenge;
-    let scope = challenged.map_or_else(|| scope.clone(), |challenged| scope.with_challenged(challenged));
     let mut attempts = retry.begin();
     loop {
-        let request = token_request(realm, service, &scope, credential)?;
+        let request = token_request(realm, service, scope, credential)?;
         match once(http, retry, request).await {
             Ok(token) => return Ok(token),
             Err(failure) => attempts.after(failure).await?,

@@ -22,9 +22,9 @@ use super::token::Scope;
 use super::{Error, RequestKind};
 use crate::oci::Descriptor;
 
-/// How long nothing may move while an upload is under way. After the last byte a
-/// registry may take minutes to hash and copy a large blob.
-const STALL: Duration = Duration::from_secs(300);
+/// How many times longer than elsewhere nothing may move while an upload is under
+/// way: after the last byte a registry may take minutes to hash and copy a blob.
+const STALL: u32 = 5;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -98,7 +98,7 @@ impl<'a> Upload<'a> {
     pub(super) async fn run(mut self, mut session: Option<Session>) -> Result<u64, Error> {
         let place = &self.repository.places.push;
         let site = self.repository.client.site(place).await?;
-        let mut attempts = self.repository.client.retry.begin();
+        let mut attempts = self.repository.client.attempts(place);
         loop {
             let current = match session.take() {
                 Some(session) => session,
@@ -228,6 +228,7 @@ impl<'a> Upload<'a> {
         self.meter.position.store(offset, Ordering::Relaxed);
         let body = reqwest::Body::wrap_stream(metered(skip(self.origin.open(self.descriptor), offset), &self.meter));
         let place = &self.repository.places.push;
+        let stall = self.repository.client.retry.silence * STALL;
         let sending = self.repository.client.upload(site, place, &call, body);
         tokio::pin!(sending);
         let mut ticks = tokio::time::interval(TICK);
@@ -242,8 +243,8 @@ impl<'a> Upload<'a> {
             if now != position {
                 (position, moved) = (now, Instant::now());
                 self.tell(position);
-            } else if moved.elapsed() > STALL {
-                return Sent::Failed(Error::Stalled { url: redacted(&call.url), idle: STALL }.into());
+            } else if moved.elapsed() > stall {
+                return Sent::Failed(Error::Stalled { url: redacted(&call.url), idle: stall }.into());
             }
         }
     }

@@ -23,7 +23,7 @@ fn places(config: &Config, reference: &str) -> Places {
 }
 
 fn secure(host: &str, name: &str) -> Place {
-    Place { host: host.to_owned(), name: name.to_owned(), insecure: false }
+    Place { host: host.to_owned(), name: name.to_owned(), insecure: false, mirror: false }
 }
 
 #[test]
@@ -55,13 +55,14 @@ fn mirrors_come_before_the_location_for_pulling_and_never_for_pushing() {
         pull-from-mirror = "tag-only"
         "#,
     );
-    let mirror = Place { host: "mirror.example:5000".into(), name: "hub/library/ubuntu".into(), insecure: true };
+    let mirror = |host, name| Place { mirror: true, ..secure(host, name) };
+    let first = Place { insecure: true, ..mirror("mirror.example:5000", "hub/library/ubuntu") };
     let hub = secure("registry-1.docker.io", "library/ubuntu");
     let by_tag = places(&config, "ubuntu:22.04");
-    assert_eq!(by_tag.pull, [mirror.clone(), secure("tags.example", "library/ubuntu"), hub.clone()]);
+    assert_eq!(by_tag.pull, [first.clone(), mirror("tags.example", "library/ubuntu"), hub.clone()]);
     assert_eq!(by_tag.push, hub);
     let by_digest = places(&config, &format!("ubuntu@sha256:{}", "0".repeat(64)));
-    assert_eq!(by_digest.pull, [mirror, secure("digests.example", "library/ubuntu"), hub]);
+    assert_eq!(by_digest.pull, [first, mirror("digests.example", "library/ubuntu"), hub]);
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn the_longest_prefix_counts_and_ends_at_a_slash() {
     assert_eq!(places(&config, "registry.example/team/image").push, secure("team.example", "images/image"));
     assert_eq!(places(&config, "registry.example/teamwork/image").push.name, "teamwork/image");
     let wild = places(&config, "a.wild.example/image").push;
-    assert_eq!(wild, Place { host: "a.wild.example".into(), name: "image".into(), insecure: true });
+    assert_eq!(wild, Place { insecure: true, ..secure("a.wild.example", "image") });
     assert!(!places(&config, "wild.example/image").push.insecure);
 }
 
@@ -134,6 +135,7 @@ fn a_mirror_that_lacks_a_blob_or_breaks_gives_way_to_the_next_and_the_last_word_
         repository.push_blob(&layer, &origin, None, &|_| ()).await.unwrap();
         assert!(mirror.server.requests().is_empty(), "nothing is pushed to a mirror");
         assert_eq!(pulled(&repository, &layer).await.unwrap(), bytes);
+        assert!(watched.pauses().is_empty(), "nobody waits for a mirror");
         let asked = mirror.requests("GET");
         assert!(asked.iter().any(|get| get.target.starts_with("/v2/mirrored/image/blobs/")), "{asked:?}");
         let error = repository.manifest("1").await.unwrap_err();

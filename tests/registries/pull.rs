@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use dlpack::oci::{InvalidManifest, MAX_MANIFEST, Manifest, media_type};
+use dlpack::oci::{Digest, InvalidManifest, MAX_MANIFEST, Manifest, ManifestOrIndex, media_type, parse_manifest};
 use dlpack::registry::serve::{Fault, Features, Options, What};
-use dlpack::registry::{BlobOrigin, Error, ErrorKind, Repository, RequestKind, Settings};
+use dlpack::registry::{BlobOrigin, Error, ErrorKind, Repository, RequestKind, Retry, Settings};
 
 use super::{Served, Watched, blob, block_on, pulled};
 
@@ -71,6 +71,22 @@ fn a_server_that_ignores_ranges_is_read_from_the_beginning_and_what_is_known_is_
 #[test]
 fn a_connection_lost_before_the_answer_is_tried_again() {
     heals(Fault::on("GET", "/blobs/", What::LoseAnswer));
+}
+
+#[test]
+fn a_server_that_falls_silent_is_left_and_asked_for_the_rest() {
+    let mut retry = Retry::default();
+    retry.silence = Duration::from_millis(300);
+    let served = Served::start(Options::default());
+    let watched = Watched::new(Settings { retry, ..Settings::default() });
+    let repository = watched.repository(&served.reference("image"));
+    let (layer, bytes) = blob(SIZE, 26);
+    block_on(async {
+        repository.push_blob(&layer, &BlobOrigin::Bytes(bytes.clone()), None, &|_| ()).await.unwrap();
+        served.fault(Fault::on("GET", "/blobs/", What::Stall(1_000_000)));
+        assert!(pulled(&repository, &layer).await.unwrap() == bytes);
+        assert_eq!(watched.pauses().len(), 1);
+    });
 }
 
 #[test]
@@ -250,4 +266,31 @@ fn lists_go_on_over_pages_and_end() {
         assert!(matches!(repository.tags().await, Err(Error::Header { header: "Link", .. })));
         assert!(watched.sent().contains(&RequestKind::List));
     });
+}
+
+#[test]
+fn what_refers_to_a_manifest_is_listed_by_type_and_a_registry_without_referrers_has_none() {
+    let served = Served::start(Options::default());
+    let watched = Watched::new(Settings::default());
+    let repository = watched.repository(&served.reference("image"));
+    block_on(async {
+        let subject = Digest::of(&push_manifest(&repository).await);
+        let (found, bytes) = repository.manifest("tag").await.unwrap();
+        let ManifestOrIndex::Manifest(mut record) = parse_manifest(&bytes, &found.media_type).unwrap() else {
+            panic!("a manifest")
+        };
+        record.artifact_type = Some("application/vnd.example.record".into());
+        record.subject = Some(found);
+        let record = serde_json::to_vec(&record).unwrap();
+        let digest = Digest::of(&record);
+        repository.push_manifest(&digest.to_string(), media_type::MANIFEST, &record).await.unwrap();
+        let all = repository.referrers(&subject, None).await.unwrap();
+        assert_eq!(all.iter().map(|referrer| referrer.descriptor.digest).collect::<Vec<_>>(), [digest]);
+        let typed = repository.referrers(&subject, Some("application/vnd.example.record")).await.unwrap();
+        assert_eq!(typed, all);
+        assert!(repository.referrers(&subject, Some("application/vnd.example.other")).await.unwrap().is_empty());
+    });
+    let debian = crate::support::registry::DebianRegistry::start();
+    let repository = watched.repository(&debian.reference("image"));
+    assert_eq!(block_on(repository.referrers(&Digest::of(b"x"), None)).unwrap(), []);
 }
