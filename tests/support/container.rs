@@ -1,8 +1,9 @@
 //! Containers of runc on a real Debian with layers over it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -35,33 +36,53 @@ const CAPABILITIES: [&str; 14] = [
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A root filesystem: the tests' Debian with layers over it.
+#[derive(Clone)]
 pub struct Root {
-    directory: TempDir,
+    path: PathBuf,
+    read_only: bool,
+    _own: Option<Arc<TempDir>>,
 }
 
 impl Root {
+    /// One that a container may write to.
     pub fn new(layers: &[&dyn Changeset]) -> Self {
-        let directory = tempfile::Builder::new().prefix("dlpack-root-").tempdir().expect("a temporary directory");
-        let root = Self { directory };
-        extract(&rootfs::tar(), &root.path());
-        for layer in layers {
-            let tar = root.directory.path().join("layer.tar");
-            std::fs::write(&tar, tar_of(*layer).expect("a layer")).expect("written");
-            extract(&tar, &root.path());
-        }
-        root
+        let own = tempfile::Builder::new().prefix("dlpack-root-").tempdir().expect("a temporary directory");
+        let path = own.path().join("rootfs");
+        unpack(layers, &path);
+        Self { path, read_only: false, _own: Some(Arc::new(own)) }
     }
 
-    pub fn path(&self) -> PathBuf {
-        self.directory.path().join("rootfs")
+    /// One that several containers share, each with empty `/run`, `/tmp` and
+    /// `/var/lib/dlpack` of its own. The one that an earlier run made is replaced.
+    pub fn shared(layers: &[&dyn Changeset], name: &str) -> Self {
+        let path = super::parts().join(name);
+        if path.exists() {
+            std::fs::remove_dir_all(&path).expect("removed");
+        }
+        unpack(layers, &path);
+        std::fs::create_dir(path.join("var/lib/dlpack")).expect("created");
+        Self { path, read_only: true, _own: None }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What `command` prints when run by the container's shell in a chroot.
     pub fn chroot(&self, user: &str, command: &str) -> String {
         let mut chroot = Command::new("chroot");
-        chroot.arg(format!("--userspec={user}")).arg(self.path()).args(["/bin/sh", "-c", command]).env_clear();
+        chroot.arg(format!("--userspec={user}")).arg(&self.path).args(["/bin/sh", "-c", command]).env_clear();
         let printed = output(chroot.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "coreutils");
         String::from_utf8(printed.stdout).expect("UTF-8")
+    }
+}
+
+fn unpack(layers: &[&dyn Changeset], root: &Path) {
+    extract(&rootfs::tar(), root);
+    for layer in layers {
+        let mut tar = tempfile::NamedTempFile::new().expect("a temporary file");
+        tar.write_all(&tar_of(*layer).expect("a layer")).expect("written");
+        extract(tar.path(), root);
     }
 }
 
@@ -161,6 +182,17 @@ fn configuration(root: &Root, settings: &Settings<'_>) -> serde_json::Value {
     let mount = |kind: &str, at: &str, options: &[&str]| json!({ "destination": at, "type": kind, "source": kind, "options": options });
     let (uid, gid) = settings.user;
     let capabilities = if uid == 0 { json!(CAPABILITIES) } else { json!([]) };
+    let mut mounts = vec![
+        mount("proc", "/proc", &[]),
+        mount("tmpfs", "/dev", &["nosuid", "mode=755"]),
+        mount("devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+        mount("tmpfs", "/dev/shm", &["nosuid", "nodev"]),
+    ];
+    if root.read_only {
+        for (at, mode) in [("/run", "mode=755"), ("/tmp", "mode=1777"), ("/var/lib/dlpack", "mode=755")] {
+            mounts.push(mount("tmpfs", at, &["nosuid", mode]));
+        }
+    }
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -173,13 +205,8 @@ fn configuration(root: &Root, settings: &Settings<'_>) -> serde_json::Value {
                 "bounding": CAPABILITIES, "effective": capabilities, "permitted": capabilities,
             },
         },
-        "root": { "path": root.path() },
-        "mounts": [
-            mount("proc", "/proc", &[]),
-            mount("tmpfs", "/dev", &["nosuid", "mode=755"]),
-            mount("devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
-            mount("tmpfs", "/dev/shm", &["nosuid", "nodev"]),
-        ],
+        "root": { "path": root.path, "readonly": root.read_only },
+        "mounts": mounts,
         "linux": { "namespaces": [{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }] },
     })
 }

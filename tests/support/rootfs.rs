@@ -8,7 +8,7 @@ use std::process::Command;
 use dlpack::oci::Digest;
 
 /// What is in it beside what every Debian has.
-const PACKAGES: &str = "ca-certificates,openssh-server,python3,tmux,tzdata";
+const PACKAGES: &str = "ca-certificates,libstdc++6,openssh-server,python3,tmux,tzdata";
 
 /// What of it no test looks at.
 const EXCLUDED: [&str; 3] = ["usr/share/doc", "usr/share/man", "usr/share/locale"];
