@@ -15,6 +15,7 @@ mod determinism;
 mod directions;
 mod entrypoint;
 mod faults;
+mod interpreters;
 mod layers;
 mod lock;
 mod login;

@@ -165,11 +165,22 @@ impl Changeset for Interpreter {
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
         let LockedFile { from, to, sha256, .. } = &self.archive;
-        let archive = self.store.open_blob(Area::Downloads, sha256).map_err(VenvError::from)?;
-        let archive = archive.ok_or_else(|| VenvError::NotDownloaded { name: from.clone(), digest: *sha256 })?;
+        verify(&self.store, sha256)?;
+        let archive = File::open(self.store.path(Area::Downloads, sha256))
+            .map_err(|_| VenvError::NotDownloaded { name: from.clone(), digest: *sha256 })?;
         let spool = self.store.root().join("tmp");
         standalone::write(archive, from, &spool, to.trim_matches('/'), out).map_err(VenvError::from)?;
         Ok(())
+    }
+}
+
+/// Reads a download whole. One that is damaged is removed, so that the next build
+/// fetches it again; one that is not there is as good.
+fn verify(store: &Store, sha256: &Digest) -> Result<(), VenvError> {
+    let Some(mut download) = store.open_blob(Area::Downloads, sha256)? else { return Ok(()) };
+    match std::io::copy(&mut download, &mut std::io::sink()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(download.explain(error).into()),
     }
 }
 
@@ -205,19 +216,12 @@ impl Wheels {
         Ok(tree::write(&sources, &self.scheme, out)?)
     }
 
-    /// What is behind `error`: a wheel whose bytes are no longer those of its hash is
-    /// removed, so that the next build downloads it again.
+    /// What is behind `error`, if it is that the bytes of a wheel are no longer those
+    /// of its hash. They are not hashed on the way: each file's CRC-32 and RECORD are.
     fn explain(&self, error: VenvError) -> VenvError {
         for wheel in &self.wheels {
-            let read = || {
-                let Some(mut reader) = self.store.open_blob(Area::Downloads, &wheel.sha256)? else { return Ok(()) };
-                match std::io::copy(&mut reader, &mut std::io::sink()) {
-                    Ok(_) => Ok(()),
-                    Err(error) => Err(reader.explain(error)),
-                }
-            };
-            if let Err(damaged) = read() {
-                return damaged.into();
+            if let Err(damaged) = verify(&self.store, &wheel.sha256) {
+                return damaged;
             }
         }
         error

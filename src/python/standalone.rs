@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rawzip::{FileReader, RangeReader};
 use tar::EntryType;
 use thiserror::Error;
 
 use crate::layer::{self, Attributes, LayerWriter};
-use crate::store::{self, BlobReader};
 
 /// The most that a build may unpack to, in bytes; the largest have some 1.5 GiB with
 /// their debug symbols.
@@ -44,6 +43,15 @@ pub enum Error {
         /// How many are accepted.
         limit: u64,
     },
+    /// The tar can't be written to disk.
+    #[error("can't write to {}", path.display())]
+    Spool {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// An entry that can't be part of an interpreter.
     #[error("`{path}` in {archive} is refused: {why}")]
     Entry {
@@ -54,9 +62,6 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] store::Error),
     /// The layer does not take it.
     #[error(transparent)]
     Layer(#[from] layer::Error),
@@ -70,7 +75,9 @@ impl Error {
                 "`interpreter.url` names an install-only build: a .tar.gz or .tar.zst with all of it in `python/`"
                     .into(),
             ),
-            Self::Store(error) => error.hint(),
+            Self::Spool { .. } => {
+                Some("free some space with `dlpack cache gc`, or name another place with --store".into())
+            }
             Self::Layer(_) => None,
         }
     }
@@ -89,13 +96,13 @@ struct Item {
 
 type Items = BTreeMap<String, Item>;
 
-/// Writes the build in `archive` (fetched from `name`) below `to`. All of it belongs
+/// Writes the build in `archive` (fetched from `name`, its hash verified) below `to`. All of it belongs
 /// to root; modes are kept but for set-uid, set-gid and sticky. A hard link becomes a
 /// copy of what it links to. The tar is spooled in the directory `spool`.
 ///
 /// # Errors
 /// [`Error`]; the layer is then incomplete and must be dropped.
-pub fn write(archive: BlobReader, name: &str, spool: &Path, to: &str, out: &mut LayerWriter) -> Result<(), Error> {
+pub fn write(archive: impl Read, name: &str, spool: &Path, to: &str, out: &mut LayerWriter) -> Result<(), Error> {
     let tar = unpack(archive, name, spool)?;
     let items = index(&tar, name)?;
     check_links(&items, name)?;
@@ -114,26 +121,26 @@ pub fn write(archive: BlobReader, name: &str, spool: &Path, to: &str, out: &mut 
     Ok(())
 }
 
-/// Spools the tar, reading the archive to its end so that its hash is verified.
-fn unpack(mut archive: BlobReader, name: &str, spool: &Path) -> Result<File, Error> {
+/// Spools the tar.
+fn unpack(mut archive: impl Read, name: &str, spool: &Path) -> Result<File, Error> {
     let damaged = |source| Error::Archive { archive: name.to_owned(), source };
-    let mut tar = tempfile::tempfile_in(spool).map_err(damaged)?;
+    let full = |source| Error::Spool { path: spool.to_owned(), source };
+    let mut tar = tempfile::tempfile_in(spool).map_err(full)?;
     let mut magic = [0; 4];
     archive.read_exact(&mut magic).map_err(damaged)?;
-    let mut whole = magic.as_slice().chain(&mut archive);
-    let copied = if magic == [0x28, 0xb5, 0x2f, 0xfd] {
-        zstd::stream::read::Decoder::new(&mut whole).and_then(|inner| copy(inner, &mut tar))
+    let whole = magic.as_slice().chain(archive);
+    let unpacked = if magic == [0x28, 0xb5, 0x2f, 0xfd] {
+        zstd::stream::read::Decoder::new(whole).and_then(|inner| copy(inner, &mut tar))
     } else {
-        copy(flate2::read::MultiGzDecoder::new(&mut whole), &mut tar)
+        copy(flate2::read::MultiGzDecoder::new(whole), &mut tar)
     };
-    let rest = io::copy(&mut whole, &mut io::sink());
-    // Bytes that hash to something else are named before what came of them.
-    rest.map_err(|error| archive.explain(error))?;
-    match copied.map_err(damaged)? {
-        size if size > MAX_UNPACKED => {
+    match unpacked {
+        Ok(size) if size > MAX_UNPACKED => {
             Err(Error::Bomb { archive: name.to_owned(), what: "bytes", limit: MAX_UNPACKED })
         }
-        _ => Ok(tar),
+        Ok(_) => Ok(tar),
+        Err(source) if source.kind() == io::ErrorKind::StorageFull => Err(full(source)),
+        Err(source) => Err(damaged(source)),
     }
 }
 
@@ -167,7 +174,7 @@ fn index(tar: &File, name: &str) -> Result<Items, Error> {
             }
             EntryType::Symlink => {
                 let target = target.and_then(|target| String::from_utf8(target.into_owned()).ok());
-                Kind::Symlink(target.ok_or_else(|| refused("its target is not UTF-8"))?)
+                Kind::Symlink(target.ok_or_else(|| refused("its target is missing or not UTF-8"))?)
             }
             EntryType::Link => {
                 let target = target.and_then(|target| below_root(&target));

@@ -154,7 +154,9 @@ impl Entry {
         archive: &'archive ZipArchive<R>,
     ) -> Result<RangeReader<&'archive R>, Problem> {
         let entry = archive.get_entry(self.at).map_err(unreadable)?;
-        let mut buffer = vec![0; 2 * usize::from(u16::MAX)];
+        let (start, end) = entry.compressed_data_range();
+        let variable = start.saturating_sub(self.header.saturating_add(LOCAL_HEADER));
+        let mut buffer = vec![0; usize::try_from(variable).unwrap_or_default()];
         let local = entry.local_header(&mut buffer).map_err(unreadable)?;
         let differ = |what| Err(Problem::Headers { path: self.path.clone(), what });
         if local.file_path().as_ref() != self.path.as_bytes() {
@@ -176,7 +178,6 @@ impl Entry {
                 return differ("size");
             }
         }
-        let (start, end) = entry.compressed_data_range();
         if end > self.limit {
             return Err(Problem::Overlap { path: self.path.clone() });
         }
