@@ -139,6 +139,64 @@ fn a_resolved_recipe_survives_the_way_through_toml() {
     }
 }
 
+// The reference.
+
+fn reference() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipes.md")).unwrap()
+}
+
+#[test]
+fn every_example_of_the_reference_is_a_recipe() {
+    let text = reference();
+    let examples: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    assert!(examples.len() > 5);
+    for example in examples {
+        let whole = example.contains("extends = ") || example.contains("base = ");
+        let recipe = if whole { example.to_owned() } else { format!("base = \"debian:12\"\n{example}") };
+        load(&files(&[("dlpack.toml", &recipe)]), &[]);
+    }
+}
+
+/// The keys that may stand where `recipe` has the key `nonesuch`: its hint says them.
+fn allowed(recipe: &str) -> Vec<String> {
+    let directory = files(&[("dlpack.toml", recipe)]);
+    let error = Recipe::load(&directory.path().join("dlpack.toml"), &[]).expect_err("nothing reads it");
+    let hint = error.hint().unwrap();
+    hint.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_reference_has_each_key_of_each_table() {
+    let text = reference();
+    let section = |title: &str| {
+        let (_, rest) = text.split_once(&format!("\n{title}\n")).unwrap_or_else(|| panic!("no section {title}"));
+        let end = ["\n## ", "\n### "].iter().filter_map(|next| rest.find(next)).min().unwrap_or(rest.len());
+        &rest[..end]
+    };
+    let layer = |kind: &str| format!("base = \"a\"\n[[layer]]\nkind = \"{kind}\"\nnonesuch = 1\n");
+    let mut tables = vec![
+        ("## Top level", "base = \"a\"\nnonesuch = 1\n".to_owned()),
+        ("### `base`", "base = { nonesuch = 1 }\n".to_owned()),
+        ("## Config", "base = \"a\"\n[config]\nnonesuch = 1\n".to_owned()),
+        ("### files", "base = \"a\"\n[[layer]]\nkind = \"files\"\nfiles = [{ nonesuch = 1 }]\n".to_owned()),
+        (
+            "### venv",
+            "base = \"a\"\n[[layer]]\nkind = \"venv\"\npython = \"3.11\"\ninterpreter = { nonesuch = 1 }\n".to_owned(),
+        ),
+    ];
+    let kinds = ["venv", "account", "sshd", "jupyter", "files", "timezone", "apt", "run"];
+    let titles = kinds.map(|kind| format!("### {kind}"));
+    tables.extend(titles.iter().zip(kinds).map(|(title, kind)| (title.as_str(), layer(kind))));
+    for (title, recipe) in tables {
+        for key in allowed(&recipe) {
+            let row = format!("| `{key}` |");
+            let of_every_layer = title.starts_with("###") && section("## Layers").contains(&row);
+            assert!(section(title).contains(&row) || of_every_layer, "{title} lacks `{key}`");
+        }
+    }
+}
+
 // Flavours.
 
 const PARENT: &str = r#"

@@ -132,11 +132,11 @@ fn account(field: Field<'_>) -> Result<Account, Fault> {
         user: table.needs("user", table.text("user", values::login)?)?,
         uid: table.field("uid").map(id).transpose()?,
         gid: table.field("gid").map(id).transpose()?,
-        shell: table.text("shell", values::image_path)?,
-        home: table.text("home", values::image_path)?,
+        shell: table.text("shell", values::account_path)?,
+        home: table.text("home", values::account_path)?,
         groups: table.texts("groups", values::login)?,
         authorized_keys: table.texts("authorized-keys", values::authorized_key)?,
-        authorized_keys_files: table.list("authorized-keys-files", Field::path)?,
+        authorized_keys_files: table.list("authorized-keys-files", Field::home_path)?,
         password_secret: table.text("password-secret", values::secret)?,
         venv: table.text("venv", values::image_path)?,
     })
@@ -180,10 +180,12 @@ fn files(field: Field<'_>) -> Result<Files, Fault> {
 fn files_entry(field: Field<'_>) -> Result<FilesEntry, Fault> {
     let table = Table::open(field, "an entry of `files`", &["from", "content", "to", "mode", "owner"])?;
     table.either("from", "content")?;
+    // A directory may be laid over the image's root; a content is a file.
+    let to = if table.field("from").is_some() { values::image_directory } else { values::image_path };
     Ok(FilesEntry {
         from: table.path("from")?,
         content: table.text("content", values::any)?,
-        to: table.needs("to", table.text("to", values::image_path)?)?,
+        to: table.needs("to", table.text("to", to)?)?,
         mode: table.text("mode", values::mode)?,
         owner: table.text("owner", values::owner)?,
     })

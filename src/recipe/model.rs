@@ -179,7 +179,7 @@ pub struct Venv {
     /// The index; pip's and uv's own setting if not given.
     #[serde(default)]
     pub index_url: Option<String>,
-    /// More indexes by alias, in order of preference before `index-url`.
+    /// More indexes, each preferred over those after it and over `index-url`.
     #[serde(default)]
     pub extra_index_url: Vec<String>,
     /// Wheels on disk, relative to the recipe.
@@ -285,7 +285,8 @@ pub struct Jupyter {
     /// The venv it runs from; `/opt/venv` if not given.
     #[serde(default)]
     pub venv: Option<String>,
-    /// The account it runs as when the container starts as root.
+    /// The account it runs as when the container starts as root; the recipe's if it
+    /// makes just one, and root otherwise, if not given.
     #[serde(default)]
     pub user: Option<String>,
 }
@@ -310,10 +311,11 @@ pub struct FilesEntry {
     pub content: Option<String>,
     /// Where it goes, absolute.
     pub to: String,
-    /// `0644`, in octal; the source's (executable or not) if not given.
+    /// `0644`, in octal; 0755 for what is executable on disk and 0644 for the rest
+    /// if not given.
     #[serde(default)]
     pub mode: Option<String>,
-    /// `UID` or `UID:GID`, numeric; root if not given.
+    /// `UID` or `UID:GID`, numeric; root if not given. A `UID` alone is its GID, too.
     #[serde(default)]
     pub owner: Option<String>,
 }

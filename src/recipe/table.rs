@@ -149,7 +149,16 @@ impl<'a> Field<'a> {
     }
 
     pub(super) fn path(self) -> Result<String, Fault> {
-        let path = self.text(super::values::recipe_path)?;
+        self.rebased(super::values::recipe_path)
+    }
+
+    /// As [`Field::path`], or a path from the caller's home.
+    pub(super) fn home_path(self) -> Result<String, Fault> {
+        self.rebased(super::values::home_path)
+    }
+
+    fn rebased(self, rule: Rule) -> Result<String, Fault> {
+        let path = self.text(rule)?;
         Ok(super::values::rebased(&self.files.file(self.node.origin).directory, &path))
     }
 

@@ -69,7 +69,13 @@ pub(super) fn image_path(path: &str) -> Verdict {
             Complaint::new("it has an empty part, `.` or `..` in it").hint("name one file or directory below `/`")
         );
     }
-    any(path)
+    ensure(!path.contains(char::is_control), "it has a control character in it")
+}
+
+/// A path in the image that a line of `/etc/passwd` can hold: passwd(5).
+pub(super) fn account_path(path: &str) -> Verdict {
+    image_path(path)?;
+    ensure(!path.contains(':'), "`:` divides the fields of /etc/passwd")
 }
 
 /// A directory in the image, which may be `/`.
@@ -77,9 +83,17 @@ pub(super) fn image_directory(path: &str) -> Verdict {
     if path == "/" { Ok(()) } else { image_path(path) }
 }
 
-/// A path on disk, from the directory of the file that names it, or from the
-/// caller's home with `~/`.
+/// A path on disk, from the directory of the file that names it.
 pub(super) fn recipe_path(path: &str) -> Verdict {
+    if path.starts_with("~/") {
+        return Err(Complaint::new("a lock has to work for everybody, and a home is somebody's")
+            .hint("put it beside the recipe, and write its path from there"));
+    }
+    home_path(path)
+}
+
+/// As [`recipe_path`], or from the caller's home with `~/`.
+pub(super) fn home_path(path: &str) -> Verdict {
     something(path)?;
     if path.starts_with('/') {
         return Err(Complaint::new("a lock has to work on every machine, and an absolute path does not")
@@ -241,7 +255,7 @@ pub(super) fn mode(text: &str) -> Verdict {
 
 /// `UID` or `UID:GID`.
 pub(super) fn owner(text: &str) -> Verdict {
-    let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
     let id = |id: &str| id.parse::<u32>().is_ok_and(|id| id < u32::MAX);
     ensure(id(uid) && id(gid), "an owner is UID or UID:GID, in numbers: names differ from image to image")
 }

@@ -178,6 +178,9 @@ fn a_path_that_cannot_be() {
         "kind = 'files'\nfiles = [{ from = 'a', to = '/etc/../a' }]",
         "kind = 'files'\nfiles = [{ from = '/etc/passwd', to = '/a' }]",
         "kind = 'files'\nfiles = [{ from = '', to = '/a' }]",
+        "kind = 'files'\nfiles = [{ from = '~/.vimrc', to = '/a' }]",
+        "kind = 'files'\nfiles = [{ content = '', to = '/' }]",
+        "kind = 'account'\nuser = 'dev'\nhome = '/home/a:b'",
         "kind = 'venv'\npython = '3.11'\nwheels = ['dist/a.tar.gz']",
         "kind = 'jupyter'\nroot-dir = '~/work'",
     ]);
