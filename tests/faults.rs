@@ -233,6 +233,19 @@ fn a_pull_heals_from_every_fault_that_passes() {
 }
 
 #[test]
+fn a_registry_is_left_alone_for_as_long_as_it_asks() {
+    let pull = Scene::to_pull(Options::default());
+    pull.server.set_faults(vec![on("GET", MANIFESTS, wait(429, "7"))]);
+    assert_eq!(pull.pull().unwrap(), pull.image);
+    assert_eq!(*pull.waits.lock().unwrap(), [Duration::from_secs(7)]);
+
+    let push = Scene::to_push(Options::default());
+    push.server.set_faults(vec![on("POST", UPLOADS, wait(503, "11")).after(1)]);
+    assert_eq!(push.push().unwrap(), push.image);
+    assert_eq!(*push.waits.lock().unwrap(), [Duration::from_secs(11)]);
+}
+
+#[test]
 fn a_pull_names_every_fault_that_stays_and_the_next_honest_one_succeeds() {
     let layer = layer_path();
     let layer = layer.as_str();
