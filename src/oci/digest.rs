@@ -50,7 +50,7 @@ impl Digest {
     pub fn from_hex(hex: &str) -> Result<Self, InvalidDigest> {
         let invalid = || InvalidDigest { given: hex.chars().take(100).collect() };
         let lower = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
-        if hex.len() != 64 || !hex.as_bytes().iter().all(|byte| lower(byte)) {
+        if hex.len() != 64 || !hex.as_bytes().iter().all(lower) {
             return Err(invalid());
         }
         let mut bytes = [0; 32];
