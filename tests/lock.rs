@@ -234,6 +234,24 @@ async fn a_download_that_breaks_off_goes_on_where_it_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_busy_is_asked_again_and_one_without_head_for_a_part() {
+    let big = wheel("big", &[("big.py", &[b'#'; 2 << 20])]);
+    let place = Place::new();
+    let start = || SimpleIndex::start(Manner::Busy, &[("big-1.0-py3-none-any.whl", &big)]);
+    let recipe =
+        |index: &SimpleIndex| place.venv("3.12", &format!("requirements = [\"big\"]\nindex-url = \"{}\"", index.url()));
+    let lock = place.locked(&recipe(&start()), AMD64).await;
+    let locked = &wheels_of(&lock).wheels[0];
+    assert_eq!(locked.size, big.len() as u64);
+    assert_eq!(place.store().size(Area::Downloads, &locked.sha256), None);
+
+    let busy = start();
+    let store = place.fetch(&recipe(&busy), &lock, "another-store").await.unwrap();
+    assert_eq!(store.size(Area::Downloads, &locked.sha256), Some(locked.size));
+    assert_eq!(busy.requests().iter().filter(|request| request.starts_with("GET /files/")).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_bytes_than_the_lock_has_are_not_kept() {
     let six = wheel("six", &[("six.py", b"")]);
     let files: &[(&str, &[u8])] = &[("six-1.0-py3-none-any.whl", &six)];

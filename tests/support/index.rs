@@ -20,6 +20,8 @@ pub enum Manner {
     BreaksOff,
     /// Changes the last byte of every file.
     Corrupts,
+    /// Answers 503 to the first request for a file, and 405 to HEAD.
+    Busy,
 }
 
 /// An index with the files that it was given. It ends when dropped.
@@ -94,11 +96,18 @@ impl Served {
             let mut lines = head.lines().filter_map(|line| line.split_once(": "));
             lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
         };
-        let (status, headers, body) = self.response(path, header("range").as_deref());
+        let wheel = path.ends_with(".whl");
+        let (status, headers, body) = match self.manner {
+            Manner::Busy if method == "HEAD" => ("405 Method Not Allowed", String::new(), Vec::new()),
+            Manner::Busy if wheel && !self.broken.swap(true, Ordering::SeqCst) => {
+                ("503 Service Unavailable", "retry-after: 0\r\n".into(), Vec::new())
+            }
+            _ => self.response(path, header("range").as_deref()),
+        };
         let length = body.len();
         let announced = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
         let _ = stream.write_all(announced.as_bytes());
-        let breaks = self.manner == Manner::BreaksOff && path.ends_with(".whl") && method == "GET";
+        let breaks = self.manner == Manner::BreaksOff && wheel && method == "GET";
         let body = match breaks && !self.broken.swap(true, Ordering::SeqCst) {
             true => &body[..length / 2],
             false => &body[..],

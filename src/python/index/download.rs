@@ -212,11 +212,26 @@ pub(super) async fn locate(http: &Http, indexes: &Indexes, wheel: &Wheel) -> Res
 /// # Errors
 /// [`Error::NoLength`] if the server doesn't say; [`Error::Status`]; [`Error::Http`].
 pub async fn length(http: &Http, indexes: &Indexes, url: &Url) -> Result<u64, Error> {
-    let response = send(http, indexes.request(Method::HEAD, url)).await?;
-    if !response.status().is_success() {
-        return Err(Error::Status { url: redacted(url), status: response.status() });
+    let head = send(http, indexes.request(Method::HEAD, url)).await?;
+    let text = |response: &Response, name| {
+        response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    if head.status().is_success()
+        && let Some(length) = text(&head, CONTENT_LENGTH).and_then(|length| length.parse().ok())
+    {
+        return Ok(length);
     }
-    let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    // Where HEAD is refused or says nothing, a part of one byte tells: "bytes 0-0/LENGTH".
+    let mut request = indexes.request(Method::GET, url);
+    request.headers_mut().insert(RANGE, range("0-0"));
+    let part = send(http, request).await?;
+    let length = match part.status() {
+        StatusCode::PARTIAL_CONTENT => {
+            text(&part, CONTENT_RANGE).and_then(|range| range.rsplit('/').next()?.parse().ok())
+        }
+        StatusCode::OK => text(&part, CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+        status => return Err(Error::Status { url: redacted(url), status }),
+    };
     length.ok_or_else(|| Error::NoLength { url: redacted(url) })
 }
 
