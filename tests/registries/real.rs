@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dlpack::oci::{Descriptor, Manifest, media_type};
+use dlpack::registry::http::Http;
 use dlpack::registry::{BlobOrigin, Credential, Credentials, Error, ErrorKind, Pushed, RequestKind, Settings};
 use dlpack::store::{Area, Store};
 
@@ -144,5 +145,29 @@ fn what_is_not_there_is_not_found() {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         let error = pulled(&repository, &blob(10, 6).0).await.expect_err("no blob");
         assert_eq!(error.kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn a_registry_with_tls_of_its_own_is_spoken_to_in_tls_on_loopback_and_not_trusted_elsewhere() {
+    let debian = DebianRegistry::start_with_tls();
+    let watched = Watched::new(Settings::default());
+    let (layer, bytes) = blob(100_000, 7);
+    block_on(async {
+        let repository = watched.repository(&debian.reference("image"));
+        repository.push_blob(&layer, &BlobOrigin::Bytes(bytes.clone()), None, &|_| ()).await.expect("pushed");
+        assert_eq!(pulled(&repository, &layer).await.expect("pulled"), bytes);
+
+        // What a host that isn't loopback gets: the machine's roots, and no other way.
+        let get = async |address: &str| {
+            let request =
+                reqwest::Request::new(reqwest::Method::GET, format!("https://{address}/v2/").parse().expect("a URL"));
+            Http::new().expect("a client").send(request).await.expect_err("not trusted")
+        };
+        let error = get(debian.address()).await;
+        assert!(!error.is_transient() && error.hint().expect("a hint").contains("SSL_CERT_FILE"), "{error:?}");
+        let plain = DebianRegistry::start();
+        let error = get(plain.address()).await;
+        assert!(!error.is_transient() && error.hint().expect("a hint").contains("registries.conf"), "{error:?}");
     });
 }

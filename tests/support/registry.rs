@@ -43,17 +43,22 @@ pub struct DebianRegistry {
 impl DebianRegistry {
     /// A registry that lets everybody pull and push.
     pub fn start() -> Self {
-        Self::launch(false)
+        Self::launch(false, false)
     }
 
     /// A registry that asks for [`USER`] and [`PASSWORD`].
     pub fn start_with_password() -> Self {
-        Self::launch(true)
+        Self::launch(true, false)
     }
 
-    fn launch(password: bool) -> Self {
+    /// A registry that speaks TLS, with a certificate that nobody vouches for.
+    pub fn start_with_tls() -> Self {
+        Self::launch(false, true)
+    }
+
+    fn launch(password: bool, tls: bool) -> Self {
         let directory = tempfile::Builder::new().prefix("dlpack-registry-").tempdir().expect("a temporary directory");
-        let configuration = configure(directory.path(), password);
+        let configuration = configure(directory.path(), password, tls);
         let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&configuration)
@@ -139,13 +144,21 @@ impl Drop for DebianRegistry {
 
 /// Writes the registry's configuration into `directory`. Port 0: the system
 /// chooses one, and the registry logs which.
-fn configure(directory: &Path, password: bool) -> PathBuf {
+fn configure(directory: &Path, password: bool, tls: bool) -> PathBuf {
     let storage = directory.join("storage");
     let mut text = format!(
         "version: 0.1\nlog: {{level: info, formatter: text}}\nstorage:\n  delete: {{enabled: true}}\n  \
-         filesystem: {{rootdirectory: '{}'}}\nhttp: {{addr: '127.0.0.1:0', secret: tests}}\n",
+         filesystem: {{rootdirectory: '{}'}}\nhttp:\n  addr: '127.0.0.1:0'\n  secret: tests\n",
         storage.display()
     );
+    if tls {
+        let (certificate, key) = (directory.join("certificate.pem"), directory.join("key.pem"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]);
+        openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-out"]).arg(&certificate).arg("-keyout").arg(&key);
+        super::output(&mut openssl, "openssl");
+        text += &format!("  tls: {{certificate: '{}', key: '{}'}}\n", certificate.display(), key.display());
+    }
     if password {
         let file = directory.join("htpasswd");
         fs::write(&file, HTPASSWD).expect("htpasswd written");
