@@ -64,7 +64,9 @@ fn deflated(content: &[u8], level: u32) -> Vec<u8> {
 /// Repeatable bytes that no encoder makes smaller.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
-    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+    let mut noise = vec![0; length];
+    random.fill(&mut noise);
+    noise
 }
 
 /// A layer with an entry of each kind, and of each way that its bytes can come.
@@ -84,6 +86,18 @@ fn sample(store: &Store, compression: Compression, threads: Threads) -> Layer {
         .unwrap();
     layer.file("opt/text", root(0o644), b"the last one").unwrap();
     layer.complete().unwrap()
+}
+
+#[test]
+fn python_reads_the_member_and_its_tar() {
+    let (_directory, store) = store();
+    let layer = sample(&store, Compression::Gzip, Threads::Several);
+    let script = "import gzip, hashlib, io, sys, tarfile\n\
+        tar = gzip.decompress(sys.stdin.buffer.read())\n\
+        print(hashlib.sha256(tar).hexdigest(), *tarfile.open(fileobj=io.BytesIO(tar)).getnames())";
+    let printed = String::from_utf8(pipe(&["python3", "-c", script], &blob(&store, &layer))).unwrap();
+    let names = "opt opt/empty opt/link opt/noise opt/spliced opt/streamed opt/text";
+    assert_eq!(printed.trim(), format!("{} {names}", layer.diff_id.0.hex()));
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Error {
 /// How many threads write a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// The caller's alone.
+    /// The caller's alone: best where as many layers are written at a time as there are CPUs.
     One,
     /// The caller's, one for the DiffID, and one for the blob.
     Several,

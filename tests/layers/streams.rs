@@ -104,7 +104,7 @@ fn drive(encoder: &mut Compress, mut input: &[u8], raw: &mut Vec<u8>, flush: Flu
 fn thousands_of_random_streams_come_out_as_they_went_in() {
     let mut random = fastrand::Rng::with_seed(20);
     let mut streams = Vec::new();
-    for number in 0..4000 {
+    for number in 0..3000 {
         let longest = if number % 100 == 0 { 400_000 } else { 3000 };
         let content = content(&mut random, longest);
         let raw = compressed(&mut random, &content);
@@ -179,11 +179,13 @@ fn seventy_megabytes_of_noise_are_spliced_and_written() {
     let (size, crc) = honest(&content);
     let raw = deflated(&content, 1);
     layer.deflated("spliced", root(0o644), size, crc, &raw[..], &mut |_| {}).unwrap();
-    layer.file("written", root(0o644), &content).unwrap();
+    let written = &content[..8_000_000];
+    layer.file("written", root(0o644), written).unwrap();
     let layer = layer.complete().unwrap();
-    assert!(layer.descriptor.size < raw.len() as u64 + size + size / 10_000);
+    let overhead = layer.descriptor.size - (raw.len() + written.len()) as u64;
+    assert!(overhead < 2000, "{overhead} bytes");
     let found = contents(&unpacked(&store, &layer));
-    assert!(found[0] == content && found[1] == content);
+    assert!(found[0] == content && found[1] == written);
 }
 
 #[test]
@@ -266,7 +268,7 @@ fn damaged_streams_are_taken_or_refused_as_zlib_does() {
     let mut random = fastrand::Rng::with_seed(5);
     let (_directory, store) = store();
     let (mut taken, mut refused) = (0, 0);
-    for round in 0..6000 {
+    for round in 0..4000 {
         let content = content(&mut random, 600);
         let mut raw = compressed(&mut random, &content);
         for _ in 0..random.usize(1..4) {
@@ -274,23 +276,25 @@ fn damaged_streams_are_taken_or_refused_as_zlib_does() {
             let reach = if random.bool() { raw.len().min(60) } else { raw.len() };
             raw[random.usize(0..reach)] ^= 1 << random.u8(0..8);
         }
-        match by_zlib(&raw) {
-            Some(content) => {
-                let layer =
-                    spliced(&store, honest(&content), &raw).unwrap_or_else(|error| panic!("round {round}: {error}"));
-                if round % 20 == 0 {
-                    assert!(contents(&unpacked(&store, &layer))[0] == content, "round {round}");
-                }
+        let announced = by_zlib(&raw);
+        let (size, crc) = announced.as_deref().map_or((u64::MAX >> 2, 0), honest);
+        let mut layer = LayerWriter::on(&store, Compression::Gzip, MTIME, Threads::One).unwrap();
+        let mut seen = Vec::new();
+        let mut inspect = |bytes: &[u8]| seen.extend_from_slice(bytes);
+        let result = layer.deflated("stream", root(0o644), size, crc, &raw[..], &mut inspect);
+        match (announced, result) {
+            (Some(content), Ok(())) => {
+                assert!(seen == content, "round {round}");
                 taken += 1;
             }
-            None => {
-                let error = spliced(&store, (u64::MAX >> 2, 0), &raw).unwrap_err();
+            (None, Err(error)) => {
                 assert!(error.to_string().contains("not a deflate stream"), "round {round}: {error}");
                 refused += 1;
             }
+            (announced, result) => panic!("round {round}: zlib {}, we {result:?}", announced.is_some()),
         }
     }
-    assert!(taken > 200 && refused > 2000, "{taken} taken, {refused} refused");
+    assert!(taken > 200 && refused > 1000, "{taken} taken, {refused} refused");
 }
 
 /// Codes that use every length up to 15 bits need the second tables.
