@@ -1,10 +1,26 @@
-//! dlpack assembles OCI images from wheels and content-addressed layers.
+//! dlpack assembles OCI images from wheels and content-addressed layers: no
+//! daemon, no root; only what changed is built, only what changed is sent.
+//!
+//! ```text
+//! recipe ──resolve──▶ lock ──plan──▶ plan ──assemble──▶ image ──▶ push (registry)
+//!  what a person       what it        which layers,      manifest,
+//!  wrote               came to        which are known    config,
+//!                                     already            layers
+//! ```
+//!
+//! Each arrow is one module's job, and data goes one way: [`recipe`], [`lock`],
+//! [`plan`], [`assemble`], and [`cli`] over all of them. They stand on [`oci`],
+//! [`store`] and [`registry`]. What layers are made of is in [`changeset`], on
+//! [`layer`] (tar and compression) and [`python`] (wheels and venvs). Layers that
+//! run commands wait for [`sandbox`].
 
+pub mod assemble;
 pub mod changeset;
 pub mod cli;
 pub mod layer;
 pub mod lock;
 pub mod oci;
+pub mod plan;
 pub mod progress;
 pub mod python;
 pub mod recipe;

@@ -1,2 +1,7 @@
-//! dlpack on the command line.
-fn main() {}
+//! Parses the command line, runs the verb, shows the error and its hint.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dlpack::cli::main()
+}

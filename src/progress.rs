@@ -22,6 +22,8 @@ pub enum Activity {
     Push,
     /// Receiving blobs.
     Pull,
+    /// Reading the store.
+    Verify,
 }
 
 /// Something that happened. `id` is the same for all events of one piece of work.

@@ -241,7 +241,7 @@ fn its_own_venv_comes_first_in_path_wherever_the_account_stands() {
                 venv = dlpack::changeset::venv::changesets(recipe, locked, &store).expect("a venv");
             }
         }
-        let configure_venv = |config: &mut ImageConfig| venv.iter().for_each(|layer| layer.configure(config));
+        let configure_venv = |config: &mut ImageConfig| venv.iter().for_each(|layer| layer.changeset.configure(config));
         if account_first {
             account.configure(&mut config);
             configure_venv(&mut config);

@@ -2,6 +2,7 @@
 //! honest run succeeds.
 
 use std::fs;
+use std::sync::Arc;
 
 use dlpack::changeset::{Changeset, venv::changesets};
 use dlpack::store::{Area, Store};
@@ -25,10 +26,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     said
 }
 
-fn layer_of(store: &Store, file: &str, bytes: &[u8]) -> Box<dyn Changeset> {
+fn layer_of(store: &Store, file: &str, bytes: &[u8]) -> Arc<dyn Changeset> {
     let locked = venv::venv(vec![venv::locked(store, file, bytes, None)]);
     let mut changesets = changesets(&venv::recipe("/opt/venv"), &locked, store).expect("changesets");
-    changesets.pop().expect("a layer of wheels")
+    changesets.pop().expect("a layer of wheels").changeset
 }
 
 /// `bytes` are refused with an error that says `because`; nothing is left; an honest

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use dlpack::changeset::{Changeset, venv::changesets};
 use dlpack::lock::{FileKind, LockedFile};
@@ -21,7 +22,7 @@ fn place() -> (TempDir, Store) {
 }
 
 /// The changeset of an interpreter whose archive is said to be `sha256`.
-fn interpreter(store: &Store, sha256: Digest, size: u64) -> Box<dyn Changeset> {
+fn interpreter(store: &Store, sha256: Digest, size: u64) -> Arc<dyn Changeset> {
     let mut locked = venv::venv(Vec::new());
     locked.interpreter.path = "/opt/python/bin/python3".into();
     locked.interpreter.archive = Some(LockedFile {
@@ -34,10 +35,10 @@ fn interpreter(store: &Store, sha256: Digest, size: u64) -> Box<dyn Changeset> {
         sha256,
         size,
     });
-    changesets(&venv::recipe("/opt/venv"), &locked, store).expect("changesets").remove(0)
+    changesets(&venv::recipe("/opt/venv"), &locked, store).expect("changesets").remove(0).changeset
 }
 
-fn kept(store: &Store, archive: &[u8]) -> Box<dyn Changeset> {
+fn kept(store: &Store, archive: &[u8]) -> Arc<dyn Changeset> {
     let sha256 = store.put(Area::Downloads, archive).expect("stored");
     interpreter(store, sha256, archive.len() as u64)
 }

@@ -55,7 +55,9 @@ impl Place {
         let changesets = changesets(&venv::recipe(&self.prefix), &locked, &self.store).expect("changesets");
         let layers: Vec<Layer> = changesets
             .iter()
-            .map(|changeset| venv::write(&self.store, changeset.as_ref()).unwrap_or_else(|error| panic!("{error:#?}")))
+            .map(|layer| {
+                venv::write(&self.store, layer.changeset.as_ref()).unwrap_or_else(|error| panic!("{error:#?}"))
+            })
             .collect();
         venv::unpack(&self.store, &layers, Path::new("/"));
         layers
@@ -254,7 +256,7 @@ fn a_wheel_layer_depends_on_wheels_path_and_python_alone() {
     let two = venv::locked(&place.store, "made-1.0-1-py3-none-any.whl", &other, Some(0));
     let key = |path: &str, wheels| {
         let changesets = changesets(&venv::recipe(path), &venv::venv(wheels), &place.store).expect("changesets");
-        changesets.last().expect("wheels").inputs().key(None)
+        changesets.last().expect("wheels").changeset.inputs().key(None)
     };
     let first = key("/opt/venv", vec![one.clone(), two.clone()]);
     assert_eq!(first, key("/opt/venv", vec![two.clone(), one.clone()]), "order");
@@ -271,7 +273,7 @@ fn the_venv_comes_first_in_path_once() {
     let changesets = changesets(&venv::recipe("/opt/venv"), &venv::venv(Vec::new()), &place.store).expect("changesets");
     let mut config = ImageConfig::default();
     for _ in 0..2 {
-        changesets.iter().for_each(|changeset| changeset.configure(&mut config));
+        changesets.iter().for_each(|layer| layer.changeset.configure(&mut config));
     }
     let path = "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(config.config.env("PATH"), Some(path));
@@ -324,7 +326,7 @@ fn a_shared_file_is_written_once_and_a_different_one_must_be_left_out() {
     let differs = venv::locked(&place.store, "other-2.0-py3-none-any.whl", &second(b"# other\n"), Some(0));
     let build = |wheels| {
         let changesets = changesets(&venv::recipe(&place.prefix), &venv::venv(wheels), &place.store).expect("some");
-        venv::write(&place.store, changesets.last().expect("wheels").as_ref())
+        venv::write(&place.store, changesets.last().expect("wheels").changeset.as_ref())
     };
     build(vec![one.clone(), same]).expect("equal bytes are one file");
     let error = build(vec![one.clone(), differs.clone()]).expect_err("different bytes").to_string();

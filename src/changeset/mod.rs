@@ -19,8 +19,10 @@ pub mod venv;
 use thiserror::Error;
 
 use crate::layer::{Attributes, LayerWriter};
+use crate::lock::{LockedFile, LockedWheel};
 use crate::oci::ImageConfig;
 use crate::sandbox::Rootfs;
+use crate::store::{Area, Store};
 pub use inputs::{Content, Inputs};
 
 /// Where the entrypoint finds what it starts, in layers of several kinds.
@@ -47,6 +49,35 @@ pub trait Changeset: Send + Sync {
 
     /// Env, user, ports that come with it.
     fn configure(&self, _config: &mut ImageConfig) {}
+}
+
+/// Something from outside that a changeset is written from: it must lie in the
+/// store's downloads before [`Changeset::write`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Need {
+    /// A wheel.
+    Wheel(LockedWheel),
+    /// An interpreter's archive.
+    Archive(LockedFile),
+}
+
+impl Need {
+    /// Whether the store has it.
+    pub fn at_hand(&self, store: &Store) -> bool {
+        let (digest, size) = match self {
+            Self::Wheel(wheel) => (&wheel.sha256, wheel.size),
+            Self::Archive(archive) => (&archive.sha256, archive.size),
+        };
+        store.size(Area::Downloads, digest) == Some(size)
+    }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Wheel(wheel) => wheel.size,
+            Self::Archive(archive) => archive.size,
+        }
+    }
 }
 
 /// Why a changeset can't be written.

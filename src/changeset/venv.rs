@@ -12,7 +12,7 @@ use rawzip::FileReader;
 use serde_json::json;
 use thiserror::Error;
 
-use super::{Changeset, Inputs};
+use super::{Changeset, Inputs, Need};
 use crate::layer::LayerWriter;
 use crate::lock::{LockedFile, LockedVenv, LockedWheel};
 use crate::oci::{Digest, ImageConfig};
@@ -79,30 +79,42 @@ impl VenvError {
     }
 }
 
+/// One changeset of a venv, and what must be downloaded to write it.
+pub struct VenvLayer {
+    /// The changeset.
+    pub changeset: Arc<dyn Changeset>,
+    /// Wheels, or an interpreter's archive.
+    pub needs: Vec<Need>,
+}
+
 /// The changesets of a venv, lowest first.
 ///
 /// # Errors
 /// [`VenvError::Version`].
-pub fn changesets(venv: &Venv, locked: &LockedVenv, store: &Store) -> Result<Vec<Box<dyn Changeset>>, VenvError> {
+pub fn changesets(venv: &Venv, locked: &LockedVenv, store: &Store) -> Result<Vec<VenvLayer>, VenvError> {
     let python = locked.python.parse().map_err(|source| VenvError::Version { path: venv.path.clone(), source })?;
     let scheme = Scheme::new(&venv.path, python);
-    let mut changesets: Vec<Box<dyn Changeset>> = Vec::new();
+    let mut layers = Vec::new();
     if let Some(archive) = &locked.interpreter.archive {
-        changesets.push(Box::new(Interpreter { archive: archive.clone(), store: store.clone() }));
+        let changeset = Arc::new(Interpreter { archive: archive.clone(), store: store.clone() });
+        layers.push(VenvLayer { changeset, needs: vec![Need::Archive(archive.clone())] });
     }
-    changesets.push(Box::new(SkeletonLayer(Skeleton {
+    let skeleton = Skeleton {
         scheme: scheme.clone(),
         interpreter: locked.interpreter.path.clone(),
         version: locked.python.clone(),
-    })));
+    };
+    layers.push(VenvLayer { changeset: Arc::new(SkeletonLayer(skeleton)), needs: Vec::new() });
     let scheme = Arc::new(scheme);
     for mut wheels in packed(&locked.wheels) {
         // The order decides whose copy of a shared file is taken: by hash, so that it
         // is the same whatever the lock's order.
         wheels.sort_by_key(|wheel| wheel.sha256);
-        changesets.push(Box::new(Wheels { wheels, scheme: Arc::clone(&scheme), store: store.clone() }));
+        let needs = wheels.iter().cloned().map(Need::Wheel).collect();
+        let changeset = Arc::new(Wheels { wheels, scheme: Arc::clone(&scheme), store: store.clone() });
+        layers.push(VenvLayer { changeset, needs });
     }
-    Ok(changesets)
+    Ok(layers)
 }
 
 /// The wheels of each layer: the shared bins in order, then the big ones by name.

@@ -26,8 +26,10 @@ pub enum ExitKind {
     Integrity = 6,
     /// The store or the disk: full, read-only, not writable.
     Store = 7,
-    /// The sandbox can't work here.
+    /// It comes with the sandbox, or the sandbox can't work here.
     Sandbox = 8,
+    /// SIGTERM: what Slurm and CI runners send.
+    Terminated = 143,
     /// SIGINT: 128 and the signal's number, as shells have it.
     Interrupted = 130,
 }

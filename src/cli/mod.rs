@@ -1,3 +1,156 @@
-//! The command line: what a person types, and what a person is shown.
+//! The command line: one file a verb, its arguments first, then its function.
 
+mod build;
+mod cache;
+mod completions;
+mod context;
+mod display;
 pub mod error;
+mod explain;
+mod inspect;
+mod lock;
+mod login;
+mod logout;
+mod man;
+mod plan;
+mod progress;
+mod pull;
+mod push;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::oci::Platform;
+use crate::registry::Reference;
+use context::Context;
+use error::{Colour, ExitKind, Failure};
+
+/// Assembles deep learning images: only what changed is built, only what changed is sent.
+#[derive(Debug, Parser)]
+#[command(name = "dlpack", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The recipe [default: dlpack.toml here]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Give a variable of the recipe a value; may be given more than once
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
+    /// The platform of the image [default: linux on this machine's architecture]
+    #[arg(long, global = true, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// Where layers and wheels are kept [default: dlpack in the user's cache directory]
+    #[arg(long, global = true, env = "DLPACK_STORE", value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Print results as JSON on stdout, and events as JSON lines on stderr
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print every piece of work as it begins and ends
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Lock(lock::Arguments),
+    Plan(plan::Arguments),
+    Build(build::Arguments),
+    Push(push::Arguments),
+    Pull(pull::Arguments),
+    Inspect(inspect::Arguments),
+    Serve(serve::Arguments),
+    Login(login::Arguments),
+    Logout(logout::Arguments),
+    Cache(cache::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+}
+
+/// The whole command line program; returns the exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context::new(cli.options);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => return show(&Failure::new(ExitKind::Other, source)),
+    };
+    let outcome = runtime.block_on(interruptible(&context, cli.verb));
+    // Threads that still write must not hold up the exit; what they write has no name.
+    runtime.shutdown_background();
+    context.finish();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => show(&failure),
+    }
+}
+
+fn show(failure: &Failure) -> ExitCode {
+    failure.show(&mut std::io::stderr(), Colour::of_stderr());
+    failure.exit().into()
+}
+
+/// Runs `verb` until it is done or somebody wants an end. What is given up then has
+/// no name; what was finished stays, and the next run goes on from there.
+async fn interruptible(context: &Context, verb: Verb) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|source| Failure::new(ExitKind::Other, source))?;
+    let gone_on = "what was finished is kept: the same command goes on from there";
+    tokio::select! {
+        outcome = run(context, verb) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new(ExitKind::Interrupted, "interrupted").hint(gone_on)),
+        _ = terminate.recv() => Err(Failure::new(ExitKind::Terminated, "terminated").hint(gone_on)),
+    }
+}
+
+async fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Lock(arguments) => lock::run(context, arguments).await,
+        Verb::Plan(arguments) => plan::run(context, arguments).await,
+        Verb::Build(arguments) => build::run(context, arguments).await,
+        Verb::Push(arguments) => push::run(context, arguments).await,
+        Verb::Pull(arguments) => pull::run(context, arguments).await,
+        Verb::Inspect(arguments) => inspect::run(context, arguments).await,
+        Verb::Serve(arguments) => serve::run(context, arguments).await,
+        Verb::Login(arguments) => login::run(context, arguments).await,
+        Verb::Logout(arguments) => logout::run(context, arguments),
+        Verb::Cache(arguments) => cache::run(context, arguments),
+        Verb::Completions(arguments) => completions::run(arguments),
+        Verb::Man(arguments) => man::run(arguments),
+    }
+}
+
+/// The command line as clap knows it, for completions and manual pages.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Reads a reference as docker does: `NAME` is docker.io's `NAME:latest`.
+fn reference(text: &str) -> Result<Reference, String> {
+    text.parse::<Reference>().map_err(|error| error.to_string())
+}
+
+/// How many layers are written at a time.
+fn jobs(asked: Option<u16>) -> usize {
+    asked.map(usize::from).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}

@@ -122,6 +122,16 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// Its name in a recipe.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
 /// Mode and owner of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {

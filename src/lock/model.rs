@@ -1,5 +1,7 @@
 //! What a lock file holds.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,9 @@ pub struct Lock {
     pub version: u32,
     /// The platform that it was resolved for.
     pub platform: Platform,
+    /// The variables of the recipe that `--set` gave a value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// The base.
     pub base: LockedBase,
     /// One for each layer of `recipe`, in its order.

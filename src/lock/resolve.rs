@@ -69,7 +69,14 @@ pub async fn resolve(
             }
         });
     }
-    Ok(Lock { version: VERSION, platform: platform.clone(), base: base.locked, layers, recipe: recipe.clone() })
+    Ok(Lock {
+        version: VERSION,
+        platform: platform.clone(),
+        settings: loaded.settings.clone(),
+        base: base.locked,
+        layers,
+        recipe: recipe.clone(),
+    })
 }
 
 /// How many layers the wheels of each venv may take.

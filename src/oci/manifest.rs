@@ -164,6 +164,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The manifest's bytes: the same for the same manifest, always.
+    ///
+    /// # Errors
+    /// Those of serde_json, for what can't be JSON.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
     /// An OCI manifest of a config and layers.
     pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
         Self {

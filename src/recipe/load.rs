@@ -1,5 +1,6 @@
 //! Loading: the file and all that it extends, merged, filled in and read.
 
+use std::collections::BTreeMap;
 use std::fs::File as OpenFile;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub recipe: Recipe,
     /// The directory that its paths start from.
     pub directory: PathBuf,
+    /// The variables that were given a value (`--set`).
+    pub settings: BTreeMap<String, String>,
     /// Where each of its values stands.
     pub sources: Sources,
 }
@@ -63,7 +66,8 @@ impl Recipe {
         variables::fill(&mut root, settings, &loader.files, &name)?;
         let recipe = decode(&root, origin, &loader.files).map_err(|fault| shown(fault, &loader.files))?;
         let sources = Sources { files: loader.files, root: Node { origin, value: Value::Table(root) } };
-        Ok(Loaded { recipe, directory: directory.to_owned(), sources })
+        let settings = settings.iter().cloned().collect();
+        Ok(Loaded { recipe, directory: directory.to_owned(), settings, sources })
     }
 }
 

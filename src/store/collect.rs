@@ -243,7 +243,7 @@ impl Store {
     }
 
     /// Removes files under `tmp/` whose writers are dead: a writer holds a lock.
-    fn sweep(&self) -> Result<Collected, Error> {
+    pub(super) fn sweep(&self) -> Result<Collected, Error> {
         let mut collected = Collected::default();
         let tmp = self.root.join("tmp");
         for entry in fs::read_dir(&tmp).map_err(Error::io("read", &tmp))? {

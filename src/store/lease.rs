@@ -23,7 +23,8 @@ impl Store {
     }
 
     /// A share of the store. Waits while a collection runs. A store that can't be
-    /// written can be shared, too.
+    /// written can be shared, too. Whoever comes to a store that nobody uses sweeps
+    /// away what killed processes left half-written.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -37,6 +38,11 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
+        if file.try_lock().is_ok() {
+            // What can't be removed now is in nobody's way: the next one tries again.
+            let _ = self.sweep();
+        }
+        // flock(2): converting an exclusive lock into a shared one is allowed
         file.lock_shared().map_err(Error::io("lock", &path))?;
         Ok(Lease { _file: Some(file) })
     }

@@ -1,0 +1,71 @@
+//! The torch recipe end to end, beside `docker build` + `docker push` and
+//! `buildah`: same base, same registry, the same wheels at hand for everybody.
+//!
+//! ```text
+//! cargo bench --bench image                 # the torch recipe, 3 GB of wheels
+//! cargo bench --bench image -- --small      # two small wheels, to try the bench
+//! ```
+//!
+//! Wants root (for dockerd and mmdebstrap), docker-registry, mmdebstrap, skopeo,
+//! uv and python3; docker.io and buildah where they are to be compared. About
+//! 25 GB of disk under `DLPACK_BENCH_DIR` (default: target/bench-image), which is
+//! removed at the end. Prints ratios of one run; the machine's own speed is in
+//! both sides of each.
+
+mod parts;
+mod peers;
+
+use std::path::Path;
+use std::time::Duration;
+
+use parts::{Bench, Measured};
+use peers::{Buildah, Docker, Peer};
+
+fn main() {
+    let small = std::env::args().any(|argument| argument == "--small");
+    let bench = Bench::prepare(small);
+    let ours = measure_dlpack(&bench);
+    println!("\ndlpack           first {}   unchanged {}   one small wheel {}", ours[0], ours[1], ours[2]);
+    println!("dlpack peak memory: {} MB", ours.iter().map(|m| m.peak_kib).max().unwrap_or(0) / 1024);
+    let peers: Vec<Box<dyn Peer>> =
+        [Docker::start(&bench).map(boxed), Buildah::find(&bench).map(boxed)].into_iter().flatten().collect();
+    for peer in &peers {
+        let theirs = measure_peer(&bench, peer.as_ref());
+        println!("\n{:<16} first {}   unchanged {}   one small wheel {}", peer.name(), theirs[0], theirs[1], theirs[2]);
+        for (what, limit, at) in
+            [("first build and push", 4.0, 0), ("nothing changed", 1.0, 1), ("one small wheel", 50.0, 2)]
+        {
+            let ratio = theirs[at].time.as_secs_f64() / ours[at].time.as_secs_f64();
+            println!(
+                "  {what:<22} {ratio:8.1} times as fast (to reach: {limit}), {} sent against {}",
+                parts::megabytes(ours[at].sent),
+                parts::megabytes(theirs[at].sent)
+            );
+        }
+    }
+    if peers.is_empty() {
+        println!("no peer is installed: apt-get install docker.io buildah");
+    }
+}
+
+fn boxed<P: Peer + 'static>(peer: P) -> Box<dyn Peer> {
+    Box::new(peer)
+}
+
+/// First build and push, the same again, and again with one small wheel changed.
+fn measure_dlpack(bench: &Bench) -> [Measured; 3] {
+    let first = bench.dlpack_push(&bench.recipe("before"));
+    let unchanged = bench.dlpack_push(&bench.recipe("before"));
+    let changed = bench.dlpack_push(&bench.recipe("after"));
+    [first, unchanged, changed]
+}
+
+fn measure_peer(bench: &Bench, peer: &dyn Peer) -> [Measured; 3] {
+    let round = |requirements: &Path| {
+        let before = bench.registry_bytes();
+        let time: Duration = peer.build_and_push(requirements);
+        Measured { time, sent: bench.registry_bytes().saturating_sub(before), peak_kib: 0 }
+    };
+    let (before, after) = (bench.requirements("before"), bench.requirements("after"));
+    [round(&before), round(&before), round(&after)]
+}

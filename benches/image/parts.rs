@@ -1,0 +1,299 @@
+//! What the bench stands on: a registry, a base under the recipe's name, wheels
+//! at hand, and the recipe before and after a small change.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The name under which the recipes know their base.
+pub const BASE: &str = "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04";
+
+/// One measured round.
+pub struct Measured {
+    /// Wall-clock time.
+    pub time: Duration,
+    /// Bytes that the registry has more than before.
+    pub sent: u64,
+    /// Peak resident memory in KiB; 0 where it isn't measured.
+    pub peak_kib: u64,
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} s, {}", self.time.as_secs_f64(), megabytes(self.sent))
+    }
+}
+
+/// `12.3 MB`.
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.3} MB", bytes as f64 / 1e6)
+}
+
+/// Everything prepared; cheap to clone, removed with the last clone.
+#[derive(Clone)]
+pub struct Bench(Rc<Parts>);
+
+struct Parts {
+    directory: PathBuf,
+    registry: String,
+    wheelhouse: String,
+    servers: Vec<Child>,
+}
+
+impl Bench {
+    /// Starts the servers, makes the base, locks both recipes and fetches their
+    /// wheels: none of that is timed.
+    pub fn prepare(small: bool) -> Self {
+        let directory = std::env::var_os("DLPACK_BENCH_DIR")
+            .map(PathBuf::from)
+            .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-image"));
+        fs::create_dir_all(&directory).unwrap();
+        let (registry, registry_server) = start_registry(&directory);
+        let (wheelhouse, wheel_server) = start_wheelhouse(&directory);
+        let parts = Parts { directory, registry, wheelhouse, servers: vec![registry_server, wheel_server] };
+        let bench = Self(Rc::new(parts));
+        bench.write_settings();
+        bench.push_base();
+        for (round, tqdm) in [("before", "4.67.0"), ("after", "4.67.1")] {
+            bench.write_recipe(round, tqdm, small);
+            println!("locking and fetching `{round}` …");
+            let since = Instant::now();
+            must(bench.dlpack(&["lock", "-q", "-r"]).arg(bench.recipe(round)));
+            println!("  locked in {:.1} s", since.elapsed().as_secs_f64());
+            must(bench.dlpack(&["build", "-q", "-r"]).arg(bench.recipe(round)).stdout(Stdio::null()));
+            bench.lay_out_wheels(round);
+        }
+        bench.forget_layers();
+        bench
+    }
+
+    /// Where everything lies.
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// `127.0.0.1:PORT` of the registry.
+    pub fn registry(&self) -> &str {
+        &self.0.registry
+    }
+
+    /// The page that links the wheels, for pip's `--find-links`.
+    pub fn wheelhouse(&self) -> &str {
+        &self.0.wheelhouse
+    }
+
+    /// The recipe of a round.
+    pub fn recipe(&self, round: &str) -> PathBuf {
+        self.directory().join(format!("{round}.toml"))
+    }
+
+    /// The same wheels as a requirements file.
+    pub fn requirements(&self, round: &str) -> PathBuf {
+        self.directory().join(format!("{round}.txt"))
+    }
+
+    /// How many bytes of blobs the registry holds.
+    pub fn registry_bytes(&self) -> u64 {
+        let blobs = self.directory().join("registry/docker/registry/v2/blobs");
+        walkdir::WalkDir::new(blobs)
+            .into_iter()
+            .filter_map(Result::ok)
+            .filter_map(|entry| entry.metadata().ok())
+            .filter(fs::Metadata::is_file)
+            .map(|meta| meta.len())
+            .sum()
+    }
+
+    /// `dlpack push`, timed, with its peak memory.
+    pub fn dlpack_push(&self, recipe: &Path) -> Measured {
+        let before = self.registry_bytes();
+        let since = Instant::now();
+        let mut child = self
+            .dlpack(&["push", "-q", "bench/dlpack:latest", "-r"])
+            .arg(recipe)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let watched = watch_peak(child.id());
+        let status = child.wait().unwrap();
+        let time = since.elapsed();
+        assert!(status.success(), "dlpack push failed");
+        Measured { time, sent: self.registry_bytes().saturating_sub(before), peak_kib: watched.join().unwrap() }
+    }
+
+    fn dlpack(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dlpack"));
+        command
+            .env("DLPACK_STORE", self.directory().join("store"))
+            .env("CONTAINERS_REGISTRIES_CONF", self.directory().join("registries.conf"))
+            .current_dir(self.directory())
+            .args(arguments);
+        command
+    }
+
+    /// docker.io is the registry on loopback, as a person would set up a mirror.
+    fn write_settings(&self) {
+        let text =
+            format!("[[registry]]\nprefix = \"docker.io\"\nlocation = \"{}\"\ninsecure = true\n", self.registry());
+        fs::write(self.directory().join("registries.conf"), text).unwrap();
+    }
+
+    /// The torch recipe on a base that has what its apt layer installs; the small
+    /// change is one version of one pure-Python wheel.
+    fn write_recipe(&self, round: &str, tqdm: &str, small: bool) {
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        let text = if small {
+            format!(
+                "base = \"{BASE}\"\n[[layer]]\nkind = \"venv\"\nname = \"python\"\npython = \"3.11\"\n\
+                 requirements = [\"tqdm=={tqdm}\", \"numpy==2.2.6\"]\n"
+            )
+        } else {
+            let torch = relative(&recipes.join("torch.toml"), self.directory());
+            TORCH.replace("@TORCH@", &torch).replace("@TQDM@", tqdm)
+        };
+        fs::write(self.recipe(round), text).unwrap();
+    }
+
+    /// Debian with Python 3.11 and pip, under the CUDA base's name.
+    fn push_base(&self) {
+        let (tar, layout) = (self.directory().join("base.tar"), self.directory().join("base-layout"));
+        if !tar.exists() {
+            println!("making the base …");
+            let include = "--include=python3,python3-venv,python3-pip,ca-certificates,openssh-server,tmux,curl,tzdata";
+            let release = fs::read_to_string("/etc/os-release").unwrap();
+            let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap().to_owned();
+            must(Command::new("mmdebstrap").args(["--quiet", "--variant=minbase", include, &suite]).arg(&tar));
+        }
+        let _ = fs::remove_dir_all(&layout);
+        let image = format!("{}:base", layout.display());
+        must(Command::new("umoci").args(["init", "--layout"]).arg(&layout));
+        must(Command::new("umoci").args(["new", "--image", &image]));
+        must(Command::new("umoci").args(["raw", "add-layer", "--image", &image]).arg(&tar));
+        let target = format!("docker://{}/{BASE}", self.registry());
+        must(Command::new("skopeo").args(["copy", "-q", "--dest-tls-verify=false", &format!("oci:{image}"), &target]));
+    }
+
+    /// Every wheel of the lock under its own name, and a requirements file of them.
+    fn lay_out_wheels(&self, round: &str) {
+        let lock = fs::read_to_string(self.directory().join(format!("{round}.lock"))).unwrap();
+        let lock: toml::Table = lock.parse().unwrap();
+        let mut requirements = String::new();
+        for layer in lock["layer"].as_array().unwrap() {
+            for wheel in layer.get("wheel").and_then(toml::Value::as_array).into_iter().flatten() {
+                let text = |name: &str| wheel[name].as_str().unwrap();
+                let hex = text("sha256").trim_start_matches("sha256:");
+                let file = self.directory().join("wheels").join(text("file"));
+                if !file.exists() {
+                    fs::hard_link(self.directory().join("store/downloads/sha256").join(hex), file).unwrap();
+                }
+                requirements.push_str(&format!("{}=={}\n", text("name"), text("version")));
+            }
+        }
+        fs::write(self.requirements(round), requirements).unwrap();
+    }
+
+    /// The wheels stay, everything made from them goes: the first push is a first one.
+    fn forget_layers(&self) {
+        let store = self.directory().join("store");
+        for area in ["blobs/sha256", "keys"] {
+            let _ = fs::remove_dir_all(store.join(area));
+            fs::create_dir_all(store.join(area)).unwrap();
+        }
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+        if std::env::var_os("DLPACK_BENCH_KEEP").is_none() {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+const TORCH: &str = r#"extends = "@TORCH@"
+drop = ["system"]
+[vars]
+python = "3.11"
+[[layer]]
+kind = "venv"
+name = "small"
+path = "/opt/small"
+python = "3.11"
+requirements = ["tqdm==@TQDM@"]
+"#;
+
+fn relative(path: &Path, _from: &Path) -> String {
+    path.display().to_string()
+}
+
+fn start_registry(directory: &Path) -> (String, Child) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let config = directory.join("registry.yml");
+    let storage = directory.join("registry");
+    let text = format!(
+        "version: 0.1\nlog: {{ level: error }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\nhttp: {{ addr: {address} }}\n",
+        storage.display()
+    );
+    fs::write(&config, text).unwrap();
+    let log = fs::File::create(directory.join("registry.log")).unwrap();
+    let server =
+        Command::new("docker-registry").arg("serve").arg(&config).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+    let server = server.expect("apt-get install docker-registry");
+    wait_for("the registry", || std::net::TcpStream::connect(&address).is_ok());
+    (address, server)
+}
+
+fn start_wheelhouse(directory: &Path) -> (String, Child) {
+    let (port, wheels) = (free_port().to_string(), directory.join("wheels"));
+    fs::create_dir_all(&wheels).unwrap();
+    let mut server = Command::new("python3");
+    server
+        .args(["-m", "http.server", "-b", "127.0.0.1", &port])
+        .current_dir(wheels)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let server = server.spawn().expect("apt-get install python3");
+    wait_for("the wheelhouse", || std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
+    (format!("http://127.0.0.1:{port}/"), server)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The kernel keeps the peak itself (proc(5), VmHWM); it is read until the process ends.
+fn watch_peak(pid: u32) -> thread::JoinHandle<u64> {
+    thread::spawn(move || {
+        let mut peak = 0;
+        while let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let Some(kib) = line.and_then(|line| line.split_whitespace().next()?.parse().ok()) else { break };
+            peak = kib;
+            thread::sleep(Duration::from_millis(20));
+        }
+        peak
+    })
+}
+
+/// Runs `command`, which must succeed.
+pub fn must(command: &mut Command) {
+    let status = command.stdout(Stdio::null()).status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?} failed");
+}
+
+/// Waits up to a minute for `ready`.
+pub fn wait_for(what: &str, ready: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !ready() {
+        assert!(since.elapsed() < Duration::from_secs(60), "{what} does not start");
+        thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,130 @@
+//! From a plan to an image in the store: what is missing is fetched and written,
+//! what is known is left alone.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::Semaphore;
+
+use super::image::{self, Base, Image};
+use super::{EPOCH, Error, fetch};
+use crate::layer::LayerWriter;
+use crate::lock::{Lock, base};
+use crate::oci::{Descriptor, ImageConfig, media_type};
+use crate::plan::{Place, Plan, Step};
+use crate::progress::{Activity, Progress};
+use crate::registry::{Registries, Source};
+use crate::sandbox::Rootfs;
+use crate::store::{Area, LayerRecord, Store};
+
+/// What a build works with. `jobs` changes no byte of the image.
+pub struct Work<'a> {
+    /// What to build.
+    pub lock: &'a Lock,
+    /// The recipe's directory, where local files lie.
+    pub directory: &'a Path,
+    /// Where layers are kept.
+    pub store: &'a Store,
+    /// Where the base comes from.
+    pub registries: &'a Registries,
+    /// Who is told.
+    pub progress: &'a Progress,
+    /// How many layers are written at a time; at least one.
+    pub jobs: usize,
+}
+
+/// A finished build.
+pub struct Built {
+    /// The image.
+    pub image: Image,
+    /// Where the base's blobs come from; nothing for `scratch`.
+    pub source: Option<Source>,
+    /// What is in each layer over the base, in a few words.
+    pub titles: Vec<String>,
+    /// How many layers were written.
+    pub written: usize,
+}
+
+/// Builds what `plan` says is missing and puts config and manifest into the store.
+/// Layers that are done stay done, whatever happens afterwards.
+///
+/// # Errors
+/// The first one that occurs; what was under way is given up and leaves nothing.
+pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
+    if let Some(step) = plan.steps.iter().find(|step| step.place == Place::Sandbox) {
+        return Err(Error::Sandbox { layer: step.layer.clone(), kind: step.inputs.kind() });
+    }
+    let source = base::source(&work.lock.recipe.base, work.directory, work.registries)?;
+    // The base's config is asked for while layers are written.
+    let (base, records) = tokio::try_join!(base_of(work, source.as_ref()), layers(work, plan))?;
+    let base_layers = base.layers.len();
+    let (config, manifest) = image::compose(base, work.lock, plan, &records, EPOCH).map_err(Error::Encode)?;
+    work.store.put(Area::Blobs, &config)?;
+    let bytes = manifest.encode().map_err(Error::Encode)?;
+    work.store.put(Area::Blobs, &bytes)?;
+    let descriptor = Descriptor::of(media_type::MANIFEST, &bytes).with_platform(&work.lock.platform);
+    Ok(Built {
+        image: Image { descriptor, manifest, bytes, base_layers },
+        source,
+        titles: plan.steps.iter().map(Step::title).collect(),
+        written: plan.steps.iter().filter(|step| step.place == Place::Build).count(),
+    })
+}
+
+/// The record of every layer, in order; those that are missing are written,
+/// `jobs` at a time, each as soon as what it is made of is here.
+async fn layers(work: &Work<'_>, plan: &Plan) -> Result<Vec<LayerRecord>, Error> {
+    let downloads = fetch::Downloads::new(work);
+    let writing = Arc::new(Semaphore::new(work.jobs.max(1)));
+    let records = plan.steps.iter().map(|step| async {
+        if let Some(record) = step.place.record() {
+            return Ok(record.clone());
+        }
+        downloads.fetch(step).await?;
+        write(work, step, &writing).await
+    });
+    // `buffered` keeps the order and begins every step; the semaphores bound the work.
+    stream::iter(records).buffered(plan.steps.len().max(1)).try_collect().await
+}
+
+/// Writes one layer on a plain thread and remembers it under its key.
+async fn write(work: &Work<'_>, step: &Step, turn: &Arc<Semaphore>) -> Result<LayerRecord, Error> {
+    let turn = Arc::clone(turn).acquire_owned().await;
+    let total: u64 = step.needs.iter().map(crate::changeset::Need::size).sum();
+    let task = work.progress.task(Activity::Build, step.title(), Some(total));
+    let (store, changeset) = (work.store.clone(), Arc::clone(&step.changeset));
+    let (compression, layer) = (work.lock.recipe.compression, step.layer.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let mut writer = LayerWriter::new(&store, compression, EPOCH)?;
+        changeset.write(&Rootfs::default(), &mut writer).map_err(|source| Error::Layer { layer, source })?;
+        Ok::<_, Error>(writer.complete()?)
+    });
+    let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
+    let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
+    if let Some(key) = &step.key {
+        work.store.put_record(key, &record)?;
+    }
+    task.advance(total);
+    task.end("built");
+    Ok(record)
+}
+
+/// What the layers are appended to.
+async fn base_of(work: &Work<'_>, source: Option<&Source>) -> Result<Base, Error> {
+    let Some(image) = base::load(&work.lock.base, source, work.store).await? else {
+        return Ok(Base { config: ImageConfig::default(), layers: Vec::new(), manifest: None, name: None });
+    };
+    // Docker's media types and OCI's mean the same; a manifest has one kind only.
+    let normalised = |mut layer: Descriptor| {
+        layer.media_type = media_type::normalised(&layer.media_type).to_owned();
+        layer
+    };
+    Ok(Base {
+        config: image.config,
+        layers: image.manifest.layers.into_iter().map(normalised).collect(),
+        manifest: work.lock.base.manifest.as_ref().map(|pin| pin.digest),
+        name: source.and_then(Source::repository).map(|repository| repository.reference().whole()),
+    })
+}

@@ -1,0 +1,96 @@
+//! What layers are made of, brought into the store: wheels from their index,
+//! interpreters from where the recipe says.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::{OnceCell, Semaphore};
+use url::Url;
+
+use super::build::Work;
+use super::{Error, PARALLEL};
+use crate::changeset::Need;
+use crate::lock::{LockedFile, LockedWheel};
+use crate::plan::Step;
+use crate::python::index::{self, Indexes};
+use crate::recipe::{LayerKind, Venv};
+
+/// Fetches for the steps of one build, a bounded number at a time.
+pub(super) struct Downloads<'a> {
+    work: &'a Work<'a>,
+    turn: Semaphore,
+    /// For each layer of the recipe, once something must be fetched for it: asking uv
+    /// for the caller's settings takes longer than a build that has nothing to do.
+    indexes: Vec<OnceCell<Arc<Indexes>>>,
+}
+
+impl<'a> Downloads<'a> {
+    pub(super) fn new(work: &'a Work<'a>) -> Self {
+        let indexes = work.lock.recipe.layers.iter().map(|_| OnceCell::new()).collect();
+        Self { work, turn: Semaphore::new(PARALLEL), indexes }
+    }
+
+    /// Brings what `step` needs into the store, as far as it isn't there.
+    pub(super) async fn fetch(&self, step: &Step) -> Result<(), Error> {
+        let missing = step.needs.iter().filter(|need| !need.at_hand(self.work.store));
+        stream::iter(missing).map(|need| self.fetch_one(step, need)).buffer_unordered(PARALLEL).try_collect().await
+    }
+
+    async fn fetch_one(&self, step: &Step, need: &Need) -> Result<(), Error> {
+        let indexes = match need {
+            Need::Wheel(wheel) if wheel.index.starts_with("local:") => None,
+            Need::Wheel(_) => Some(self.indexes(step).await?),
+            Need::Archive(archive) => archive_index(&archive.from)?,
+        };
+        let _turn = self.turn.acquire().await;
+        let Work { directory, store, registries, progress, .. } = self.work;
+        let wanted = [wanted(need)];
+        Ok(index::fetch(registries.http(), indexes.as_deref(), directory, store, &wanted, progress).await?)
+    }
+
+    /// The indexes of the venv that `step` is part of.
+    async fn indexes(&self, step: &Step) -> Result<Arc<Indexes>, Error> {
+        let of_venv = self.work.lock.recipe.layers.get(step.index).zip(self.indexes.get(step.index));
+        let Some((LayerKind::Venv(venv), cell)) = of_venv.map(|(layer, cell)| (&layer.kind, cell)) else {
+            return Err(Error::NoIndexes { layer: step.layer.clone() });
+        };
+        let configured = || async {
+            let Venv { index_url, extra_index_url, .. } = venv.clone();
+            let directory: PathBuf = self.work.directory.to_owned();
+            let asking = tokio::task::spawn_blocking(move || {
+                Indexes::configured(&directory, index_url.as_deref(), &extra_index_url)
+            });
+            let asked = asking.await.map_err(|_| Error::Thread { layer: step.layer.clone() })?;
+            Ok::<_, Error>(Arc::new(asked?))
+        };
+        cell.get_or_try_init(configured).await.cloned()
+    }
+}
+
+/// An archive's host is asked as an index is: credentials in its URL go there alone.
+fn archive_index(from: &str) -> Result<Option<Arc<Indexes>>, Error> {
+    match Url::parse(from) {
+        Ok(_) => Ok(Some(Arc::new(Indexes::of(from, &[])?))),
+        Err(_) => Ok(None),
+    }
+}
+
+fn wanted(need: &Need) -> index::Wheel {
+    match need {
+        Need::Wheel(LockedWheel { name, file, sha256, size, index, .. }) => index::Wheel {
+            name: name.clone(),
+            file: file.clone(),
+            sha256: *sha256,
+            size: *size,
+            index: index.clone(),
+            url: None,
+        },
+        Need::Archive(LockedFile { from, sha256, size, .. }) => {
+            let url = Url::parse(from).ok();
+            let index = if url.is_some() { "default".to_owned() } else { format!("local:{from}") };
+            let file = from.rsplit('/').next().unwrap_or(from).to_owned();
+            index::Wheel { name: file.clone(), file, sha256: *sha256, size: *size, index, url }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The only module that knows the whole flow: it fetches what a plan misses,
+//! writes the layers, puts the image together, and sends or receives it.
+//!
+//! The network runs on tokio; a layer is written on a plain thread. The two meet
+//! here and in the registry's push.
+
+mod build;
+mod fetch;
+mod image;
+mod pull;
+mod push;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::oci::{Digest, InvalidManifest, Platform};
+pub use build::{Built, Work, build};
+pub use image::{ANNOTATION_CONTENTS, ANNOTATION_LAYER, Image};
+pub use pull::{Described, Pulled, describe, pull};
+pub use push::{Pushed, push};
+
+/// Modification time of everything in a layer, and creation time of every image,
+/// in seconds since 1970: 1980-01-01, the first time that a zip can hold, so that
+/// tools which pack an image's files again don't trip over it.
+pub const EPOCH: u64 = 315_532_800;
+
+/// How many blobs or wheels are under way at a time.
+const PARALLEL: usize = 4;
+
+/// Why an image can't be put together, sent or received.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] crate::plan::Error),
+    /// A layer can't be written.
+    #[error("can't build layer `{layer}`")]
+    Layer {
+        /// The recipe's layer.
+        layer: String,
+        /// Why.
+        #[source]
+        source: crate::changeset::Error,
+    },
+    /// A layer needs the sandbox.
+    #[error("layer `{layer}` is of kind `{kind}`, which runs commands on a root filesystem: it comes with the sandbox")]
+    Sandbox {
+        /// The recipe's layer.
+        layer: String,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// A thread that wrote a layer was ended.
+    #[error("the thread that wrote layer `{layer}` ended early")]
+    Thread {
+        /// The recipe's layer.
+        layer: String,
+    },
+    /// A wheel or an interpreter can't be had.
+    #[error(transparent)]
+    Index(#[from] crate::python::index::Error),
+    /// A layer that is no venv needs something from an index.
+    #[error("layer `{layer}` has no index to fetch from")]
+    NoIndexes {
+        /// The recipe's layer.
+        layer: String,
+    },
+    /// The base can't be had.
+    #[error(transparent)]
+    Base(#[from] crate::lock::base::Error),
+    /// The store does not work.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// A layer's blob can't begin or end.
+    #[error(transparent)]
+    Write(#[from] crate::layer::Error),
+    /// The registry does not work.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
+    /// A manifest can't be understood.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
+    /// A config can't be understood.
+    #[error("image config {digest} can't be read")]
+    Config {
+        /// The config.
+        digest: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An index without the platform.
+    #[error("{reference} has no image for {platform}; it has {offered}")]
+    Platform {
+        /// What was asked for.
+        reference: String,
+        /// The platform.
+        platform: Platform,
+        /// What there is.
+        offered: String,
+    },
+    /// An index in an index.
+    #[error("manifest {digest} is an index, where an image should be")]
+    NestedIndex {
+        /// The inner index.
+        digest: Digest,
+    },
+    /// An artifact that is no image.
+    #[error("{digest} is no image: its config is a `{media_type}`")]
+    NotAnImage {
+        /// The manifest.
+        digest: Digest,
+        /// The config's media type.
+        media_type: String,
+    },
+    /// Config or manifest can't be put into JSON.
+    #[error("the image's config or manifest can't be written")]
+    Encode(#[source] serde_json::Error),
+    /// A blob that should be in the store is gone.
+    #[error("{} is gone from the store", path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Plan(error) => error.hint(),
+            Self::Layer { source, .. } => source.hint(),
+            Self::Sandbox { layer, .. } => Some(format!(
+                "use a base that has what the layer installs, and leave the layer out with `drop = [\"{layer}\"]` in a recipe that extends this one"
+            )),
+            Self::Index(error) => error.hint(),
+            Self::Base(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Platform { .. } => Some("name one of these with --platform".into()),
+            Self::Gone { .. } => Some("run the command again: it is made anew".into()),
+            Self::Thread { .. }
+            | Self::NoIndexes { .. }
+            | Self::Manifest(_)
+            | Self::Config { .. }
+            | Self::NestedIndex { .. }
+            | Self::NotAnImage { .. }
+            | Self::Encode(_) => None,
+        }
+    }
+}

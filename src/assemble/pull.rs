@@ -1,0 +1,174 @@
+//! From a registry to the store: one image for one platform, blob by blob.
+
+use std::io::Write;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
+
+use super::{Error, PARALLEL};
+use crate::oci::{Descriptor, ImageConfig, Manifest, ManifestOrIndex, Platform, media_type, parse_manifest};
+use crate::progress::{Activity, Progress};
+use crate::registry::{Reference, Registries, Repository};
+use crate::store::{self, Area, Store};
+
+/// What a pull came to.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    /// The manifest, now in the store and tagged there.
+    pub descriptor: Descriptor,
+    /// How many blobs the store didn't have.
+    pub fetched: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// An image's manifest and config.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The manifest's descriptor.
+    pub descriptor: Descriptor,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The config.
+    pub config: ImageConfig,
+    bytes: Vec<u8>,
+    config_bytes: Vec<u8>,
+}
+
+/// Brings `reference` for `platform` into the store, under its name. What the
+/// store has is not fetched.
+///
+/// # Errors
+/// The first one that occurs; blobs that have arrived stay.
+pub async fn pull(
+    reference: &Reference,
+    platform: &Platform,
+    store: &Store,
+    registries: &Registries,
+    progress: &Progress,
+) -> Result<Pulled, Error> {
+    let repository = registries.repository(reference)?;
+    let image = describe_remote(&repository, platform).await?;
+    let mut missing: Vec<&Descriptor> = Vec::new();
+    for layer in &image.manifest.layers {
+        let here = store.size(Area::Blobs, &layer.digest) == Some(layer.size);
+        if !here && !missing.iter().any(|other| other.digest == layer.digest) {
+            missing.push(layer);
+        }
+    }
+    let (fetched, bytes) = (missing.len(), missing.iter().map(|layer| layer.size).sum());
+    stream::iter(missing)
+        .map(|layer| pull_blob(&repository, layer, store, progress))
+        .buffer_unordered(PARALLEL)
+        .try_collect::<()>()
+        .await?;
+    store.put(Area::Blobs, &image.config_bytes)?;
+    store.put(Area::Blobs, &image.bytes)?;
+    store.tag(&reference.whole(), &image.descriptor)?;
+    Ok(Pulled { descriptor: image.descriptor, fetched, bytes })
+}
+
+/// Looks at an image without its layers: in the store, else in its registry.
+///
+/// # Errors
+/// Those of the store and of the registry.
+pub async fn describe(
+    reference: &Reference,
+    platform: &Platform,
+    store: &Store,
+    registries: &Registries,
+) -> Result<Described, Error> {
+    match store.resolve(&reference.whole())? {
+        Some(descriptor) => describe_local(store, &descriptor),
+        None => describe_remote(&registries.repository(reference)?, platform).await,
+    }
+}
+
+fn describe_local(store: &Store, descriptor: &Descriptor) -> Result<Described, Error> {
+    let read = |blob: &Descriptor| {
+        let gone = || Error::Gone { path: store.path(Area::Blobs, &blob.digest) };
+        store.read(Area::Blobs, &blob.digest)?.ok_or_else(gone)
+    };
+    let bytes = read(descriptor)?;
+    let ManifestOrIndex::Manifest(manifest) = parse_manifest(&bytes, &descriptor.media_type)? else {
+        return Err(Error::NestedIndex { digest: descriptor.digest });
+    };
+    let config_bytes = read(&manifest.config)?;
+    described(descriptor.clone(), manifest, bytes, config_bytes)
+}
+
+async fn describe_remote(repository: &Repository, platform: &Platform) -> Result<Described, Error> {
+    let reference = repository.reference();
+    let wanted = reference.digest().or(reference.tag()).unwrap_or("latest");
+    let (mut descriptor, mut bytes) = repository.manifest(wanted).await?;
+    let mut parsed = parse_manifest(&bytes, &descriptor.media_type)?;
+    if let ManifestOrIndex::Index(index) = &parsed {
+        let fits = |entry: &&Descriptor| entry.platform().is_some_and(|offered| platform.accepts(&offered));
+        let Some(entry) = index.manifests.iter().find(fits) else {
+            let offered: Vec<String> =
+                index.manifests.iter().filter_map(|entry| Some(entry.platform()?.to_string())).collect();
+            return Err(Error::Platform {
+                reference: reference.whole(),
+                platform: platform.clone(),
+                offered: offered.join(", "),
+            });
+        };
+        (descriptor, bytes) = repository.manifest(&entry.digest.to_string()).await?;
+        parsed = parse_manifest(&bytes, &descriptor.media_type)?;
+    }
+    let ManifestOrIndex::Manifest(manifest) = parsed else {
+        return Err(Error::NestedIndex { digest: descriptor.digest });
+    };
+    let config_bytes = repository.read_blob(&manifest.config).await?;
+    described(descriptor.with_platform(platform), manifest, bytes, config_bytes)
+}
+
+fn described(
+    descriptor: Descriptor,
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    config_bytes: Vec<u8>,
+) -> Result<Described, Error> {
+    if media_type::normalised(&manifest.config.media_type) != media_type::CONFIG {
+        return Err(Error::NotAnImage { digest: descriptor.digest, media_type: manifest.config.media_type });
+    }
+    let config = serde_json::from_slice(&config_bytes)
+        .map_err(|source| Error::Config { digest: manifest.config.digest, source })?;
+    Ok(Described { descriptor, manifest, config, bytes, config_bytes })
+}
+
+/// Receives one blob; a thread writes it to the disk.
+async fn pull_blob(
+    repository: &Repository,
+    layer: &Descriptor,
+    store: &Store,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let task = progress.task(Activity::Pull, format!("layer {}", layer.digest.short()), Some(layer.size));
+    let (chunks, mut coming) = mpsc::channel::<bytes::Bytes>(16);
+    let (store, digest, size) = (store.clone(), layer.digest, layer.size);
+    let keeping = tokio::task::spawn_blocking(move || {
+        let mut writer = store.writer()?;
+        let path = store.path(Area::Blobs, &digest);
+        while let Some(chunk) = coming.blocking_recv() {
+            writer.write_all(&chunk).map_err(|source| store::Error::Io {
+                doing: "write",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        store.keep_as(Area::Blobs, writer, &digest, size)
+    });
+    let mut stream = repository.pull_blob(layer);
+    while let Some(chunk) = stream.try_next().await? {
+        task.advance(chunk.len() as u64);
+        if chunks.send(chunk).await.is_err() {
+            // The thread has given up, and says why below.
+            break;
+        }
+    }
+    drop(chunks);
+    keeping.await.map_err(|_| Error::Thread { layer: layer.digest.to_string() })??;
+    task.end("received");
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! From a built image to a registry: the base's blobs are mounted or stream from
+//! their own registry, the layers come from the store, the manifest goes last.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::build::{Built, Work};
+use super::{Error, PARALLEL};
+use crate::oci::{Descriptor, media_type};
+use crate::progress::Activity;
+use crate::registry::{self, BlobOrigin, Repository};
+
+/// What a push came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Blobs that the repository had.
+    pub present: usize,
+    /// Blobs that the registry took from another of its repositories.
+    pub mounted: usize,
+    /// Blobs that were sent.
+    pub uploaded: usize,
+    /// How many bytes of blobs went over the wire.
+    pub bytes: u64,
+}
+
+/// A blob of the image and where it is to be had.
+struct Blob {
+    descriptor: Descriptor,
+    subject: String,
+    origin: BlobOrigin,
+    mount_from: Option<Repository>,
+}
+
+/// Pushes `built` to `target` under its tag. Doing it twice sends nothing but
+/// questions and the manifest.
+///
+/// # Errors
+/// The first one that occurs; blobs that have arrived stay, the tag still names
+/// what it named before.
+pub async fn push(work: &Work<'_>, built: &Built, target: &Repository) -> Result<Pushed, Error> {
+    let blobs = blobs(work, built);
+    let pushed = stream::iter(&blobs)
+        .map(|blob| push_blob(work, blob, target))
+        .buffer_unordered(PARALLEL)
+        .try_fold(Pushed::default(), async |sum, one| Ok(sum.with(one)))
+        .await?;
+    let reference = target.reference();
+    let tag = reference.tag().unwrap_or("latest");
+    target.push_manifest(tag, media_type::MANIFEST, &built.image.bytes).await?;
+    Ok(pushed)
+}
+
+/// Every blob of the image once: a config and layers that don't repeat.
+fn blobs(work: &Work<'_>, built: &Built) -> Vec<Blob> {
+    let manifest = &built.image.manifest;
+    let mut blobs: Vec<Blob> = Vec::with_capacity(manifest.layers.len() + 1);
+    for (position, layer) in manifest.layers.iter().chain([&manifest.config]).enumerate() {
+        if blobs.iter().any(|blob| blob.descriptor.digest == layer.digest) {
+            continue;
+        }
+        let base = built.source.as_ref().filter(|_| position < built.image.base_layers);
+        let (origin, mount_from) = match base {
+            Some(source) => (source.origin(layer), source.repository().cloned()),
+            None => (BlobOrigin::Store(work.store.clone()), None),
+        };
+        blobs.push(Blob { descriptor: layer.clone(), subject: subject(built, position), origin, mount_from });
+    }
+    blobs
+}
+
+fn subject(built: &Built, position: usize) -> String {
+    let layers = &built.image.manifest.layers;
+    match layers.get(position) {
+        None => "config".to_owned(),
+        Some(_) if position < built.image.base_layers => format!("base layer {}", position + 1),
+        Some(_) => built.titles[position - built.image.base_layers].clone(),
+    }
+}
+
+async fn push_blob(work: &Work<'_>, blob: &Blob, target: &Repository) -> Result<registry::Pushed, Error> {
+    let task = work.progress.task(Activity::Push, &blob.subject, Some(blob.descriptor.size));
+    let pushed = target
+        .push_blob(&blob.descriptor, &blob.origin, blob.mount_from.as_ref(), &|bytes| task.advance(bytes))
+        .await?;
+    task.end(match pushed {
+        registry::Pushed::Existed => "already there",
+        registry::Pushed::Mounted => "mounted",
+        registry::Pushed::Uploaded { .. } => "sent",
+    });
+    Ok(pushed)
+}
+
+impl Pushed {
+    fn with(mut self, one: registry::Pushed) -> Self {
+        match one {
+            registry::Pushed::Existed => self.present += 1,
+            registry::Pushed::Mounted => self.mounted += 1,
+            registry::Pushed::Uploaded { bytes } => {
+                self.uploaded += 1;
+                self.bytes += bytes;
+            }
+        }
+        self
+    }
+}

@@ -1,0 +1,145 @@
+//! `dlpack cache`: what the store holds, whether it is sound, and less of it.
+
+use std::time::{Duration, SystemTime};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::context::Context;
+use super::display::{bytes, seconds, table};
+use super::error::{ExitKind, Failure};
+use crate::progress::Activity;
+use crate::store::{Entry, Kind, Policy};
+
+/// Show, verify or shrink the store
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show what the store holds, biggest first
+    List,
+    /// Read everything in the store and remove what is damaged
+    Verify,
+    /// Remove what no tag needs and nobody used lately
+    ///
+    /// Without options only what killed runs left behind.
+    Gc {
+        /// Least recently used first, until the store has at most so much: 50GB, 500MB
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        max_size: Option<u64>,
+        /// Everything that was not used for so long: 30d, 12h
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        unused_for: Option<Duration>,
+    },
+}
+
+/// Bytes, with a unit of 1000.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match text[digits..].trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" => 1_000,
+        "M" | "MB" => 1_000_000,
+        "G" | "GB" => 1_000_000_000,
+        "T" | "TB" => 1_000_000_000_000,
+        _ => return Err("write a number and a unit: 50GB, 500MB".into()),
+    };
+    let count: u64 = text[..digits].parse().map_err(|_| "write a number and a unit: 50GB, 500MB".to_owned())?;
+    count.checked_mul(unit).ok_or_else(|| "that is more than there are bytes".into())
+}
+
+/// Days, hours or minutes.
+fn span(text: &str) -> Result<Duration, String> {
+    let form = || "write a number and a unit: 30d, 12h, 45m".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match &text[digits..] {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        _ => return Err(form()),
+    };
+    let count: u64 = text[..digits].parse().map_err(|_| form())?;
+    count.checked_mul(unit).map(Duration::from_secs).ok_or_else(form)
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
+    match arguments.verb {
+        Verb::List => list(context),
+        Verb::Verify => verify(context),
+        Verb::Gc { max_size, unused_for } => gc(context, &Policy { ceiling: max_size, unused_for }),
+    }
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Blob => "blob",
+        Kind::Download => "download",
+        Kind::Listing => "listing",
+        Kind::Record => "key",
+    }
+}
+
+fn list(context: &Context) -> Result<(), Failure> {
+    let store = context.store()?;
+    let mut entries = store.entries()?;
+    entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.digest.cmp(&b.digest)));
+    if context.json() {
+        let entry = |entry: &Entry| json!({ "kind": name(entry.kind), "digest": entry.digest, "size": entry.size, "neededBy": entry.needed_by });
+        println!("{}", json!({ "store": store.root(), "entries": entries.iter().map(entry).collect::<Vec<_>>() }));
+        return Ok(());
+    }
+    let now = SystemTime::now();
+    let mut rows = vec![["size", "kind", "digest", "last used", "needed by"].map(str::to_owned).to_vec()];
+    for entry in &entries {
+        let ago = now.duration_since(entry.last_used).map(|ago| format!("{} ago", seconds(ago)));
+        rows.push(vec![
+            bytes(entry.size),
+            name(entry.kind).into(),
+            entry.digest.short(),
+            ago.unwrap_or_else(|_| "now".into()),
+            entry.needed_by.join(" "),
+        ]);
+    }
+    let total = entries.iter().map(|entry| entry.size).sum();
+    println!("{}{} in {} files under {}", table(&rows, &[0]), bytes(total), entries.len(), store.root().display());
+    Ok(())
+}
+
+fn verify(context: &Context) -> Result<(), Failure> {
+    let store = context.store()?;
+    let total = store.entries()?.iter().map(|entry| entry.size).sum();
+    let task = context.progress().task(Activity::Verify, store.root().display().to_string(), Some(total));
+    let verified = store.verify(&|bytes| task.advance(bytes))?;
+    task.end("read");
+    if context.json() {
+        let damaged = &verified.damaged;
+        println!("{}", json!({ "files": verified.files, "bytes": verified.bytes, "damaged": damaged }));
+    } else {
+        for path in &verified.damaged {
+            println!("damaged: {}", path.display());
+        }
+        println!("{} files, {}, {} damaged", verified.files, bytes(verified.bytes), verified.damaged.len());
+    }
+    match verified.damaged.len() {
+        0 => Ok(()),
+        count => Err(Failure::new(ExitKind::Integrity, format!("{count} files of the store were damaged"))
+            .hint("they have been removed: the next build makes them anew")),
+    }
+}
+
+fn gc(context: &Context, policy: &Policy) -> Result<(), Failure> {
+    let collected = context.store()?.gc(policy)?;
+    if context.json() {
+        let (removed, freed, kept) = (collected.removed.len(), collected.freed, collected.kept);
+        println!("{}", json!({ "removed": removed, "leftovers": collected.leftovers, "freed": freed, "kept": kept }));
+    } else {
+        let (removed, leftovers) = (collected.removed.len(), collected.leftovers);
+        let (freed, kept) = (bytes(collected.freed), bytes(collected.kept));
+        println!("{removed} files and {leftovers} leftovers removed, {freed} freed, {kept} kept");
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! What every verb starts from: the options, the store, the registries, the
+//! recipe and its lock.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Options;
+use super::error::Failure;
+use super::progress::{Bars, Detail, listener};
+use crate::lock::{self, Lock};
+use crate::oci::Platform;
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+use crate::registry::Registries;
+use crate::store::Store;
+
+/// The options of this run and what follows from them.
+pub struct Context {
+    options: Options,
+    progress: Progress,
+    bars: Option<Arc<Bars>>,
+}
+
+/// A lock and the directory that its local files are relative to.
+pub struct Locked {
+    /// The lock.
+    pub lock: Lock,
+    /// The recipe's directory.
+    pub directory: PathBuf,
+}
+
+impl Context {
+    /// The context of `options`.
+    pub fn new(options: Options) -> Self {
+        let detail = match (options.quiet, options.verbose) {
+            (true, _) => Detail::Quiet,
+            (_, true) => Detail::Verbose,
+            _ => Detail::Normal,
+        };
+        let (progress, bars) = listener(options.json, detail);
+        Self { options, progress, bars }
+    }
+
+    /// Takes what is drawn off the screen.
+    pub fn finish(&self) {
+        if let Some(bars) = &self.bars {
+            bars.clear();
+        }
+    }
+
+    /// Whether results are JSON.
+    pub fn json(&self) -> bool {
+        self.options.json
+    }
+
+    /// Whether nothing is to be said but results and errors.
+    pub fn quiet(&self) -> bool {
+        self.options.quiet
+    }
+
+    /// Where work tells what it does.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The store: `--store`, `DLPACK_STORE`, or `dlpack` in the user's cache directory
+    /// (XDG base directory specification).
+    pub fn store(&self) -> Result<Store, Failure> {
+        let root = match &self.options.store {
+            Some(root) => root.clone(),
+            None => cache_directory().ok_or_else(Failure::no_home)?.join("dlpack"),
+        };
+        Ok(Store::open(&root)?)
+    }
+
+    /// The registries, as this machine is set up for them.
+    pub fn registries(&self) -> Result<Registries, Failure> {
+        Ok(Registries::from_environment()?)
+    }
+
+    /// The platform that an image from a registry is wanted for.
+    pub fn platform(&self) -> Platform {
+        self.options.platform.clone().unwrap_or_else(Platform::host)
+    }
+
+    /// Where the recipe is.
+    pub fn recipe_path(&self) -> PathBuf {
+        self.options.recipe.clone().unwrap_or_else(|| PathBuf::from("dlpack.toml"))
+    }
+
+    /// Resolves the recipe anew and writes its lock.
+    pub async fn resolve(&self, store: &Store, registries: &Registries) -> Result<Locked, Failure> {
+        let recipe = self.recipe_path();
+        let path = lock::path_for(&recipe);
+        // An earlier lock has a say in the packing alone; one that can't be read has none.
+        let earlier = lock::read(&path).ok().flatten();
+        let loaded = Recipe::load(&recipe, &self.settings(earlier.as_ref()))?;
+        loaded.check_files()?;
+        let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
+        let platform = platform.unwrap_or_else(Platform::host);
+        let lock = lock::resolve(&loaded, &platform, earlier.as_ref(), registries, store, &self.progress).await?;
+        lock::write(&path, &lock)?;
+        Ok(Locked { lock, directory: loaded.directory })
+    }
+
+    /// The lock that a build goes by: the one beside the recipe, which must fit the
+    /// recipe if that is there, too; made if there is none, or if `update` says so.
+    pub async fn locked(&self, update: bool, store: &Store, registries: &Registries) -> Result<Locked, Failure> {
+        match self.fitting(update)? {
+            Some(locked) => Ok(locked),
+            None => self.resolve(store, registries).await,
+        }
+    }
+
+    /// The lock beside the recipe, which must fit; nothing if there is none or if it
+    /// is to be made anew.
+    pub fn fitting(&self, update: bool) -> Result<Option<Locked>, Failure> {
+        let recipe = self.recipe_path();
+        let lock = if update { None } else { lock::read(&lock::path_for(&recipe))? };
+        let Some(lock) = lock else { return Ok(None) };
+        if !recipe.exists() && crate::recipe::shipped(&recipe.to_string_lossy()).is_none() {
+            let directory = recipe.parent().unwrap_or(Path::new("")).to_owned();
+            return Ok(Some(Locked { lock, directory }));
+        }
+        let loaded = Recipe::load(&recipe, &self.settings(Some(&lock)))?;
+        let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
+        lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
+        Ok(Some(Locked { lock, directory: loaded.directory }))
+    }
+
+    /// The variables' values: those that the lock was made with, and over them those
+    /// of this command line.
+    fn settings(&self, lock: Option<&Lock>) -> Vec<(String, String)> {
+        let earlier = lock.iter().flat_map(|lock| lock.settings.clone());
+        let mut settings: BTreeMap<String, String> = earlier.collect();
+        settings.extend(self.options.settings.iter().cloned());
+        settings.into_iter().collect()
+    }
+}
+
+fn cache_directory() -> Option<PathBuf> {
+    // XDG base directory specification: "All paths … must be absolute. … consider the path invalid and ignore it."
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))
+}

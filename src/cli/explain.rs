@@ -1,0 +1,102 @@
+//! Which exit status each module's errors have.
+
+use super::error::{ExitKind, Explain};
+use crate::registry::{self, ErrorKind, SourceError};
+use crate::{assemble, changeset, lock, plan, python, store};
+
+/// An error whose status depends on which one it is.
+macro_rules! explain {
+    ($error:ty, $self:ident => $exit:expr) => {
+        impl Explain for $error {
+            fn hint(&self) -> Option<String> {
+                self.hint()
+            }
+
+            fn exit(&$self) -> ExitKind {
+                $exit
+            }
+        }
+    };
+}
+
+explain!(store::Error, self => match self {
+    Self::Damaged { .. } | Self::Mismatch { .. } => ExitKind::Integrity,
+    _ => ExitKind::Store,
+});
+
+explain!(registry::Error, self => match self.kind() {
+    ErrorKind::Local => ExitKind::Other,
+    ErrorKind::Authentication => ExitKind::Access,
+    ErrorKind::Network | ErrorKind::NotFound | ErrorKind::Refused => ExitKind::Network,
+    ErrorKind::Integrity => ExitKind::Integrity,
+});
+
+explain!(registry::serve::Error, self => ExitKind::Network);
+
+explain!(SourceError, self => match self {
+    Self::Registry(error) => error.exit(),
+    Self::Layout(_) | Self::Manifest { .. } | Self::Config { .. } => ExitKind::Integrity,
+});
+
+explain!(python::index::Error, self => match self {
+    Self::Keep { source, .. } => source.exit(),
+    _ => ExitKind::Network,
+});
+
+explain!(changeset::Error, self => match self {
+    Self::Layer(error) => error.exit(),
+    Self::Venv(changeset::venv::VenvError::Store(error)) => error.exit(),
+    Self::Venv(_) => ExitKind::Integrity,
+    Self::NeedsSandbox { .. } => ExitKind::Sandbox,
+    _ => ExitKind::Recipe,
+});
+
+explain!(crate::layer::Error, self => match self {
+    Self::Store(error) => error.exit(),
+    Self::Io { .. } => ExitKind::Store,
+    Self::Content { .. } => ExitKind::Integrity,
+    _ => ExitKind::Other,
+});
+
+explain!(plan::Error, self => match self {
+    Self::Changeset(error) => error.exit(),
+    Self::Store(error) => error.exit(),
+    Self::Registry(error) => error.exit(),
+    Self::Kind { .. } | Self::TooManyLayers { .. } => ExitKind::Recipe,
+});
+
+explain!(lock::base::Error, self => match self {
+    Self::Source(error) => error.exit(),
+    Self::Store(error) => error.exit(),
+    Self::Reference { .. } | Self::Platform { .. } | Self::OtherPlatform { .. } => ExitKind::Recipe,
+    _ => ExitKind::Integrity,
+});
+
+explain!(lock::Error, self => match self {
+    Self::Base(error) => error.exit(),
+    Self::Index(error) => error.exit(),
+    Self::Store(error) => error.exit(),
+    Self::Http(_) => ExitKind::Network,
+    Self::Wheel(_) => ExitKind::Integrity,
+    Self::Resolve(error) => match error {
+        python::resolve::Error::Uv(_) => ExitKind::Other,
+        _ => ExitKind::Recipe,
+    },
+    Self::Interrupted { .. } => ExitKind::Other,
+    _ => ExitKind::Recipe,
+});
+
+explain!(assemble::Error, self => match self {
+    Self::Plan(error) => error.exit(),
+    Self::Layer { source, .. } => source.exit(),
+    Self::Sandbox { .. } => ExitKind::Sandbox,
+    Self::Index(error) => error.exit(),
+    Self::Base(error) => error.exit(),
+    Self::Store(error) => error.exit(),
+    Self::Write(error) => error.exit(),
+    Self::Registry(error) => error.exit(),
+    Self::Platform { .. } | Self::NoIndexes { .. } => ExitKind::Recipe,
+    Self::Manifest(_) | Self::Config { .. } | Self::NestedIndex { .. } | Self::NotAnImage { .. } => ExitKind::Integrity,
+    Self::Gone { .. } => ExitKind::Store,
+    Self::Thread { .. } | Self::Encode(_) => ExitKind::Other,
+});

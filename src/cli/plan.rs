@@ -1,0 +1,99 @@
+//! `dlpack plan`: which layers there will be, where each is, what will be sent.
+
+use serde_json::json;
+
+use super::context::Context;
+use super::display::{bytes, table};
+use super::error::Failure;
+use crate::plan::{Place, Plan, Step};
+use crate::registry::Reference;
+use crate::store::Store;
+
+/// Show the layers, where each of them is, and what will be built and sent
+///
+/// Builds nothing. With a target, asks its registry which layers it has.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Where the image would be pushed: NAME:TAG as docker writes it
+    #[arg(value_parser = super::reference)]
+    target: Option<Reference>,
+    /// Resolve the recipe anew first
+    #[arg(long)]
+    update: bool,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
+    let (store, registries) = (context.store()?, context.registries()?);
+    let locked = context.locked(arguments.update, &store, &registries).await?;
+    let target = arguments.target.as_ref().map(|reference| registries.repository(reference)).transpose()?;
+    let plan = Plan::new(&locked.lock, &locked.directory, &store, target.as_ref()).await?;
+    if context.json() {
+        println!("{}", as_json(&plan));
+    } else {
+        print!("{}", as_table(&plan, &store));
+    }
+    Ok(())
+}
+
+/// What is known of a layer's size: the blob's, or that of what it is made from.
+fn size(step: &Step) -> (u64, bool) {
+    match step.place.record() {
+        Some(record) => (record.descriptor.size, true),
+        None if step.needs.is_empty() => (step.inputs.contents().iter().map(|content| content.bytes).sum(), false),
+        None => (step.needs.iter().map(|need| need.size()).sum(), false),
+    }
+}
+
+fn place(place: &Place) -> &'static str {
+    match place {
+        Place::Store(_) => "in the store",
+        Place::Target(_) => "in the target",
+        Place::Build => "to be built",
+        Place::Sandbox => "comes with the sandbox",
+    }
+}
+
+fn as_table(plan: &Plan, store: &Store) -> String {
+    let mut rows = vec![["layer", "what", "size", "key", "where"].map(str::to_owned).to_vec()];
+    if !plan.base.is_empty() {
+        let base = format!("{} layers", plan.base.len());
+        rows.push(vec!["base".into(), base, String::new(), String::new(), "in its registry".into()]);
+    }
+    for step in &plan.steps {
+        let (count, exact) = size(step);
+        let size =
+            if exact || count == 0 && step.needs.is_empty() { bytes(count) } else { format!("~{}", bytes(count)) };
+        let key = step.key.map(|key| key.0.short()).unwrap_or_else(|| "-".into());
+        rows.push(vec![step.layer.clone(), step.title(), size, key, place(&step.place).into()]);
+    }
+    let fetch: u64 = plan.missing(store).iter().map(|need| need.size()).sum();
+    let build = plan.steps.iter().filter(|step| step.place == Place::Build).count();
+    let send: u64 =
+        plan.steps.iter().filter(|step| !matches!(step.place, Place::Target(_))).map(|step| size(step).0).sum();
+    format!(
+        "{}\n{} layers to build, {} to fetch, at most {} to send\n",
+        table(&rows, &[2]),
+        build,
+        bytes(fetch),
+        bytes(send)
+    )
+}
+
+fn as_json(plan: &Plan) -> serde_json::Value {
+    let steps = plan.steps.iter().map(|step| {
+        json!({
+            "layer": step.layer,
+            "kind": step.inputs.kind(),
+            "contents": step.inputs.contents(),
+            "key": step.key,
+            "place": match step.place {
+                Place::Store(_) => "store",
+                Place::Target(_) => "target",
+                Place::Build => "build",
+                Place::Sandbox => "sandbox",
+            },
+            "record": step.place.record(),
+        })
+    });
+    json!({ "base": plan.base, "layers": steps.collect::<Vec<_>>() })
+}

@@ -1,0 +1,204 @@
+//! Which layers an image has, each with its key, and where each of them is: in
+//! the store, in the target repository, or still to be built. Nothing is written
+//! here and nothing is fetched but answers to "have you got it?".
+
+mod steps;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use thiserror::Error;
+
+use crate::changeset::{Changeset, Inputs, Need};
+use crate::lock::Lock;
+use crate::oci::{ChainId, DiffId};
+use crate::registry::Repository;
+use crate::store::{Area, LayerKey, LayerRecord, Store};
+
+/// A runtime mounts at most 127 layers; Docker pulls 125.
+pub const MAX_LAYERS: usize = 125;
+
+/// Why there is no plan.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A layer can't be made of what the lock says.
+    #[error(transparent)]
+    Changeset(#[from] crate::changeset::Error),
+    /// The store can't be asked.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The target can't be asked.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
+    /// A lock whose layers are not those of the recipe in it.
+    #[error("the lock has something of another kind for layer `{layer}`")]
+    Kind {
+        /// The layer.
+        layer: String,
+    },
+    /// More layers than a runtime mounts.
+    #[error("the image would have {count} layers, of which {base} are the base's; runtimes mount at most {MAX_LAYERS}")]
+    TooManyLayers {
+        /// All of them.
+        count: usize,
+        /// The base's.
+        base: usize,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Changeset(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Kind { .. } => Some("lock the recipe again with `--update`".into()),
+            Self::TooManyLayers { .. } => Some("use a base with fewer layers, or put files into one layer".into()),
+        }
+    }
+}
+
+/// Where a layer is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// Its blob is in the store.
+    Store(LayerRecord),
+    /// It was built before and its blob is in the target repository; the store
+    /// has only the record.
+    Target(LayerRecord),
+    /// It has to be built.
+    Build,
+    /// It has to be built in the sandbox.
+    Sandbox,
+}
+
+impl Place {
+    /// What is known of the layer, if anything.
+    pub fn record(&self) -> Option<&LayerRecord> {
+        match self {
+            Self::Store(record) | Self::Target(record) => Some(record),
+            Self::Build | Self::Sandbox => None,
+        }
+    }
+}
+
+/// One layer of the image to be.
+pub struct Step {
+    /// The name of the recipe's layer.
+    pub layer: String,
+    /// Which of the recipe's layers that is, from 0; one past them for what
+    /// dlpack adds.
+    pub index: usize,
+    /// What writes it.
+    pub changeset: Arc<dyn Changeset>,
+    /// What it is a function of.
+    pub inputs: Inputs,
+    /// Its key; none while a sandboxed layer under it has not been built.
+    pub key: Option<LayerKey>,
+    /// What must be fetched to write it.
+    pub needs: Vec<Need>,
+    /// Where it is.
+    pub place: Place,
+}
+
+impl Step {
+    /// The layer in a few words: the one thing in it, or the first and how many more.
+    pub fn title(&self) -> String {
+        match self.inputs.contents() {
+            [] => match self.inputs.kind() {
+                kind if kind == self.layer => kind.to_owned(),
+                kind => format!("{} ({kind})", self.layer),
+            },
+            [only] => only.name.clone(),
+            [first, others @ ..] => format!("{} and {} more", first.name, others.len()),
+        }
+    }
+}
+
+/// The layers over the base, lowest first.
+pub struct Plan {
+    /// The base's layers, lowest first.
+    pub base: Vec<DiffId>,
+    /// The layers that the recipe adds.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Plans the layers of `lock`; `directory` is the recipe's, where local files
+    /// lie. Every layer is looked for in `store`, and in `target` where one is given.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn new(lock: &Lock, directory: &Path, store: &Store, target: Option<&Repository>) -> Result<Self, Error> {
+        let mut steps = steps::of(lock, directory, store)?;
+        let base = lock.base.diff_ids.clone();
+        if base.len() + steps.len() > MAX_LAYERS {
+            return Err(Error::TooManyLayers { count: base.len() + steps.len(), base: base.len() });
+        }
+        look_up_in_store(&base, &mut steps, store)?;
+        if let Some(target) = target {
+            look_up_in_target(&mut steps, store, target).await?;
+        }
+        Ok(Self { base, steps })
+    }
+
+    /// What must be fetched to build what is missing, each thing once.
+    pub fn missing(&self, store: &Store) -> Vec<&Need> {
+        let mut missing: Vec<&Need> = Vec::new();
+        let unbuilt = self.steps.iter().filter(|step| step.place == Place::Build);
+        for need in unbuilt.flat_map(|step| &step.needs) {
+            if !need.at_hand(store) && !missing.contains(&need) {
+                missing.push(need);
+            }
+        }
+        missing
+    }
+}
+
+/// Keys follow from the inputs; only a sandboxed step's also from what lies under
+/// it, which is known as far as the sandboxed steps before it are.
+fn look_up_in_store(base: &[DiffId], steps: &mut [Step], store: &Store) -> Result<(), Error> {
+    let mut under = Some(base.to_vec());
+    for step in steps {
+        let sandboxed = step.inputs.needs_rootfs();
+        step.key = match (sandboxed, &under) {
+            (false, _) => Some(step.inputs.key(None)),
+            (true, Some(under)) => Some(step.inputs.key(ChainId::of(under))),
+            (true, None) => None,
+        };
+        let record = step.key.map(|key| store.record(&key)).transpose()?.flatten();
+        step.place = match record {
+            Some(record) if store.size(Area::Blobs, &record.descriptor.digest) == Some(record.descriptor.size) => {
+                Place::Store(record)
+            }
+            _ if sandboxed => Place::Sandbox,
+            _ => Place::Build,
+        };
+        if sandboxed {
+            under = under.zip(step.place.record()).map(|(mut under, record)| {
+                under.push(record.diff_id);
+                under
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A layer whose record is here and whose blob is in the target need not be made
+/// again to be pushed there. (The remote cache will answer here, too.)
+async fn look_up_in_target(steps: &mut [Step], store: &Store, target: &Repository) -> Result<(), Error> {
+    let known = steps.iter_mut().filter(|step| matches!(step.place, Place::Build | Place::Sandbox));
+    stream::iter(known)
+        .map(async |step| {
+            let Some(record) = step.key.map(|key| store.record(&key)).transpose()?.flatten() else { return Ok(()) };
+            if target.has_blob(&record.descriptor).await? {
+                step.place = Place::Target(record);
+            }
+            Ok(())
+        })
+        .buffer_unordered(4)
+        .try_collect()
+        .await
+}

@@ -1,0 +1,60 @@
+//! From the lock's layers to changesets: one recipe layer becomes one or more.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Error, Place, Step};
+use crate::changeset::{Changeset, Need, account, apt, entrypoint, files, jupyter, run, sshd, timezone, venv};
+use crate::layer::Compression;
+use crate::lock::{Lock, LockedLayer};
+use crate::recipe::LayerKind;
+use crate::store::Store;
+
+/// The steps of `lock`, lowest first, looked up nowhere yet.
+pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Step>, Error> {
+    let mut accounts = account::changesets(lock, directory).map_err(crate::changeset::Error::from)?;
+    let mut steps = Vec::new();
+    for (index, (layer, locked)) in lock.recipe.layers.iter().zip(&lock.layers).enumerate() {
+        let mut add = |changeset: Arc<dyn Changeset>, needs: Vec<Need>| {
+            steps.push(step(&layer.name, index, changeset, needs, lock.recipe.compression));
+        };
+        match (&layer.kind, locked) {
+            (LayerKind::Apt(recipe), LockedLayer::Apt) => add(Arc::new(apt::changeset(recipe)), Vec::new()),
+            (LayerKind::Run(recipe), LockedLayer::Run) => add(Arc::new(run::changeset(recipe)), Vec::new()),
+            (LayerKind::Venv(recipe), LockedLayer::Venv(locked)) => {
+                let layers = venv::changesets(recipe, locked, store).map_err(crate::changeset::Error::from)?;
+                layers.into_iter().for_each(|layer| add(layer.changeset, layer.needs));
+            }
+            (LayerKind::Account(_), LockedLayer::Account { .. }) => {
+                let made = accounts.iter().position(|(of, _)| *of == index);
+                let made = made.ok_or_else(|| Error::Kind { layer: layer.name.clone() })?;
+                add(Arc::new(accounts.swap_remove(made).1), Vec::new());
+            }
+            (LayerKind::Sshd(recipe), LockedLayer::Sshd) => {
+                add(Arc::new(sshd::changeset(recipe, &lock.recipe.config)), Vec::new());
+            }
+            (LayerKind::Jupyter(recipe), LockedLayer::Jupyter) => {
+                add(Arc::new(jupyter::changeset(recipe, &lock.recipe)), Vec::new());
+            }
+            (LayerKind::Files(recipe), LockedLayer::Files { files: locked }) => {
+                let files = files::changeset(recipe, locked, directory).map_err(crate::changeset::Error::from)?;
+                add(Arc::new(files), Vec::new());
+            }
+            (LayerKind::Timezone(recipe), LockedLayer::Timezone) => {
+                let timezone = timezone::changeset(recipe).map_err(crate::changeset::Error::from)?;
+                add(Arc::new(timezone), Vec::new());
+            }
+            _ => return Err(Error::Kind { layer: layer.name.clone() }),
+        }
+    }
+    if let Some(entrypoint) = entrypoint::changeset(&lock.recipe) {
+        let index = lock.recipe.layers.len();
+        steps.push(step("entrypoint", index, Arc::new(entrypoint), Vec::new(), lock.recipe.compression));
+    }
+    Ok(steps)
+}
+
+fn step(layer: &str, index: usize, changeset: Arc<dyn Changeset>, needs: Vec<Need>, compression: Compression) -> Step {
+    let inputs = changeset.inputs().with("compression", compression.name());
+    Step { layer: layer.to_owned(), index, changeset, inputs, key: None, needs, place: Place::Build }
+}
