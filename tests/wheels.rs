@@ -14,7 +14,7 @@ use dlpack::store::Store;
 use tempfile::TempDir;
 
 use crate::support::uv::uv;
-use crate::support::wheel::{Entry, FILE, made, python, real};
+use crate::support::wheel::{Entry, FILE, Zip, made, python, real};
 use crate::support::{output, venv};
 
 /// One of each kind: compiled code; console scripts; headers; a binary in scripts; a
@@ -228,6 +228,16 @@ fn a_zip_may_begin_after_other_data() {
 }
 
 #[test]
+fn a_zip_may_end_as_zip64() {
+    let place = Place::new();
+    let zip = Zip { zip64: true, ..made(vec![Entry::new("made.py", b"x = 1\n")]) };
+    let wheels = [(FILE.to_owned(), zip.bytes())];
+    let theirs = place.by_uv(&wheels);
+    place.build(&wheels);
+    assert_same(Path::new(&place.prefix), &theirs);
+}
+
+#[test]
 fn a_venv_whose_path_is_long_or_has_a_space_has_scripts_that_start() {
     for name in ["a long name ".repeat(2), "x".repeat(120)] {
         let mut place = Place::new();
@@ -280,15 +290,38 @@ fn the_venv_comes_first_in_path_once() {
     assert_eq!(config.config.env("VIRTUAL_ENV"), Some("/opt/venv"));
 }
 
+/// Activates twice, says what `python` and the venv are, and goes back.
+const ACTIVATIONS: [(&str, &str, &str); 4] = [
+    ("sh", "dash", SH),
+    ("bash", "bash", SH),
+    (
+        "tcsh",
+        "tcsh",
+        "set before = \"$PATH\"\nsource PREFIX/bin/activate.csh\nsource PREFIX/bin/activate.csh\nwhich python\n\
+         echo $VIRTUAL_ENV\ndeactivate\nif (\"$PATH\" == \"$before\" && ! $?VIRTUAL_ENV) echo restored\n",
+    ),
+    (
+        "fish",
+        "fish",
+        "set before (string join : $PATH)\nsource PREFIX/bin/activate.fish\nsource PREFIX/bin/activate.fish\n\
+         command -v python\necho $VIRTUAL_ENV\ndeactivate\n\
+         test (string join : $PATH) = $before; and not set -q VIRTUAL_ENV; and echo restored\n",
+    ),
+];
+const SH: &str = "set -eu\nbefore=$PATH\n. PREFIX/bin/activate\n. PREFIX/bin/activate\ncommand -v python\n\
+                  echo \"$VIRTUAL_ENV\"\ndeactivate\n\
+                  [ \"$PATH\" = \"$before\" ] && [ -z \"${VIRTUAL_ENV-}\" ] && echo restored\n";
+
 #[test]
 fn activation_scripts_set_and_restore_the_environment() {
     let place = Place::new();
     place.build(&[]);
-    let sh = r#"set -eu; before=$PATH; . "$1/bin/activate"; . "$1/bin/activate"
-        command -v python; echo "$VIRTUAL_ENV"; deactivate; [ "$PATH" = "$before" ]; [ -z "${VIRTUAL_ENV-}" ]"#;
-    for shell in ["sh", "bash"] {
-        let ran = output(Command::new(shell).args(["-c", sh, "sh", &place.prefix]).env_remove("VIRTUAL_ENV"), shell);
-        let expected = format!("{0}/bin/python\n{0}\n", place.prefix);
+    for (shell, package, script) in ACTIVATIONS {
+        let file = place.directory.path().join(shell);
+        fs::write(&file, script.replace("PREFIX", &place.prefix)).expect("written");
+        let mut command = Command::new(shell);
+        let ran = output(command.arg(&file).env_remove("VIRTUAL_ENV").env("HOME", place.directory.path()), package);
+        let expected = format!("{0}/bin/python\n{0}\nrestored\n", place.prefix);
         assert_eq!(String::from_utf8_lossy(&ran.stdout), expected, "{shell}");
     }
 }

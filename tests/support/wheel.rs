@@ -113,6 +113,8 @@ pub struct Zip {
     pub prefix: Vec<u8>,
     pub suffix: Vec<u8>,
     pub count: Option<u16>,
+    /// Whether it ends with the records of zip64 (APPNOTE 4.3.14, 4.3.15).
+    pub zip64: bool,
 }
 
 impl Zip {
@@ -129,9 +131,22 @@ impl Zip {
         let start = out.len() - self.prefix.len();
         out.extend_from_slice(&directory);
         let count = self.count.unwrap_or(self.entries.len() as u16);
+        let (count, length, start) = (u64::from(count), directory.len() as u64, start as u64);
+        if self.zip64 {
+            let end = out.len() as u64;
+            out.extend_from_slice(b"PK\x06\x06");
+            put(&mut out, &[44], 8);
+            put(&mut out, &[45, 45], 2);
+            put(&mut out, &[0, 0], 4);
+            put(&mut out, &[count, count, length, start], 8);
+            out.extend_from_slice(b"PK\x06\x07\0\0\0\0");
+            put(&mut out, &[end], 8);
+            put(&mut out, &[1], 4);
+        }
+        let shown = if self.zip64 { (0xffff, 0xffff_ffff, 0xffff_ffff) } else { (count, length, start) };
         out.extend_from_slice(b"PK\x05\x06\0\0\0\0");
-        put(&mut out, &[u64::from(count), u64::from(count)], 2);
-        put(&mut out, &[directory.len() as u64, start as u64], 4);
+        put(&mut out, &[shown.0, shown.0], 2);
+        put(&mut out, &[shown.1, shown.2], 4);
         put(&mut out, &[0], 2);
         out.extend_from_slice(&self.suffix);
         out
