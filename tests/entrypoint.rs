@@ -6,12 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use dlpack::changeset::{Changeset, account, entrypoint, jupyter, sshd};
 use dlpack::lock::Lock;
 use dlpack::recipe::LayerKind;
 
-use crate::support::container::{Container, Root, Settings, free_port};
+use crate::support::container::{Container, PATIENCE, Root, Settings, free_port};
 use crate::support::payload::{base_files_of, lock, recipe};
 use crate::support::rootfs;
 
@@ -255,6 +256,27 @@ fn sigterm_ends_it_and_reaches_the_command() {
 }
 
 #[test]
+fn the_shell_of_busybox_runs_it_as_well() {
+    let image = Image::new("");
+    let host = image.host();
+    let busybox = host.root.path().join("usr/bin/busybox");
+    crate::support::output(Command::new("cp").arg("/bin/busybox").arg(&busybox), "busybox");
+    let sh = host.root.path().join("usr/bin/sh");
+    std::fs::remove_file(&sh).expect("removed");
+    std::os::unix::fs::symlink("busybox", &sh).expect("linked");
+    let mut services = host.start(ROOT, &[], &["SPACES=two words"]);
+    listening(&mut services);
+    assert_eq!(host.over_ssh("echo $SPACES"), "two words\n");
+    services.signal("TERM");
+    assert_eq!(services.end().0, 0);
+    let mut told = host.start(DEV, &["sh", "-c", "trap 'exit 5' TERM; echo up >&2; sleep 1000 & wait"], &[]);
+    told.wait_for("up");
+    told.signal("TERM");
+    let (status, _, log) = told.end();
+    assert_eq!(status, 5, "{log}");
+}
+
+#[test]
 fn sigint_reaches_a_command_that_would_not_be_told_in_the_background_of_a_shell() {
     let host = shared();
     let script = "import signal,sys; print('up', file=sys.stderr, flush=True); signal.pause()";
@@ -312,9 +334,21 @@ fn jupyter_server() -> PathBuf {
     target
 }
 
+/// A connection to the server on `port`. Jupyter names its address shortly before it
+/// listens there.
+fn connect(port: u16) -> TcpStream {
+    let begun = Instant::now();
+    loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "port {port}: {error}"),
+        }
+    }
+}
+
 /// The status and body of an answer of the server on `port`.
 fn get(port: u16, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    let mut stream = connect(port);
     write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");

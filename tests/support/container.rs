@@ -33,7 +33,7 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_SYS_CHROOT",
 ];
 /// How long a container may be silent before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A root filesystem: the tests' Debian with layers over it.
 #[derive(Clone)]
