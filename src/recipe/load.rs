@@ -49,23 +49,24 @@ impl Recipe {
     /// # Errors
     /// Whatever is wrong with it, with file, line and column.
     pub fn load(path: &Path, settings: &[(String, String)]) -> Result<Loaded, Error> {
-        let mut loader = Loader { files: Files::default(), chain: Vec::new() };
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let (name, text) = match (read(path), path.to_str().and_then(|name| Some((name, shipped(name)?)))) {
-            (Ok(text), _) => (path.display().to_string(), text),
-            (Err(_), Some((name, text))) if !path.is_file() => (shipped_file(name), text.to_owned()),
-            (Err(source), _) => return Err(Error::Unreadable { path: path.to_owned(), source }),
+        let shipped = path.to_str().and_then(|name| Some((name, shipped(name)?))).filter(|_| !path.is_file());
+        let (name, text) = match shipped {
+            Some((name, text)) => (shipped_file(name), text.to_owned()),
+            None => {
+                let text = read(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+                (path.display().to_string(), text)
+            }
         };
-        let file = loader.files.add(File { name: name.clone(), directory: String::new(), text: text.clone() });
+        let mut loader = Loader { files: Files::default(), chain: Vec::new() };
+        let file = loader.files.add(File { name: name.clone(), directory: String::new(), text });
         let origin = Origin::new(file, 0..0);
-        let shown = |fault: Fault, files: &Files| fault.shown(files);
-        let mut root = match loader.document(file, directory) {
-            Ok(root) => root,
-            Err(fault) => return Err(shown(fault, &loader.files)),
-        };
-        variables::fill(&mut root, settings, &loader.files, &name)?;
-        let recipe = decode(&root, origin, &loader.files).map_err(|fault| shown(fault, &loader.files))?;
-        let sources = Sources { files: loader.files, root: Node { origin, value: Value::Table(root) } };
+        let root = loader.document(file, directory);
+        let files = loader.files;
+        let mut root = root.map_err(|fault| fault.shown(&files))?;
+        variables::fill(&mut root, settings, &files, &name)?;
+        let recipe = decode(&root, origin, &files).map_err(|fault| fault.shown(&files))?;
+        let sources = Sources { files, root: Node { origin, value: Value::Table(root) } };
         let settings = settings.iter().cloned().collect();
         Ok(Loaded { recipe, directory: directory.to_owned(), settings, sources })
     }
