@@ -81,6 +81,14 @@ async fn layers(work: &Work<'_>, plan: &Plan) -> Result<Vec<LayerRecord>, Error>
         if let Some(record) = step.place.record() {
             return Ok(record.clone());
         }
+        for _ in &step.needs {
+            downloads.fetch(step).await?;
+            match write(work, step, &writing).await {
+                // The store has dropped it, and has it fetched anew.
+                Err(error) if error.is_of_damaged_download() => {}
+                outcome => return outcome,
+            }
+        }
         downloads.fetch(step).await?;
         write(work, step, &writing).await
     });

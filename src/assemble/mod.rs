@@ -126,6 +126,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether what a layer is made of was damaged in the store.
+    fn is_of_damaged_download(&self) -> bool {
+        use crate::changeset::{self, venv::VenvError};
+        use crate::store::Error::Damaged;
+        let Self::Layer { source, .. } = self else { return false };
+        matches!(source, changeset::Error::Venv(VenvError::Store(Damaged { .. })))
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

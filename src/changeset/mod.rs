@@ -112,7 +112,7 @@ impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Layer(_) => None,
+            Self::Layer(error) => error.hint(),
             Self::Account(error) => error.hint(),
             Self::Files(error) => error.hint(),
             Self::Timezone(error) => error.hint(),

@@ -120,7 +120,9 @@ impl Context {
         let lock = if update { None } else { lock::read(&lock::path_for(&recipe))? };
         let Some(lock) = lock else { return Ok(None) };
         if !recipe.exists() && crate::recipe::shipped(&recipe.to_string_lossy()).is_none() {
-            let directory = recipe.parent().unwrap_or(Path::new("")).to_owned();
+            // Nowhere is no directory that a process can be started in.
+            let parent = recipe.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let directory = parent.unwrap_or(Path::new(".")).to_owned();
             return Ok(Some(Locked { lock, directory }));
         }
         let loaded = Recipe::load(&recipe, &self.settings(Some(&lock)))?;

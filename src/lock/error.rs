@@ -190,7 +190,7 @@ impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Form { .. } | Self::Version { .. } => Some("make it anew with `dlpack lock --update`".into()),
+            Self::Form { .. } | Self::Version { .. } => Some("make it anew with `dlpack lock`".into()),
             Self::Changed { .. } | Self::FileChanged { .. } => {
                 Some("lock anew with `--update`, or take the change back".into())
             }

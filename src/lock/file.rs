@@ -12,7 +12,7 @@ use super::model::{Lock, VERSION};
 /// What a lock file begins with.
 const HEADER: &str = "\
 # Written by `dlpack lock`: everything that a build consumes, by sha256 and size.
-# Keep it in version control beside its recipe. `dlpack lock --update` makes it anew.
+# Keep it in version control beside its recipe. `dlpack lock` makes it anew.
 
 ";
 

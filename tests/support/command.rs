@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A home directory with a store and a `registries.conf` in it.
@@ -119,6 +120,98 @@ impl Dlpack {
         let ran = self.run(arguments);
         assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
         ran.stdout.trim_end_matches('\n').to_owned()
+    }
+
+    /// Runs `dlpack ARGS --json`, which must succeed, and returns what it printed.
+    #[track_caller]
+    pub fn json<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Value {
+        let ran = self.command(arguments).arg("--json").output().map(Ran::from).expect("dlpack runs");
+        assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
+    }
+
+    /// Runs `dlpack ARGS`, which must end with `status` and print nothing, and returns
+    /// what it said.
+    #[track_caller]
+    pub fn refuses<I: IntoIterator<Item: AsRef<OsStr>>>(&self, status: i32, arguments: I) -> String {
+        let ran = self.run(arguments);
+        assert_eq!((ran.status, ran.stdout.as_str()), (status, ""), "{}", ran.stderr);
+        ran.stderr
+    }
+
+    /// Writes the recipe of a small environment: a file, a time zone, two wheels for
+    /// the tests' Python and an account on `base`, which is TOML.
+    pub fn write_recipe(&self, base: &str) {
+        let python = super::wheel::python();
+        let recipe = format!(
+            r#"base = {base}
+
+[vars]
+greeting = "hello"
+
+[config]
+env = {{ GREETING = "${{greeting}}" }}
+
+[[layer]]
+kind = "files"
+files = [{{ content = "Welcome.\n", to = "/etc/motd" }}]
+
+[[layer]]
+kind = "timezone"
+zone = "Asia/Seoul"
+
+[[layer]]
+kind = "venv"
+python = "{python}"
+interpreter = "/usr/bin/python{python}"
+requirements = ["six==1.16.0", "tqdm==4.66.5"]
+
+[[layer]]
+kind = "account"
+user = "dev"
+venv = "/opt/venv"
+"#
+        );
+        self.write("dlpack.toml", &recipe);
+    }
+
+    /// Replaces a part of a file that must have it.
+    #[track_caller]
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.work().join(name)).expect("a file");
+        assert!(text.contains(from), "no `{from}` in {text}");
+        self.write(name, &text.replace(from, to));
+    }
+
+    /// The file of a blob in the store.
+    pub fn blob(&self, digest: &str) -> PathBuf {
+        self.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
+    }
+
+    /// A manifest or a config in the store.
+    #[track_caller]
+    pub fn stored(&self, digest: &str) -> Value {
+        let bytes = fs::read(self.blob(digest)).unwrap_or_else(|error| panic!("{digest}: {error}"));
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+
+    /// The config of the image whose manifest is `digest`.
+    #[track_caller]
+    pub fn config_of(&self, digest: &str) -> Value {
+        self.stored(self.stored(digest)["config"]["digest"].as_str().expect("a digest"))
+    }
+
+    /// The digests of the layers of the image whose manifest is `digest`.
+    #[track_caller]
+    pub fn layers_of(&self, digest: &str) -> Vec<String> {
+        let manifest = self.stored(digest);
+        let layers = manifest["layers"].as_array().expect("layers").iter();
+        layers.map(|layer| layer["digest"].as_str().expect("a digest").to_owned()).collect()
+    }
+
+    /// What is under way in the store, or was when somebody was killed.
+    pub fn leftovers(&self) -> usize {
+        fs::read_dir(self.store().join("tmp")).map_or(0, Iterator::count)
     }
 
     /// Runs `dlpack ARGS`, which must fail, and returns what it printed on stderr.
