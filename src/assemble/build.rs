@@ -1,6 +1,7 @@
 //! From a plan to an image in the store: what is missing is fetched and written,
 //! what is known is left alone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::image::{self, Base, Image};
 use super::{EPOCH, Error, fetch};
-use crate::layer::LayerWriter;
+use crate::layer::{LayerWriter, Threads};
 use crate::lock::{Lock, base};
 use crate::oci::{Descriptor, ImageConfig, media_type};
 use crate::plan::{Place, Plan, Step};
@@ -32,6 +33,13 @@ pub struct Work<'a> {
     pub progress: &'a Progress,
     /// How many layers are written at a time; at least one.
     pub jobs: usize,
+}
+
+impl Work<'_> {
+    /// How a layer is written that nothing else is written beside.
+    fn threads(&self) -> Threads {
+        if self.jobs > 1 { Threads::Several } else { Threads::One }
+    }
 }
 
 /// A finished build.
@@ -72,40 +80,64 @@ pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
     })
 }
 
-/// The record of every layer, in order; those that are missing are written,
-/// `jobs` at a time, each as soon as what it is made of is here.
+/// The record of every layer, in the plan's order; those that are missing are
+/// written, `jobs` at a time, each as soon as what it is made of is here.
 async fn layers(work: &Work<'_>, plan: &Plan) -> Result<Vec<LayerRecord>, Error> {
     let downloads = fetch::Downloads::new(work);
-    let writing = Arc::new(Semaphore::new(work.jobs.max(1)));
-    let records = plan.steps.iter().map(|step| async {
-        if let Some(record) = step.place.record() {
-            return Ok(record.clone());
-        }
-        for _ in &step.needs {
-            downloads.fetch(step).await?;
-            match write(work, step, &writing).await {
-                // The store has dropped it, and has it fetched anew.
-                Err(error) if error.is_of_damaged_download() => {}
-                outcome => return outcome,
-            }
-        }
-        downloads.fetch(step).await?;
-        write(work, step, &writing).await
+    let mut missing: Vec<usize> = (0..plan.steps.len()).filter(|at| plan.steps[*at].place == Place::Build).collect();
+    // Biggest first, or the last to be begun is the one that everybody waits for.
+    missing.sort_by_key(|at| std::cmp::Reverse(plan.steps[*at].needed_bytes()));
+    let writing = Writing {
+        turn: Arc::new(Semaphore::new(work.jobs.max(1))),
+        // Layers side by side keep the cores busy; a single one has to by itself.
+        threads: if work.jobs > 1 && missing.len() > 1 { Threads::One } else { work.threads() },
+    };
+    let written = missing.iter().map(|at| async {
+        Ok::<_, Error>((*at, fetch_and_write(work, &plan.steps[*at], &downloads, &writing).await?))
     });
-    // `buffered` keeps the order and begins every step; the semaphores bound the work.
-    stream::iter(records).buffered(plan.steps.len().max(1)).try_collect().await
+    // Every step is begun; semaphores bound what is under way.
+    let written: BTreeMap<usize, LayerRecord> =
+        stream::iter(written).buffer_unordered(missing.len().max(1)).try_collect().await?;
+    let record = |(at, step): (usize, &Step)| step.place.record().or_else(|| written.get(&at)).cloned();
+    Ok(plan.steps.iter().enumerate().filter_map(record).collect())
+}
+
+/// Writes one layer from what it needs. A wheel that turns out to be damaged is
+/// fetched once more: each time one has gone, so this ends.
+async fn fetch_and_write(
+    work: &Work<'_>,
+    step: &Step,
+    downloads: &fetch::Downloads<'_>,
+    writing: &Writing,
+) -> Result<LayerRecord, Error> {
+    for _ in &step.needs {
+        downloads.fetch(step).await?;
+        match write(work, step, writing).await {
+            // The store has dropped it, and has it fetched anew.
+            Err(error) if error.is_of_damaged_download() => {}
+            outcome => return outcome,
+        }
+    }
+    downloads.fetch(step).await?;
+    write(work, step, writing).await
+}
+
+/// How layers are written side by side.
+struct Writing {
+    turn: Arc<Semaphore>,
+    threads: Threads,
 }
 
 /// Writes one layer on a plain thread and remembers it under its key.
-async fn write(work: &Work<'_>, step: &Step, turn: &Arc<Semaphore>) -> Result<LayerRecord, Error> {
-    let turn = Arc::clone(turn).acquire_owned().await;
-    let total: u64 = step.needs.iter().map(crate::changeset::Need::size).sum();
+async fn write(work: &Work<'_>, step: &Step, writing: &Writing) -> Result<LayerRecord, Error> {
+    let turn = Arc::clone(&writing.turn).acquire_owned().await;
+    let (threads, total) = (writing.threads, step.needed_bytes());
     let task = work.progress.task(Activity::Build, step.title(), Some(total));
     let (store, changeset) = (work.store.clone(), Arc::clone(&step.changeset));
     let (compression, layer) = (work.lock.recipe.compression, step.layer.clone());
     let written = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let mut writer = LayerWriter::new(&store, compression, EPOCH)?;
+        let mut writer = LayerWriter::on(&store, compression, EPOCH, threads)?;
         changeset.write(&Rootfs::default(), &mut writer).map_err(|source| Error::Layer { layer, source })?;
         Ok::<_, Error>(writer.complete()?)
     });

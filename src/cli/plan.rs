@@ -40,7 +40,7 @@ fn size(step: &Step) -> (u64, bool) {
     match step.place.record() {
         Some(record) => (record.descriptor.size, true),
         None if step.needs.is_empty() => (step.inputs.contents().iter().map(|content| content.bytes).sum(), false),
-        None => (step.needs.iter().map(|need| need.size()).sum(), false),
+        None => (step.needed_bytes(), false),
     }
 }
 

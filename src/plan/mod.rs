@@ -104,6 +104,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// How many bytes it is written from, of what must be fetched.
+    pub fn needed_bytes(&self) -> u64 {
+        self.needs.iter().map(Need::size).sum()
+    }
+
     /// The layer in a few words: the one thing in it, or the first and how many more.
     pub fn title(&self) -> String {
         match self.inputs.contents() {
