@@ -145,15 +145,13 @@ impl Bench {
     /// The torch recipe on a base that has what its apt layer installs; the small
     /// change is one version of one pure-Python wheel.
     fn write_recipe(&self, round: &str, tqdm: &str, small: bool) {
-        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         let text = if small {
             format!(
-                "base = \"{BASE}\"\n[[layer]]\nkind = \"venv\"\nname = \"python\"\npython = \"3.11\"\n\
+                "base = \"{BASE}\"\n[[layer]]\nkind = \"venv\"\npython = \"3.11\"\n\
                  requirements = [\"tqdm=={tqdm}\", \"numpy==2.2.6\"]\n"
             )
         } else {
-            let torch = relative(&recipes.join("torch.toml"), self.directory());
-            TORCH.replace("@TORCH@", &torch).replace("@TQDM@", tqdm)
+            TORCH.replace("@TQDM@", tqdm)
         };
         fs::write(self.recipe(round), text).unwrap();
     }
@@ -218,21 +216,16 @@ impl Drop for Parts {
     }
 }
 
-const TORCH: &str = r#"extends = "@TORCH@"
-drop = ["system"]
-[vars]
-python = "3.11"
-[[layer]]
-kind = "venv"
-name = "small"
-path = "/opt/small"
-python = "3.11"
-requirements = ["tqdm==@TQDM@"]
-"#;
+/// On Debian's Python, and without the packages that the stand-in base has.
+const TORCH: &str = r#"extends = "torch"
+drop = ["apt"]
 
-fn relative(path: &Path, _from: &Path) -> String {
-    path.display().to_string()
-}
+[[layer]]
+name = "python"
+python = "3.11"
+interpreter = "/usr/bin/python3.11"
+constraints = ["tqdm==@TQDM@"]
+"#;
 
 fn start_registry(directory: &Path) -> (String, Child) {
     let address = format!("127.0.0.1:{}", free_port());
