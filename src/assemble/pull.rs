@@ -48,7 +48,7 @@ pub async fn pull(
     progress: &Progress,
 ) -> Result<Pulled, Error> {
     let repository = registries.repository(reference)?;
-    let image = describe_remote(&repository, platform).await?;
+    let image = describe_remote(&repository, platform, store).await?;
     let mut missing: Vec<&Descriptor> = Vec::new();
     for layer in &image.manifest.layers {
         let here = store.size(Area::Blobs, &layer.digest) == Some(layer.size);
@@ -80,7 +80,7 @@ pub async fn describe(
 ) -> Result<Described, Error> {
     match store.resolve(&reference.whole())? {
         Some(descriptor) => describe_local(store, &descriptor),
-        None => describe_remote(&registries.repository(reference)?, platform).await,
+        None => describe_remote(&registries.repository(reference)?, platform, store).await,
     }
 }
 
@@ -97,7 +97,7 @@ fn describe_local(store: &Store, descriptor: &Descriptor) -> Result<Described, E
     described(descriptor.clone(), manifest, bytes, config_bytes)
 }
 
-async fn describe_remote(repository: &Repository, platform: &Platform) -> Result<Described, Error> {
+async fn describe_remote(repository: &Repository, platform: &Platform, store: &Store) -> Result<Described, Error> {
     let reference = repository.reference();
     let wanted = reference.digest().or(reference.tag()).unwrap_or("latest");
     let (mut descriptor, mut bytes) = repository.manifest(wanted).await?;
@@ -119,7 +119,11 @@ async fn describe_remote(repository: &Repository, platform: &Platform) -> Result
     let ManifestOrIndex::Manifest(manifest) = parsed else {
         return Err(Error::NestedIndex { digest: descriptor.digest });
     };
-    let config_bytes = repository.read_blob(&manifest.config).await?;
+    let config_bytes = match store.read(Area::Blobs, &manifest.config.digest) {
+        Ok(Some(bytes)) => bytes,
+        // One that can't be read is fetched as one that isn't there.
+        Ok(None) | Err(_) => repository.read_blob(&manifest.config).await?,
+    };
     described(descriptor.with_platform(platform), manifest, bytes, config_bytes)
 }
 

@@ -24,11 +24,13 @@ explain!(store::Error, self => match self {
     _ => ExitKind::Store,
 });
 
-explain!(registry::Error, self => match self.kind() {
-    ErrorKind::Local => ExitKind::Other,
-    ErrorKind::Authentication => ExitKind::Access,
-    ErrorKind::Network | ErrorKind::NotFound | ErrorKind::Refused => ExitKind::Network,
-    ErrorKind::Integrity => ExitKind::Integrity,
+explain!(registry::Error, self => match (self, self.kind()) {
+    (Self::OriginStore { source, .. }, _) => source.exit(),
+    (Self::OriginMissing { .. }, _) => ExitKind::Store,
+    (_, ErrorKind::Local) => ExitKind::Other,
+    (_, ErrorKind::Authentication) => ExitKind::Access,
+    (_, ErrorKind::Network | ErrorKind::NotFound | ErrorKind::Refused) => ExitKind::Network,
+    (_, ErrorKind::Integrity) => ExitKind::Integrity,
 });
 
 explain!(registry::serve::Error, self => ExitKind::Network);
