@@ -2,45 +2,22 @@
 //! what is known is left alone.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 
 use super::image::{self, Base, Image};
+use super::work::Work;
 use super::{EPOCH, Error, fetch};
 use crate::layer::{LayerWriter, Threads};
-use crate::lock::{Lock, base};
+use crate::lock::base;
 use crate::oci::{Descriptor, ImageConfig, media_type};
 use crate::plan::{Place, Plan, Step};
-use crate::progress::{Activity, Progress};
-use crate::registry::{Registries, Source};
+use crate::progress::Activity;
+use crate::registry::Source;
 use crate::sandbox::Rootfs;
-use crate::store::{Area, LayerRecord, Store};
-
-/// What a build works with. `jobs` changes no byte of the image.
-pub struct Work<'a> {
-    /// What to build.
-    pub lock: &'a Lock,
-    /// The recipe's directory, where local files lie.
-    pub directory: &'a Path,
-    /// Where layers are kept.
-    pub store: &'a Store,
-    /// Where the base comes from.
-    pub registries: &'a Registries,
-    /// Who is told.
-    pub progress: &'a Progress,
-    /// How many layers are written at a time; at least one.
-    pub jobs: usize,
-}
-
-impl Work<'_> {
-    /// How a layer is written that nothing else is written beside.
-    fn threads(&self) -> Threads {
-        if self.jobs > 1 { Threads::Several } else { Threads::One }
-    }
-}
+use crate::store::{Area, LayerRecord};
 
 /// A finished build.
 pub struct Built {

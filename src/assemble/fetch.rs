@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
 
-use super::build::Work;
+use super::work::Work;
 use super::{Error, PARALLEL};
 use crate::changeset::Need;
 use crate::lock::{LockedFile, LockedWheel};

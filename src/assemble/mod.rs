@@ -9,16 +9,18 @@ mod fetch;
 mod image;
 mod pull;
 mod push;
+mod work;
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::oci::{Digest, InvalidManifest, Platform};
-pub use build::{Built, Work, build};
+pub use build::{Built, build};
 pub use image::{ANNOTATION_CONTENTS, ANNOTATION_LAYER, Image};
 pub use pull::{Described, Pulled, describe, pull};
 pub use push::{Pushed, push};
+pub use work::Work;
 
 /// Modification time of everything in a layer, and creation time of every image,
 /// in seconds since 1970: 1980-01-01, the first time that a zip can hold, so that

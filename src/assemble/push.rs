@@ -3,11 +3,12 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::build::{Built, Work};
+use super::build::Built;
 use super::{Error, PARALLEL};
 use crate::oci::{Descriptor, media_type};
-use crate::progress::Activity;
+use crate::progress::{Activity, Progress};
 use crate::registry::{self, BlobOrigin, Repository};
+use crate::store::Store;
 
 /// What a push came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,10 +37,10 @@ struct Blob {
 /// # Errors
 /// The first one that occurs; blobs that have arrived stay, the tag still names
 /// what it named before.
-pub async fn push(work: &Work<'_>, built: &Built, target: &Repository) -> Result<Pushed, Error> {
-    let blobs = blobs(work, built);
+pub async fn push(built: &Built, target: &Repository, store: &Store, progress: &Progress) -> Result<Pushed, Error> {
+    let blobs = blobs(built, store);
     let pushed = stream::iter(&blobs)
-        .map(|blob| push_blob(work, blob, target))
+        .map(|blob| push_blob(blob, target, progress))
         .buffer_unordered(PARALLEL)
         .try_fold(Pushed::default(), async |sum, one| Ok(sum.with(one)))
         .await?;
@@ -50,7 +51,7 @@ pub async fn push(work: &Work<'_>, built: &Built, target: &Repository) -> Result
 }
 
 /// Every blob of the image once: a config and layers that don't repeat.
-fn blobs(work: &Work<'_>, built: &Built) -> Vec<Blob> {
+fn blobs(built: &Built, store: &Store) -> Vec<Blob> {
     let manifest = &built.image.manifest;
     let mut blobs: Vec<Blob> = Vec::with_capacity(manifest.layers.len() + 1);
     for (position, layer) in manifest.layers.iter().chain([&manifest.config]).enumerate() {
@@ -60,7 +61,7 @@ fn blobs(work: &Work<'_>, built: &Built) -> Vec<Blob> {
         let base = built.source.as_ref().filter(|_| position < built.image.base_layers);
         let (origin, mount_from) = match base {
             Some(source) => (source.origin(layer), source.repository().cloned()),
-            None => (BlobOrigin::Store(work.store.clone()), None),
+            None => (BlobOrigin::Store(store.clone()), None),
         };
         blobs.push(Blob { descriptor: layer.clone(), subject: subject(built, position), origin, mount_from });
     }
@@ -76,8 +77,8 @@ fn subject(built: &Built, position: usize) -> String {
     }
 }
 
-async fn push_blob(work: &Work<'_>, blob: &Blob, target: &Repository) -> Result<registry::Pushed, Error> {
-    let task = work.progress.task(Activity::Push, &blob.subject, Some(blob.descriptor.size));
+async fn push_blob(blob: &Blob, target: &Repository, progress: &Progress) -> Result<registry::Pushed, Error> {
+    let task = progress.task(Activity::Push, &blob.subject, Some(blob.descriptor.size));
     let pushed = target
         .push_blob(&blob.descriptor, &blob.origin, blob.mount_from.as_ref(), &|bytes| task.advance(bytes))
         .await?;

@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
+use super::building;
 use super::context::Context;
 use super::error::Failure;
-use crate::assemble;
-use crate::plan::Plan;
 use crate::registry::Reference;
 
 /// Build what is missing and put the image into the store
@@ -17,28 +16,14 @@ pub struct Arguments {
     /// The name that the image gets in the store
     #[arg(value_parser = super::reference)]
     name: Option<Reference>,
-    /// Resolve the recipe anew first
-    #[arg(long)]
-    update: bool,
-    /// Layers written at a time [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    building: building::Arguments,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let (store, registries) = (context.store()?, context.registries()?);
     let _lease = store.lease()?;
-    let locked = context.locked(arguments.update, &store, &registries).await?;
-    let plan = Plan::new(&locked.lock, &locked.directory, &store, None).await?;
-    let work = assemble::Work {
-        lock: &locked.lock,
-        directory: &locked.directory,
-        store: &store,
-        registries: &registries,
-        progress: context.progress(),
-        jobs: super::jobs(arguments.jobs),
-    };
-    let built = assemble::build(&work, &plan).await?;
+    let built = building::build(context, &arguments.building, &store, &registries, None).await?;
     if let Some(name) = &arguments.name {
         store.tag(&name.whole(), &built.image.descriptor)?;
     }

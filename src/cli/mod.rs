@@ -1,6 +1,7 @@
 //! The command line: one file a verb, its arguments first, then its function.
 
 mod build;
+mod building;
 mod cache;
 mod completions;
 mod context;
@@ -141,11 +142,6 @@ fn command() -> clap::Command {
 /// Reads a reference as docker does: `NAME` is docker.io's `NAME:latest`.
 fn reference(text: &str) -> Result<Reference, String> {
     text.parse::<Reference>().map_err(|error| error.to_string())
-}
-
-/// How many layers are written at a time.
-fn jobs(asked: Option<u16>) -> usize {
-    asked.map(usize::from).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

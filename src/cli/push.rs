@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
+use super::building;
 use super::context::Context;
 use super::display::bytes;
 use super::error::Failure;
 use crate::assemble;
-use crate::plan::Plan;
 use crate::registry::Reference;
 
 /// Build what is missing and push the image
@@ -18,31 +18,20 @@ pub struct Arguments {
     /// Where to: NAME:TAG as docker writes it, such as yunseokim/dl-env:latest
     #[arg(value_parser = super::reference)]
     target: Reference,
-    /// Resolve the recipe anew first
-    #[arg(long)]
-    update: bool,
-    /// Layers written at a time [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    building: building::Arguments,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
+    if arguments.target.digest().is_some() {
+        return Err(Failure::usage("an image is pushed to a tag: its digest is what it turns out to be"));
+    }
     let (store, registries) = (context.store()?, context.registries()?);
     let _lease = store.lease()?;
-    let locked = context.locked(arguments.update, &store, &registries).await?;
     let target = registries.repository(&arguments.target)?;
-    let plan = Plan::new(&locked.lock, &locked.directory, &store, Some(&target)).await?;
-    let work = assemble::Work {
-        lock: &locked.lock,
-        directory: &locked.directory,
-        store: &store,
-        registries: &registries,
-        progress: context.progress(),
-        jobs: super::jobs(arguments.jobs),
-    };
-    let built = assemble::build(&work, &plan).await?;
+    let built = building::build(context, &arguments.building, &store, &registries, Some(&target)).await?;
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;
-    let pushed = assemble::push(&work, &built, &target).await?;
+    let pushed = assemble::push(&built, &target, &store, context.progress()).await?;
     if context.json() {
         println!(
             "{}",

@@ -1,0 +1,41 @@
+//! What `build` and `push` have in common: an image in the store.
+
+use super::context::Context;
+use super::error::Failure;
+use crate::assemble::{self, Built, Work};
+use crate::plan::Plan;
+use crate::registry::{Registries, Repository};
+use crate::store::Store;
+
+/// How an image is built.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Resolve the recipe anew first
+    #[arg(long)]
+    update: bool,
+    /// Layers written at a time [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
+/// Locks the recipe if need be and builds what neither `store` nor `target` has.
+pub async fn build(
+    context: &Context,
+    arguments: &Arguments,
+    store: &Store,
+    registries: &Registries,
+    target: Option<&Repository>,
+) -> Result<Built, Failure> {
+    let locked = context.locked(arguments.update, store, registries).await?;
+    let plan = Plan::new(&locked.lock, &locked.directory, store, target).await?;
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let work = Work {
+        lock: &locked.lock,
+        directory: &locked.directory,
+        store,
+        registries,
+        progress: context.progress(),
+        jobs: arguments.jobs.map_or_else(cores, usize::from),
+    };
+    Ok(assemble::build(&work, &plan).await?)
+}
