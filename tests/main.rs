@@ -19,6 +19,7 @@ mod interpreters;
 mod layers;
 mod lock;
 mod login;
+mod plan;
 mod pull;
 mod push;
 mod recipes;

@@ -1,0 +1,71 @@
+//! `dlpack plan`: the shipped recipes, whole, on a base of the name that they have.
+
+use serde_json::Value;
+
+use crate::support::command::Dlpack;
+use crate::support::image::{Form, Layout, Packing, Tar};
+use crate::support::registry::DebianRegistry;
+
+/// The least that the recipes need of a base: account files, and Python for the one
+/// that takes the base's own.
+fn push_stand_in(registry: &DebianRegistry, name: &str) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let layout = Layout::create(directory.path().join("layout"));
+    let files = Tar::new()
+        .file("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")
+        .file("etc/group", "root:x:0:\nshadow:x:42:\n")
+        .owned_file("etc/shadow", 0o640, (0, 42), "root:*:19000:0:99999:7:::\n")
+        .file("etc/skel/.profile", "umask 022\n")
+        .file("usr/bin/python3.11", "");
+    layout.image().layer(Packing::Gzip, files).tagged("base");
+    layout.push("base", registry, name, Form::Oci);
+}
+
+fn kinds_of(plan: &Value) -> Vec<&str> {
+    plan["layers"].as_array().expect("layers").iter().map(|layer| layer["kind"].as_str().expect("a kind")).collect()
+}
+
+/// The layers that hold `wheel`, as what else is in each.
+fn layer_of<'a>(plan: &'a Value, wheel: &str) -> &'a Vec<Value> {
+    let holds = |layer: &&Value| {
+        let contents = layer["contents"].as_array().expect("contents");
+        contents.iter().any(|content| content["name"].as_str().is_some_and(|name| name.starts_with(wheel)))
+    };
+    let found = plan["layers"].as_array().expect("layers").iter().find(holds);
+    found.unwrap_or_else(|| panic!("no layer holds {wheel}"))["contents"].as_array().expect("contents")
+}
+
+#[test]
+fn each_shipped_recipe_is_locked_and_planned() {
+    let registry = DebianRegistry::start();
+    push_stand_in(&registry, "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04");
+    push_stand_in(&registry, "library/debian-python:12");
+    let dlpack = Dlpack::with_docker_io(registry.address());
+    let cases = [
+        ("base", true, vec!["scipy ", "jupyterlab "]),
+        ("torch", true, vec!["torch ", "nvidia-cudnn-cu12 ", "xgboost "]),
+        ("rapids", true, vec!["torch ", "cudf-cu12 ", "cuml-cu12 ", "cupy-cuda12x ", "nvidia-dali-cuda120 "]),
+        ("quickstart", false, vec!["numpy ", "jupyterlab "]),
+    ];
+    for (recipe, has_apt, big) in cases {
+        dlpack.ok(["lock", "-r", recipe]);
+        let plan = dlpack.json(["plan", "-r", recipe]);
+        let kinds = kinds_of(&plan);
+        for kind in ["venv", "wheels", "account", "sshd", "jupyter", "entrypoint"] {
+            assert!(kinds.contains(&kind), "{recipe} has no {kind}: {kinds:?}");
+        }
+        assert_eq!(kinds.contains(&"apt"), has_apt, "{recipe}");
+        for wheel in big {
+            assert_eq!(layer_of(&plan, wheel).len(), 1, "{wheel}is a layer of its own in {recipe}");
+        }
+        let places = plan["layers"].as_array().expect("layers").iter().zip(&kinds);
+        for (layer, kind) in places {
+            let expected = if *kind == "apt" { "sandbox" } else { "build" };
+            assert_eq!(layer["place"], expected, "{kind} in {recipe}");
+        }
+        // The real base has eleven layers, the stand-in one.
+        assert!(kinds.len() + 11 < 110, "{recipe} has {} layers", kinds.len());
+    }
+    let table = dlpack.ok(["plan", "-r", "torch"]);
+    assert!(table.contains("comes with the sandbox"), "{table}");
+}
