@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::support::command::Dlpack;
 use crate::support::output;
 
@@ -34,10 +36,6 @@ fn spawn(dlpack: &Dlpack) -> (Child, BufReader<ChildStderr>) {
     (child, stderr)
 }
 
-fn signal(child: &Child, name: &str) {
-    output(Command::new("kill").args(["-s", name, &child.id().to_string()]), "procps");
-}
-
 #[test]
 fn a_build_killed_at_any_step_is_made_to_its_end_by_the_next() {
     let dlpack = slow();
@@ -57,7 +55,7 @@ fn a_build_killed_at_any_step_is_made_to_its_end_by_the_next() {
 #[test]
 fn a_build_that_is_interrupted_says_so_and_the_next_goes_on() {
     let dlpack = slow();
-    for (name, status, said) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
+    for (signal, status, said) in [(Signal::INT, 130, "interrupted"), (Signal::TERM, 143, "terminated")] {
         if dlpack.store().exists() {
             fs::remove_dir_all(dlpack.store()).unwrap();
         }
@@ -67,7 +65,7 @@ fn a_build_that_is_interrupted_says_so_and_the_next_goes_on() {
             line.clear();
             assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended");
         }
-        signal(&child, name);
+        kill_process(Pid::from_child(&child), signal).unwrap();
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).unwrap();
         let ended = child.wait().unwrap();

@@ -9,6 +9,7 @@ pub mod index;
 pub mod payload;
 pub mod registry;
 pub mod rootfs;
+pub mod runtime;
 pub mod uv;
 pub mod venv;
 pub mod wheel;
