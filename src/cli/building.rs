@@ -9,6 +9,8 @@ use crate::store::Store;
 
 /// How an image is built.
 #[derive(Debug, clap::Args)]
+// clap names a group after its struct, and each verb's is called the same.
+#[group(id = "building")]
 pub struct Arguments {
     /// Resolve the recipe anew first
     #[arg(long)]

@@ -150,3 +150,11 @@ fn setting(text: &str) -> Result<(String, String), String> {
         _ => Err("write KEY=VALUE".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn clap_finds_no_fault_with_the_arguments() {
+        super::command().debug_assert();
+    }
+}
