@@ -27,6 +27,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     if let Some(name) = &arguments.name {
         store.tag(&name.whole(), &built.image.descriptor)?;
     }
+    context.finish();
     if context.json() {
         println!(
             "{}",

@@ -39,5 +39,7 @@ pub async fn build(
         progress: context.progress(),
         jobs: arguments.jobs.map_or_else(cores, usize::from),
     };
-    Ok(assemble::build(&work, &plan).await?)
+    let built = assemble::build(&work, &plan).await?;
+    context.sum_up();
+    Ok(built)
 }

@@ -115,6 +115,7 @@ fn verify(context: &Context) -> Result<(), Failure> {
     let task = context.progress().task(Activity::Verify, store.root().display().to_string(), Some(total));
     let verified = store.verify(&|bytes| task.advance(bytes))?;
     task.end("read");
+    context.finish();
     if context.json() {
         let damaged = &verified.damaged;
         println!("{}", json!({ "files": verified.files, "bytes": verified.bytes, "damaged": damaged }));

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::Options;
 use super::error::Failure;
-use super::progress::{Bars, Detail, listener};
+use super::progress::{Detail, Display};
 use crate::lock::{self, Lock};
 use crate::oci::Platform;
 use crate::progress::Progress;
@@ -19,7 +18,7 @@ use crate::store::Store;
 pub struct Context {
     options: Options,
     progress: Progress,
-    bars: Option<Arc<Bars>>,
+    display: Display,
 }
 
 /// A lock and the directory that its local files are relative to.
@@ -38,15 +37,20 @@ impl Context {
             (_, true) => Detail::Verbose,
             _ => Detail::Normal,
         };
-        let (progress, bars) = listener(options.json, detail);
-        Self { options, progress, bars }
+        let display = Display::new(options.json, detail);
+        Self { options, progress: display.progress(), display }
     }
 
-    /// Takes what is drawn off the screen.
+    /// Says how much was fetched and built since this was last called.
+    pub fn sum_up(&self) {
+        self.display.sum_up();
+    }
+
+    /// Says so for what is left, and takes what is drawn off the screen: for results
+    /// and errors to be printed.
     pub fn finish(&self) {
-        if let Some(bars) = &self.bars {
-            bars.clear();
-        }
+        self.display.clear();
+        self.display.sum_up();
     }
 
     /// Whether results are JSON.

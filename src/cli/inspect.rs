@@ -35,6 +35,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let image = assemble::describe(&arguments.image, &context.platform(), &store, &registries).await?;
     let mut rows = rows(&image);
     rows.sort_by(|a, b| b.descriptor.size.cmp(&a.descriptor.size).then(a.position.cmp(&b.position)));
+    context.finish();
     if context.json() {
         println!("{}", as_json(&image, &rows));
     } else {

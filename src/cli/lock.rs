@@ -28,6 +28,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let locked = context.resolve(&context.store()?, &context.registries()?).await?;
     let wheels: Vec<u64> = wheel_sizes(&locked.lock).collect();
     let total = wheels.iter().sum::<u64>();
+    context.finish();
     if context.json() {
         println!("{}", serde_json::json!({ "lock": path, "wheels": wheels.len(), "bytes": total }));
     } else if !context.quiet() {

@@ -1,5 +1,6 @@
 //! The command line: one file a verb, its arguments first, then its function.
 
+mod bars;
 mod build;
 mod building;
 mod cache;
@@ -18,6 +19,7 @@ mod progress;
 mod pull;
 mod push;
 mod serve;
+mod tally;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

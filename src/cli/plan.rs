@@ -27,6 +27,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let locked = context.locked(arguments.update, &store, &registries).await?;
     let target = arguments.target.as_ref().map(|reference| registries.repository(reference)).transpose()?;
     let plan = Plan::new(&locked.lock, &locked.directory, &store, target.as_ref()).await?;
+    context.finish();
     if context.json() {
         println!("{}", as_json(&plan));
     } else {

@@ -22,6 +22,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let (store, registries) = (context.store()?, context.registries()?);
     let _lease = store.lease()?;
     let pulled = assemble::pull(&arguments.image, &context.platform(), &store, &registries, context.progress()).await?;
+    context.finish();
     if context.json() {
         println!("{}", json!({ "digest": pulled.descriptor.digest, "fetched": pulled.fetched, "bytes": pulled.bytes }));
     } else {

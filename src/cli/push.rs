@@ -32,6 +32,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let built = building::build(context, &arguments.building, &store, &registries, Some(&target)).await?;
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;
     let pushed = assemble::push(&built, &target, &store, context.progress()).await?;
+    context.finish();
     if context.json() {
         println!(
             "{}",
