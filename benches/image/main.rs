@@ -8,7 +8,7 @@
 //!
 //! Wants root (for dockerd and mmdebstrap), docker-registry, mmdebstrap, skopeo,
 //! uv and python3; docker.io and buildah where they are to be compared. About
-//! 25 GB of disk under `DLPACK_BENCH_DIR` (default: target/bench-image), which is
+//! 40 GB of disk under `DLPACK_BENCH_DIR` (default: target/bench-image), which is
 //! removed at the end. Prints ratios of one run; the machine's own speed is in
 //! both sides of each.
 
@@ -27,9 +27,13 @@ fn main() {
     let ours = measure_dlpack(&bench);
     println!("\ndlpack           first {}   unchanged {}   one small wheel {}", ours[0], ours[1], ours[2]);
     println!("dlpack peak memory: {} MB", ours.iter().map(|m| m.peak_kib).max().unwrap_or(0) / 1024);
-    let peers: Vec<Box<dyn Peer>> =
-        [Docker::start(&bench).map(boxed), Buildah::find(&bench).map(boxed)].into_iter().flatten().collect();
-    for peer in &peers {
+    // One after the other: each is removed with all that it wrote before the next begins.
+    let peers: [fn(&Bench) -> Option<Box<dyn Peer>>; 2] =
+        [|bench| Docker::start(bench).map(boxed), |bench| Buildah::find(bench).map(boxed)];
+    let mut measured = 0;
+    for start in peers {
+        let Some(peer) = start(&bench) else { continue };
+        measured += 1;
         let theirs = measure_peer(&bench, peer.as_ref());
         println!("\n{:<16} first {}   unchanged {}   one small wheel {}", peer.name(), theirs[0], theirs[1], theirs[2]);
         for (what, limit, at) in
@@ -43,7 +47,7 @@ fn main() {
             );
         }
     }
-    if peers.is_empty() {
+    if measured == 0 {
         println!("no peer is installed: apt-get install docker.io buildah");
     }
 }

@@ -33,6 +33,7 @@ fn context(bench: &Bench, requirements: &Path) -> PathBuf {
 /// Debian's dockerd, started for the bench with a data root of its own.
 pub struct Docker {
     daemon: Child,
+    root: PathBuf,
     socket: String,
     context: Box<dyn Fn(&Path) -> PathBuf>,
     image: String,
@@ -63,7 +64,7 @@ impl Docker {
             .unwrap();
         let image = format!("{}/bench/docker:latest", bench.registry());
         let bench = bench.clone();
-        let docker = Self { daemon, socket, context: Box::new(move |file| context(&bench, file)), image };
+        let docker = Self { daemon, root, socket, context: Box::new(move |file| context(&bench, file)), image };
         wait_for("dockerd", || docker.command(&["version"]).output().is_ok_and(|output| output.status.success()));
         // The base is at hand for everybody.
         let base = docker.image.replace("bench/docker:latest", BASE);
@@ -97,6 +98,7 @@ impl Drop for Docker {
         let terminate = format!("kill {}", self.daemon.id());
         let _ = Command::new("sh").args(["-c", &terminate]).status();
         let _ = self.daemon.wait();
+        let _ = fs::remove_dir_all(&self.root);
     }
 }
 
@@ -123,6 +125,13 @@ impl Buildah {
         let mut command = Command::new("buildah");
         command.arg("--root").arg(self.root.join("root")).arg("--runroot").arg(self.root.join("run")).args(arguments);
         command
+    }
+}
+
+impl Drop for Buildah {
+    fn drop(&mut self) {
+        let _ = self.command(&["rmi", "-a", "-f"]).output();
+        let _ = fs::remove_dir_all(&self.root);
     }
 }
 
