@@ -12,6 +12,8 @@
 //! removed at the end. Prints ratios of one run; the machine's own speed is in
 //! both sides of each.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench ends by panicking")]
+
 mod parts;
 mod peers;
 
