@@ -50,12 +50,14 @@ pub async fn push(built: &Built, target: &Repository, store: &Store, progress: &
     Ok(pushed)
 }
 
-/// Every blob of the image once: a config and layers that don't repeat.
+/// Every blob of the image once: a config and layers that don't repeat. Those that lie
+/// elsewhere, at URLs of their own, stay there.
 fn blobs(built: &Built, store: &Store) -> Vec<Blob> {
     let manifest = &built.image.manifest;
     let mut blobs: Vec<Blob> = Vec::with_capacity(manifest.layers.len() + 1);
     for (position, layer) in manifest.layers.iter().chain([&manifest.config]).enumerate() {
-        if blobs.iter().any(|blob| blob.descriptor.digest == layer.digest) {
+        let elsewhere = media_type::is_foreign(&layer.media_type) && !layer.urls.is_empty();
+        if elsewhere || blobs.iter().any(|blob| blob.descriptor.digest == layer.digest) {
             continue;
         }
         let base = built.source.as_ref().filter(|_| position < built.image.base_layers);

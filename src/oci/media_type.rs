@@ -24,9 +24,11 @@ pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.ta
 /// What a manifest request accepts, best first.
 pub const ACCEPTED_MANIFESTS: [&str; 4] = [MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX];
 
+/// A layer, gzip, that is to be had at its descriptor's URLs alone.
+pub const LAYER_FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+
 /// The OCI media type that means what `given` means, where Docker has one of its
-/// own; `given` itself for all others. Compression is what the bytes are, so
-/// Docker's `foreign` and uncompressed types keep theirs.
+/// own; `given` itself for all others.
 pub fn normalised(given: &str) -> &str {
     match given {
         DOCKER_MANIFEST => MANIFEST,
@@ -35,6 +37,27 @@ pub fn normalised(given: &str) -> &str {
         DOCKER_LAYER_GZIP => LAYER_GZIP,
         "application/vnd.docker.image.rootfs.diff.tar.zstd" => LAYER_ZSTD,
         "application/vnd.docker.image.rootfs.diff.tar" => LAYER_TAR,
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => LAYER_FOREIGN,
         other => other,
+    }
+}
+
+/// Whether a layer of this type is not for registries. layer.md, "Non-Distributable Layers":
+/// "Implementations SHOULD NOT upload layers tagged with this media type".
+pub fn is_foreign(given: &str) -> bool {
+    normalised(given).starts_with("application/vnd.oci.image.layer.nondistributable.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockers_types_become_ocis_and_foreign_layers_are_known_by_either_name() {
+        assert_eq!(normalised(DOCKER_LAYER_GZIP), LAYER_GZIP);
+        assert_eq!(normalised(LAYER_ZSTD), LAYER_ZSTD);
+        assert!(is_foreign("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"));
+        assert!(is_foreign("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"));
+        assert!(!is_foreign(LAYER_GZIP) && !is_foreign(DOCKER_LAYER_GZIP));
     }
 }
