@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use dlpack::lock::{self, Lock, LockedLayer, LockedVenv};
 use dlpack::oci::Platform;
 use dlpack::progress::{Event, Listener, Progress};
+use dlpack::python::index::{self, Indexes};
 use dlpack::recipe::{LayerKind, Loaded, Recipe, Venv};
 use dlpack::registry::Registries;
 use dlpack::store::{Area, Store};
@@ -85,8 +86,10 @@ impl Place {
     async fn fetch(&self, loaded: &Loaded, lock: &Lock, store: &str) -> Result<Store, lock::Error> {
         let store = Store::open(&self.path(store)).unwrap();
         let registries = Registries::from_environment().unwrap();
-        let (recipe, locked) = (venv_of(loaded), wheels_of(lock));
-        lock::fetch(recipe, locked, &loaded.directory, &store, registries.http(), &self.progress()).await?;
+        let (recipe, directory) = (venv_of(loaded), &loaded.directory);
+        let wheels: Vec<index::Wheel> = wheels_of(lock).wheels.iter().map(Into::into).collect();
+        let indexes = Indexes::configured(directory, recipe.index_url.as_deref(), &recipe.extra_index_url)?;
+        index::fetch(registries.http(), Some(&indexes), directory, &store, &wheels, &self.progress()).await?;
         Ok(store)
     }
 }

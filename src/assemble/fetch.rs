@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{OnceCell, Semaphore};
-use url::Url;
 
 use super::work::Work;
 use super::{Error, PARALLEL};
 use crate::changeset::Need;
-use crate::lock::{LockedFile, LockedWheel};
+use crate::lock;
 use crate::plan::Step;
 use crate::python::index::{self, Indexes};
 use crate::recipe::{LayerKind, Venv};
@@ -38,15 +37,20 @@ impl<'a> Downloads<'a> {
     }
 
     async fn fetch_one(&self, step: &Step, need: &Need) -> Result<(), Error> {
+        let Work { directory, store, registries, progress, .. } = self.work;
+        let http = registries.http();
         let indexes = match need {
-            Need::Wheel(wheel) if wheel.index.starts_with("local:") => None,
-            Need::Wheel(_) => Some(self.indexes(step).await?),
-            Need::Archive(archive) => archive_index(&archive.from)?,
+            Need::Wheel(wheel) if !wheel.index.starts_with("local:") => Some(self.indexes(step).await?),
+            Need::Wheel(_) | Need::Archive(_) => None,
         };
         let _turn = self.turn.acquire().await;
-        let Work { directory, store, registries, progress, .. } = self.work;
-        let wanted = [wanted(need)];
-        Ok(index::fetch(registries.http(), indexes.as_deref(), directory, store, &wanted, progress).await?)
+        let wanted = match need {
+            Need::Archive(archive) => {
+                return Ok(lock::fetch_archive(archive, directory, store, http, progress).await?);
+            }
+            Need::Wheel(wheel) => [wheel.into()],
+        };
+        Ok(index::fetch(http, indexes.as_deref(), directory, store, &wanted, progress).await?)
     }
 
     /// The indexes of the venv that `step` is part of.
@@ -65,32 +69,5 @@ impl<'a> Downloads<'a> {
             Ok::<_, Error>(Arc::new(asked?))
         };
         cell.get_or_try_init(configured).await.cloned()
-    }
-}
-
-/// An archive's host is asked as an index is: credentials in its URL go there alone.
-fn archive_index(from: &str) -> Result<Option<Arc<Indexes>>, Error> {
-    match Url::parse(from) {
-        Ok(_) => Ok(Some(Arc::new(Indexes::of(from, &[])?))),
-        Err(_) => Ok(None),
-    }
-}
-
-fn wanted(need: &Need) -> index::Wheel {
-    match need {
-        Need::Wheel(LockedWheel { name, file, sha256, size, index, .. }) => index::Wheel {
-            name: name.clone(),
-            file: file.clone(),
-            sha256: *sha256,
-            size: *size,
-            index: index.clone(),
-            url: None,
-        },
-        Need::Archive(LockedFile { from, sha256, size, .. }) => {
-            let url = Url::parse(from).ok();
-            let index = if url.is_some() { "default".to_owned() } else { format!("local:{from}") };
-            let file = from.rsplit('/').next().unwrap_or(from).to_owned();
-            index::Wheel { name: file.clone(), file, sha256: *sha256, size: *size, index, url }
-        }
     }
 }

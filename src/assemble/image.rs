@@ -2,7 +2,7 @@
 
 use crate::changeset::Content;
 use crate::lock::Lock;
-use crate::oci::{Descriptor, Digest, History, ImageConfig, Manifest, media_type};
+use crate::oci::{DEFAULT_PATH, Descriptor, Digest, History, ImageConfig, Manifest, media_type};
 use crate::plan::{Plan, Step};
 use crate::recipe::Config;
 use crate::store::LayerRecord;
@@ -11,8 +11,6 @@ use crate::store::LayerRecord;
 pub const ANNOTATION_LAYER: &str = "dev.dlpack.layer";
 /// The annotation that lists what lies in the layer, as JSON.
 pub const ANNOTATION_CONTENTS: &str = "dev.dlpack.contents";
-/// What a shell finds programs by where the base doesn't say.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// An image whose config and manifest are in the store.
 #[derive(Clone, Debug)]

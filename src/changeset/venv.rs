@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::{Changeset, Inputs, Need};
 use crate::layer::LayerWriter;
 use crate::lock::{LockedFile, LockedVenv, LockedWheel};
-use crate::oci::{Digest, ImageConfig};
+use crate::oci::{DEFAULT_PATH, Digest, ImageConfig};
 use crate::python::install::Installed;
 use crate::python::scheme::{InvalidVersion, Scheme};
 use crate::python::standalone;
@@ -32,8 +32,6 @@ const WHEELS: u32 = 1;
 const SKELETON: u32 = 1;
 /// The version of the code that turns an interpreter's archive into entries.
 const INTERPRETER: u32 = 1;
-/// What a shell has where the image says nothing (POSIX, `confstr(_CS_PATH)`, as root).
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a venv can't become layers.
 #[derive(Debug, Error)]
@@ -168,7 +166,9 @@ struct Interpreter {
 
 impl Changeset for Interpreter {
     fn inputs(&self) -> Inputs {
-        let name = self.archive.from.rsplit('/').next().unwrap_or_default();
+        // A URL's query may be signed, and what stands here is for everybody.
+        let address = self.archive.from.split(['?', '#']).next().unwrap_or_default();
+        let name = address.rsplit('/').next().unwrap_or_default();
         Inputs::new("interpreter", INTERPRETER, format!("dlpack python /{}: {name}", self.archive.to))
             .with("sha256", self.archive.sha256.to_string())
             .with("path", self.archive.to.as_str())

@@ -89,14 +89,18 @@ async fn archive(context: &Context<'_>, url: &str, sha256: &str, to: &str) -> Re
     Ok(file)
 }
 
-/// Brings a standalone build into the store, verified, unless it is there.
-pub(super) async fn fetch(
+/// Brings a standalone build into the store, verified, unless it is there. A local
+/// one's path is relative to `directory`.
+///
+/// # Errors
+/// Those of an index.
+pub async fn fetch(
     archive: &LockedFile,
     directory: &Path,
     store: &Store,
     http: &Http,
     progress: &Progress,
-) -> Result<(), Error> {
+) -> Result<(), index::Error> {
     let name = archive.from.rsplit('/').next().unwrap_or_default().to_owned();
     let wanted = |index: String, url| Wheel {
         name: name.clone(),
@@ -110,7 +114,7 @@ pub(super) async fn fetch(
         Source::Remote(indexes, url) => (Some(indexes), wanted("default".into(), Some(url))),
         Source::Local => (None, wanted(format!("local:{}", archive.from), None)),
     };
-    Ok(index::fetch(http, indexes.as_ref(), directory, store, &[wanted], progress).await?)
+    index::fetch(http, indexes.as_ref(), directory, store, &[wanted], progress).await
 }
 
 /// Where a standalone build is.
@@ -121,7 +125,7 @@ enum Source {
 }
 
 impl Source {
-    fn of(url: &str) -> Result<Self, Error> {
+    fn of(url: &str) -> Result<Self, index::Error> {
         match Url::parse(url) {
             Ok(parsed) => Ok(Self::Remote(Indexes::of(url, &[])?, parsed)),
             Err(_) => Ok(Self::Local),

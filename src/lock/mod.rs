@@ -16,9 +16,9 @@ mod venv;
 pub use error::Error;
 pub use file::{path_for, read, write};
 pub use fits::fits;
+pub use interpreter::fetch as fetch_archive;
 pub use model::{
     BaseFile, FileKind, Lock, LockedBase, LockedFile, LockedInput, LockedInterpreter, LockedLayer, LockedVenv,
     LockedWheel, Pin, VERSION,
 };
 pub use resolve::resolve;
-pub use venv::fetch;

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::collisions;
 use super::error::Error;
-use super::model::{LockedInterpreter, LockedVenv, LockedWheel};
+use super::model::{LockedVenv, LockedWheel};
 use super::{interpreter, local, packing};
 use crate::oci::Platform;
 use crate::progress::{Activity, Progress};
@@ -178,38 +178,4 @@ impl From<&LockedWheel> for index::Wheel {
             url: None,
         }
     }
-}
-
-/// Brings what a locked venv consumes and the store has not into
-/// [`Area::Downloads`]: its wheels, and the interpreter's archive. The indexes are
-/// those of the recipe, else of this machine's settings; where nothing is missing,
-/// none is asked for.
-///
-/// # Errors
-/// [`Error::Index`]; what was complete before the error is kept.
-pub async fn fetch(
-    venv: &Venv,
-    locked: &LockedVenv,
-    directory: &Path,
-    store: &Store,
-    http: &Http,
-    progress: &Progress,
-) -> Result<(), Error> {
-    let LockedInterpreter { archive, .. } = &locked.interpreter;
-    if let Some(archive) = archive {
-        interpreter::fetch(archive, directory, store, http, progress).await?;
-    }
-    let missing = |wheel: &&LockedWheel| store.size(Area::Downloads, &wheel.sha256) != Some(wheel.size);
-    let wanted: Vec<index::Wheel> = locked.wheels.iter().filter(missing).map(index::Wheel::from).collect();
-    let indexes = match wanted.iter().any(|wheel| !wheel.index.starts_with("local:")) {
-        true => Some(configured(venv, directory).await?),
-        false => None,
-    };
-    Ok(index::fetch(http, indexes.as_ref(), directory, store, &wanted, progress).await?)
-}
-
-async fn configured(venv: &Venv, directory: &Path) -> Result<Indexes, Error> {
-    let (index, extra, directory) = (venv.index_url.clone(), venv.extra_index_url.clone(), directory.to_owned());
-    let asked = tokio::task::spawn_blocking(move || Indexes::configured(&directory, index.as_deref(), &extra));
-    Ok(asked.await.map_err(|_| Error::Interrupted { doing: "asking for the indexes" })??)
 }

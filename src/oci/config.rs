@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::DiffId;
 
+/// What programs are found by where the image says nothing, as runtimes have it.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The config blob of an image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageConfig {

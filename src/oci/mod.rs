@@ -9,7 +9,7 @@ mod manifest;
 pub mod media_type;
 mod platform;
 
-pub use config::{ContainerConfig, History, ImageConfig, RootFs};
+pub use config::{ContainerConfig, DEFAULT_PATH, History, ImageConfig, RootFs};
 pub use digest::{ChainId, DiffId, Digest, Hasher, InvalidDigest};
 pub use layout::{Layout, LayoutError, LayoutReader, REF_NAME};
 pub use manifest::{Descriptor, Index, InvalidManifest, MAX_MANIFEST, Manifest, ManifestOrIndex, parse_manifest};
