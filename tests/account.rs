@@ -106,6 +106,7 @@ fn an_account_of_the_base_is_taken_over_with_its_ids_and_its_home() {
     assert_eq!(passwd.lines().last(), Some("ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/zsh"));
     assert_eq!(last_line(&account, "etc/shadow"), "ubuntu:*::0:99999:7:::");
     assert!(!entries_of(&account).iter().any(|entry| entry.path.ends_with(".bashrc")), "a home is not filled twice");
+    assert!(!entries_of(&account).iter().any(|entry| entry.path == "home/ubuntu"), "it keeps its attributes");
 }
 
 #[test]

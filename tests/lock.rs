@@ -13,6 +13,7 @@ use dlpack::recipe::{LayerKind, Loaded, Recipe, Venv};
 use dlpack::registry::Registries;
 use dlpack::store::{Area, Store};
 
+use crate::support::command::Dlpack;
 use crate::support::image::{Layout, Packing, Tar};
 use crate::support::index::{Manner, SimpleIndex, wheel};
 
@@ -450,4 +451,38 @@ fn a_lock_that_cant_be_read_says_where() {
     let error = lock::read(&place.path("dlpack.lock")).unwrap_err();
     assert!(error.to_string().contains("has version 99; this dlpack reads version 1"), "{error}");
     assert_eq!(lock::read(&place.path("none.lock")).unwrap(), None);
+}
+
+/// A recipe with a variable, locked with `greeting` set.
+fn greeted() -> Dlpack {
+    let dlpack = Dlpack::new();
+    let layer =
+        "[[layer]]\nkind = \"files\"\nname = \"motd\"\nfiles = [{ content = \"${greeting}\", to = \"/etc/motd\" }]\n";
+    dlpack.write("dlpack.toml", &format!("base = \"scratch\"\n\n[vars]\ngreeting = \"hello\"\n\n{layer}"));
+    dlpack.ok(["lock", "--platform", "linux/amd64", "--set", "greeting=hi"]);
+    dlpack
+}
+
+#[test]
+fn a_lock_without_its_recipe_is_not_built_for_other_settings_or_another_platform() {
+    let dlpack = greeted();
+    std::fs::remove_file(dlpack.work().join("dlpack.toml")).unwrap();
+    let same = dlpack.ok(["build", "--set", "greeting=hi", "--platform", "linux/amd64"]);
+    assert_eq!(dlpack.ok(["build"]), same);
+    for other in [["--set", "greeting=hey"], ["--platform", "linux/arm64"]] {
+        let said = dlpack.refuses(3, ["build"].iter().chain(&other));
+        assert!(said.contains("there is no recipe to resolve anew"), "{said}");
+    }
+}
+
+#[test]
+fn a_variable_that_the_recipe_no_longer_has_is_forgotten() {
+    let dlpack = greeted();
+    dlpack.edit("dlpack.toml", "[vars]\ngreeting = \"hello\"\n", "");
+    dlpack.edit("dlpack.toml", "${greeting}", "hello");
+    let said = dlpack.refuses(3, ["build"]);
+    assert!(said.contains("dlpack.toml:"), "{said}");
+    dlpack.ok(["lock"]);
+    dlpack.ok(["build"]);
+    assert!(dlpack.refuses(3, ["lock", "--set", "greeting=hi"]).contains("greeting"));
 }

@@ -8,6 +8,7 @@ use dlpack::registry::{Credential, Credentials, Environment, Error, Registries, 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::output;
 use crate::support::registry::{DebianRegistry, PASSWORD, USER};
 
 /// A credential helper as Docker defines them, which keeps secrets in files
@@ -241,4 +242,27 @@ fn nothing_that_holds_a_secret_shows_it() {
     let shown = format!("{environment:?} {credentials:?} {credential:?} {registries:?} {repository:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
     drop(home);
+}
+
+/// Types Ctrl-C at the prompt for a password; prints the exit status and whether the
+/// terminal shows what is typed.
+const INTERRUPT: &str = r#"
+import os, pty, sys, termios
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], [sys.argv[1], "login", "registry.example", "--username", "me"])
+said = b""
+while b"password: " not in said:
+    said += os.read(terminal, 100)
+os.write(terminal, b"\x03")
+while b"interrupted" not in said:
+    said += os.read(terminal, 100)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), bool(termios.tcgetattr(terminal)[3] & termios.ECHO))
+"#;
+
+#[test]
+fn an_interrupted_login_leaves_a_terminal_that_shows_what_is_typed() {
+    let mut python = std::process::Command::new("python3");
+    let said = output(python.args(["-c", INTERRUPT, env!("CARGO_BIN_EXE_dlpack")]), "python3");
+    assert_eq!(said.stdout, b"130 True\n");
 }

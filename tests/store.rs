@@ -11,6 +11,7 @@ use dlpack::oci::{Descriptor, DiffId, Digest, Manifest, media_type};
 use dlpack::store::{Area, Error, Kind, LayerKey, LayerRecord, Link, Policy, Store};
 use tempfile::TempDir;
 
+use crate::support::command::Dlpack;
 use crate::support::image::{Layout, Packing, Tar};
 use crate::support::output;
 
@@ -369,4 +370,19 @@ fn links_to_collected_blobs_go_with_them() {
     assert_eq!(store.links("team/x", Link::Blob).unwrap(), [digest]);
     store.gc(&Policy { ceiling: Some(0), unused_for: None }).unwrap();
     assert_eq!(store.links("team/x", Link::Blob).unwrap(), []);
+}
+
+#[test]
+fn a_verification_ends_when_it_is_interrupted() {
+    let dlpack = Dlpack::new();
+    let downloads = dlpack.store().join("downloads/sha256");
+    assert!(dlpack.ok(["cache", "list"]).contains("0 files"));
+    // All holes: hours to read, and nothing on the disk.
+    fs::File::create(downloads.join("0".repeat(64))).unwrap().set_len(1 << 42).unwrap();
+    let mut verifying = dlpack.command(["cache", "verify", "-v"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(verifying.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().starts_with("verify"));
+    output(Command::new("kill").args(["-INT", &verifying.id().to_string()]), "kill");
+    assert_eq!(verifying.wait().unwrap().code(), Some(130));
+    assert_eq!(said.next().unwrap().unwrap(), "error: interrupted");
 }

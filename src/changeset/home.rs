@@ -58,7 +58,10 @@ impl Home {
     pub(super) fn entries(&self, entries: &mut Entries) {
         let account = &self.identity;
         let home = account.home.trim_start_matches('/');
-        entries.directory(home, account.owns(HOME_MODE));
+        // A home that the base has keeps its attributes; it may be a link, as `/bin` is sync's.
+        if !account.taken_over {
+            entries.directory(home, account.owns(HOME_MODE));
+        }
         for (file, bytes) in &self.skeleton {
             let path = format!("{home}/{}", file.path.trim_start_matches("etc/skel/"));
             let attributes = account.owns(file.mode);
@@ -104,7 +107,9 @@ impl Home {
             "skeleton": self.skeleton.iter().map(file).collect::<Vec<_>>(),
             "authorized-keys": self.authorized_keys,
             "venv": self.venv.as_ref().map(|venv| {
-                json!([venv.shared, venv.skeleton.interpreter, venv.skeleton.version, venv.pip, venv.ipykernel])
+                let Skeleton { interpreter, version, .. } = &venv.skeleton;
+                let payload = venv.skeleton.fingerprint().to_string();
+                json!([venv.shared, interpreter, version, payload, venv.pip, venv.ipykernel])
             }),
         })
     }

@@ -139,6 +139,7 @@ impl Changeset for SkeletonLayer {
             .with("python", scheme.python().to_string())
             .with("interpreter", interpreter.as_str())
             .with("version", version.as_str())
+            .with("payload", self.0.fingerprint().to_string())
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Options;
-use super::error::Failure;
+use super::error::{ExitKind, Failure};
 use super::progress::{Detail, Display};
 use crate::lock::{self, Lock};
 use crate::oci::Platform;
 use crate::progress::Progress;
-use crate::recipe::Recipe;
+use crate::recipe::{self, Loaded, Recipe};
 use crate::registry::Registries;
 use crate::store::Store;
 
@@ -99,7 +99,7 @@ impl Context {
         let path = lock::path_for(&recipe);
         // An earlier lock has a say in the packing alone; one that can't be read has none.
         let earlier = lock::read(&path).ok().flatten();
-        let loaded = Recipe::load(&recipe, &self.settings(earlier.as_ref()))?;
+        let loaded = self.load(&recipe, earlier.as_ref())?;
         loaded.check_files()?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         let platform = platform.unwrap_or_else(Platform::host);
@@ -123,16 +123,45 @@ impl Context {
         let recipe = self.recipe_path();
         let lock = if update { None } else { lock::read(&lock::path_for(&recipe))? };
         let Some(lock) = lock else { return Ok(None) };
-        if !recipe.exists() && crate::recipe::shipped(&recipe.to_string_lossy()).is_none() {
+        if !recipe.exists() && recipe::shipped(&recipe.to_string_lossy()).is_none() {
+            self.nothing_to_resolve(&lock, &recipe)?;
             // Nowhere is no directory that a process can be started in.
             let parent = recipe.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = parent.unwrap_or(Path::new(".")).to_owned();
             return Ok(Some(Locked { lock, directory }));
         }
-        let loaded = Recipe::load(&recipe, &self.settings(Some(&lock)))?;
+        let loaded = self.load(&recipe, Some(&lock))?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
         Ok(Some(Locked { lock, directory: loaded.directory }))
+    }
+
+    /// Where there is a lock alone, nothing can become of options that a recipe takes.
+    fn nothing_to_resolve(&self, lock: &Lock, recipe: &Path) -> Result<(), Failure> {
+        let options = &self.options;
+        let other_setting = options.settings.iter().any(|(name, value)| lock.settings.get(name) != Some(value));
+        if other_setting || options.platform.as_ref().is_some_and(|platform| !lock.platform.accepts(platform)) {
+            let what = "the lock was made with another --set or --platform, and there is no recipe to resolve anew";
+            return Err(Failure::new(ExitKind::Recipe, what)
+                .hint(format!("put {} beside its lock, or leave the option out", recipe.display())));
+        }
+        Ok(())
+    }
+
+    /// The recipe, with the values that its variables had when `lock` was made. One
+    /// that the recipe no longer declares is of the past.
+    fn load(&self, recipe: &Path, lock: Option<&Lock>) -> Result<Loaded, Failure> {
+        let mut settings = self.settings(lock);
+        loop {
+            match Recipe::load(recipe, &settings) {
+                Err(recipe::Error::UnknownSetting { name, .. })
+                    if !self.options.settings.iter().any(|(given, _)| *given == name) =>
+                {
+                    settings.retain(|(earlier, _)| *earlier != name);
+                }
+                loaded => return Ok(loaded?),
+            }
+        }
     }
 
     /// The variables' values: those that the lock was made with, and over them those

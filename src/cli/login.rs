@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
 use super::context::Context;
 use super::error::{ExitKind, Failure};
 use crate::registry::Secret;
@@ -24,9 +26,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let username = match arguments.username {
         Some(username) => username,
         None if arguments.password_stdin => return Err(Failure::usage("--password-stdin needs --username")),
-        None => ask("username: ")?,
+        None => super::blocking(|| ask("username: ")).await?.trim().to_owned(),
     };
-    let password = if arguments.password_stdin { piped()? } else { hidden()? };
+    let password = if arguments.password_stdin { super::blocking(piped).await? } else { hidden().await? };
     context.registries()?.login(&arguments.registry, &username, Secret::new(password)).await?;
     if !context.quiet() {
         eprintln!("logged in to {}", arguments.registry);
@@ -42,7 +44,7 @@ fn ask(prompt: &str) -> Result<String, Failure> {
     eprint!("{prompt}");
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
-    Ok(line.trim().to_owned())
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn piped() -> Result<String, Failure> {
@@ -51,18 +53,34 @@ fn piped() -> Result<String, Failure> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn hidden() -> Result<String, Failure> {
+async fn hidden() -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("there is no terminal to ask for a password on: use --password-stdin"));
     }
-    let terminal = io::stdin();
-    let shown = rustix::termios::tcgetattr(&terminal).map_err(|error| unreadable(error.into()))?;
-    let mut hidden = shown.clone();
-    hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
-    let set = |modes| rustix::termios::tcsetattr(&terminal, rustix::termios::OptionalActions::Now, modes);
-    set(&hidden).map_err(|error| unreadable(error.into()))?;
-    let password = ask("password: ");
-    set(&shown).map_err(|error| unreadable(error.into()))?;
+    let _echo = Echo::off().map_err(|error| unreadable(error.into()))?;
+    let password = super::blocking(|| ask("password: ")).await;
     eprintln!();
     password
+}
+
+/// The terminal's echo, off until this is dropped, as it is when somebody interrupts.
+struct Echo {
+    shown: Termios,
+}
+
+impl Echo {
+    fn off() -> rustix::io::Result<Self> {
+        let shown = tcgetattr(io::stdin())?;
+        let mut hidden = shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &hidden)?;
+        Ok(Self { shown })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.shown);
+    }
 }

@@ -23,6 +23,7 @@ mod tally;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -87,7 +88,7 @@ enum Verb {
 /// The whole command line program; returns the exit status.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let context = Context::new(cli.options);
+    let context = Arc::new(Context::new(cli.options));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(source) => return show(&Failure::new(ExitKind::Other, source)),
@@ -109,7 +110,7 @@ fn show(failure: &Failure) -> ExitCode {
 
 /// Runs `verb` until it is done or somebody wants an end. What is given up then has
 /// no name; what was finished stays, and the next run goes on from there.
-async fn interruptible(context: &Context, verb: Verb) -> Result<(), Failure> {
+async fn interruptible(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|source| Failure::new(ExitKind::Other, source))?;
     let gone_on = "what was finished is kept: the same command goes on from there";
     tokio::select! {
@@ -119,7 +120,7 @@ async fn interruptible(context: &Context, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-async fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
+async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Lock(arguments) => lock::run(context, arguments).await,
         Verb::Plan(arguments) => plan::run(context, arguments).await,
@@ -129,11 +130,22 @@ async fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Inspect(arguments) => inspect::run(context, arguments).await,
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,
-        Verb::Logout(arguments) => logout::run(context, arguments),
-        Verb::Cache(arguments) => cache::run(context, arguments),
+        Verb::Logout(arguments) => {
+            let context = Arc::clone(context);
+            blocking(move || logout::run(&context, arguments)).await
+        }
+        Verb::Cache(arguments) => {
+            let context = Arc::clone(context);
+            blocking(move || cache::run(&context, arguments)).await
+        }
         Verb::Completions(arguments) => completions::run(arguments),
         Verb::Man(arguments) => man::run(arguments),
     }
+}
+
+/// Does what blocks on a thread that may, so that signals are heard meanwhile.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| Err(Failure::new(ExitKind::Other, ended)))
 }
 
 /// The command line as clap knows it, for completions and manual pages.

@@ -29,13 +29,19 @@ pub struct Trivial {
 /// the layers decides, and no wheel's layer depends on what else is in the venv.
 ///
 /// # Errors
-/// [`Error::Collision`] if the bytes differ and the file is not trivial.
+/// [`Error::Collision`] if the bytes differ and the file is not trivial;
+/// [`Error::FileAndDirectory`].
 pub fn settle(layer: &str, wheels: &mut [LockedWheel], listings: &[Vec<Listed>]) -> Result<Vec<Trivial>, Error> {
     let mut owners: BTreeMap<&str, Vec<(usize, &Listed)>> = BTreeMap::new();
     for (position, listing) in listings.iter().enumerate() {
         for file in listing {
             owners.entry(&file.path).or_default().push((position, file));
         }
+    }
+    if let Some((file, below)) = below_a_file(&owners) {
+        let named = |path: &str| owners[path].first().map_or("", |(position, _)| &wheels[*position].name);
+        let (first, second) = (named(file).to_owned(), named(below).to_owned());
+        return Err(Error::FileAndDirectory { layer: layer.to_owned(), first, second, path: file.to_owned() });
     }
     wheels.iter_mut().for_each(|wheel| wheel.without.clear());
     let mut trivial = Vec::new();
@@ -55,6 +61,14 @@ pub fn settle(layer: &str, wheels: &mut [LockedWheel], listings: &[Vec<Listed>])
         leave_out(path, wheels, brought.iter().map(|(position, _)| *position), top);
     }
     Ok(trivial)
+}
+
+/// A path that is a file of one wheel and a directory of another, and what lies in it.
+fn below_a_file<'a, T>(owners: &BTreeMap<&'a str, T>) -> Option<(&'a str, &'a str)> {
+    owners.keys().find_map(|below| {
+        let mut above = below.match_indices('/').map(|(end, _)| &below[..end]);
+        above.find(|path| owners.contains_key(path)).map(|path| (path, *below))
+    })
 }
 
 /// Leaves `path` out of all wheels but the last of each bin.
@@ -140,6 +154,13 @@ mod tests {
              lib/python3.12/site-packages/nvidia/nccl/lib/libnccl.so.2, with different content"
         );
         assert!(error.hint().unwrap().contains("constraints"));
+    }
+
+    #[test]
+    fn a_file_of_one_wheel_is_no_directory_of_another() {
+        let mut wheels = [wheel("a", Some(1)), wheel("b", None)];
+        let error = settle("python", &mut wheels, &[file("share/x", 1, 1), file("share/x/y", 1, 1)]).unwrap_err();
+        assert_eq!(error.to_string(), "layer `python`: share/x is a file of a and a directory of b");
     }
 
     #[test]

@@ -111,6 +111,18 @@ pub enum Error {
         /// Relative to the venv.
         path: String,
     },
+    /// A path that is a file of one wheel and a directory of another.
+    #[error("layer `{layer}`: {path} is a file of {first} and a directory of {second}")]
+    FileAndDirectory {
+        /// The layer.
+        layer: String,
+        /// The wheel with the file.
+        first: String,
+        /// The wheel with the directory.
+        second: String,
+        /// Relative to the venv.
+        path: String,
+    },
     /// The base has no such interpreter.
     #[error("layer `{layer}`: the base has no {path}")]
     NoInterpreter {
@@ -209,6 +221,9 @@ impl Error {
                 first.split(' ').next().unwrap_or_default(),
                 second.split(' ').next().unwrap_or_default()
             )),
+            Self::FileAndDirectory { first, second, .. } => {
+                Some(format!("they can't be in one venv: pin other versions in `constraints`, or leave {first} or {second} out"))
+            }
             Self::NoInterpreter { found, .. } => Some(match found.as_slice() {
                 [] => "take a base with that Python, or a standalone build: `interpreter = { url = \"…\", sha256 = \"…\" }`"
                     .into(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::DiffId;
@@ -28,12 +28,12 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// How a container starts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub config: ContainerConfig,
     /// The layers' DiffIDs.
     pub rootfs: RootFs,
     /// One entry a layer, and those of steps that made none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
 }
 
@@ -96,6 +96,7 @@ pub struct RootFs {
     #[serde(rename = "type")]
     pub kind: String,
     /// First layer first.
+    #[serde(default, deserialize_with = "or_default")]
     pub diff_ids: Vec<DiffId>,
 }
 
@@ -123,4 +124,28 @@ pub struct History {
     /// Whether this step made no layer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
+}
+
+/// Tools in Go write what is empty as `null`, or, as Docker does with the layers of an
+/// image that has none, not at all.
+fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ImageConfig;
+
+    #[test]
+    fn an_image_without_layers_is_read_as_docker_and_go_write_it() {
+        let parts = r#""architecture":"amd64","os":"linux""#;
+        for rest in [
+            r#""rootfs":{"type":"layers"}"#,
+            r#""config":null,"history":null,"rootfs":{"type":"layers","diff_ids":null}"#,
+        ] {
+            let config: ImageConfig = serde_json::from_str(&format!("{{{parts},{rest}}}")).unwrap();
+            let written = serde_json::to_string(&config).unwrap();
+            assert_eq!(written, format!(r#"{{{parts},"config":{{}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! The activation scripts lie in `layers/venv/`.
 
 use crate::layer::{Attributes, Error, LayerWriter};
+use crate::oci::Digest;
 
 use super::scheme::Scheme;
 
@@ -73,6 +74,12 @@ impl Skeleton {
         add("bin/activate.csh", filled(ACTIVATE_CSH, csh));
         add("bin/activate.fish", filled(ACTIVATE_FISH, fish));
         items
+    }
+
+    /// What stands for the files in a key: it changes with the activation scripts.
+    pub fn fingerprint(&self) -> Digest {
+        let payload = [PYVENV_CFG, ACTIVATE, ACTIVATE_CSH, ACTIVATE_FISH];
+        Digest::of(payload.map(|file| Digest::of(file.as_bytes()).to_string()).join(" ").as_bytes())
     }
 
     fn pyvenv_cfg(&self) -> String {

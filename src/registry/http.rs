@@ -162,7 +162,8 @@ impl Http {
     }
 
     /// Sends a request without a streamed body, and follows redirects.
-    /// `Authorization` goes only to the scheme, host and port that it was made for.
+    /// `Authorization` goes only to the scheme, host and port that it was made for, a
+    /// body only to its host.
     ///
     /// # Errors
     /// Every variant of [`Error`] but `Setup`. A status of 400 or more is an answer, not an error.
@@ -229,6 +230,11 @@ fn follow(mut request: Request, status: StatusCode, headers: &HeaderMap, cannot:
         return Err(cannot);
     }
     if from.origin() != to.origin() {
+        // A body may hold a credential (a refresh token) as well as a header does.
+        let upgraded = from.host() == to.host() && to.scheme() == "https";
+        if request.body().is_some() && !upgraded {
+            return Err(cannot);
+        }
         for name in [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE] {
             request.headers_mut().remove(name);
         }

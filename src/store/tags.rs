@@ -5,10 +5,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 
 use super::{Area, Error, Store};
-use crate::oci::{Descriptor, Index, MAX_MANIFEST, ManifestOrIndex, media_type, parse_manifest};
-
-/// The annotation that names a manifest in a layout (image-spec `annotations.md`).
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+use crate::oci::{Descriptor, Index, MAX_MANIFEST, ManifestOrIndex, REF_NAME, media_type, parse_manifest};
 
 /// The file that is locked while the index is replaced.
 pub(super) const INDEX_LOCK: &str = "index.lock";

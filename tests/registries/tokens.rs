@@ -2,7 +2,7 @@
 //! that the credentials aren't for.
 
 use dlpack::registry::serve::{Auth, Fault, Options, Tokens, What};
-use dlpack::registry::{BlobOrigin, Credential, Credentials, Error, ErrorKind, Pushed, RequestKind, Settings};
+use dlpack::registry::{BlobOrigin, Credential, Credentials, Error, ErrorKind, Pushed, RequestKind, Secret, Settings};
 
 use super::{Served, Watched, blob, block_on, pulled};
 
@@ -116,6 +116,20 @@ fn a_token_at_another_realm_is_refused_by_name_and_hears_no_credentials() {
         }
     });
     assert!(elsewhere.server.requests().is_empty());
+}
+
+#[test]
+fn a_refresh_token_is_not_posted_to_the_host_that_a_token_server_redirects_to() {
+    let theirs = Served::start(Options::default());
+    let served = Served::start(bearer(account(Tokens::default()), None));
+    let credential = Credential::IdentityToken(Secret::new("refresh"));
+    let credentials = Credentials::only(&served.server.address().to_string(), credential);
+    let watched = Watched::new(Settings { credentials, ..Settings::default() });
+    let location = ("location", format!("http://{}/token", theirs.server.address()));
+    served.fault(Fault::on("POST", "/token", What::Answer(307, vec![location], vec![])));
+    let error = block_on(watched.repository(&served.reference("image")).manifest("tag")).unwrap_err();
+    assert!(error.to_string().ends_with("redirect that can't be followed"), "{error}");
+    assert!(theirs.server.requests().is_empty());
 }
 
 #[test]
