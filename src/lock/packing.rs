@@ -7,12 +7,12 @@ use crate::oci::Digest;
 
 /// How many bins the small wheels share.
 ///
-/// The 123 small wheels of a large environment are 20 MB together: with 16 bins, one
-/// that changes costs a layer of about a megabyte.
-pub const BINS: u32 = 16;
+/// The hundred small wheels of the torch recipe are 8 MB together: with 32 bins, one
+/// that changes costs a layer of less than a megabyte.
+pub const BINS: u32 = 32;
 
 /// From this size in bytes on, a wheel is a layer of its own.
-pub const ALONE: u64 = 1 << 20;
+pub const ALONE: u64 = 384 << 10;
 
 /// A wheel that is alone in the previous lock stays so down to this size, and one in
 /// a bin stays there up to [`ALONE`] and as much again: a wheel whose size wavers
@@ -105,7 +105,7 @@ mod tests {
     fn the_budget_holds_however_many_big_wheels_there_are() {
         for seed in 0..200 {
             let count = fastrand::Rng::with_seed(seed).usize(0..400);
-            for budget in [20, 60, 90] {
+            for budget in [40, 60, 90] {
                 assert!(layers(&packed(wheels(seed, count), budget, &[])) <= budget, "seed {seed}");
             }
         }
@@ -124,7 +124,7 @@ mod tests {
     fn adding_removing_or_upgrading_one_package_changes_one_layer() {
         for seed in 0..200 {
             let mut random = fastrand::Rng::with_seed(seed);
-            let before = packed(wheels(seed, 120), 90, &[]);
+            let before = packed(wheels(seed, 90), 90, &[]);
             let position = random.usize(..before.len());
             let mut removed = before.clone();
             removed.remove(position);
