@@ -12,6 +12,9 @@ pub const ANNOTATION_LAYER: &str = "dev.dlpack.layer";
 /// The annotation that lists what lies in the layer, as JSON.
 pub const ANNOTATION_CONTENTS: &str = "dev.dlpack.contents";
 
+/// How many things a manifest names in one layer; a venv's bin has some dozens.
+const MAX_CONTENTS: usize = 100;
+
 /// An image whose config and manifest are in the store.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -84,13 +87,25 @@ pub(super) fn compose(
 fn annotated(record: &LayerRecord, step: &Step) -> Descriptor {
     let mut descriptor = record.descriptor.clone();
     descriptor.annotations.insert(ANNOTATION_LAYER.into(), step.layer.clone());
-    let contents: &[Content] = step.inputs.contents();
+    let contents = told(step.inputs.contents());
     if !contents.is_empty()
-        && let Ok(contents) = serde_json::to_string(contents)
+        && let Ok(contents) = serde_json::to_string(&contents)
     {
         descriptor.annotations.insert(ANNOTATION_CONTENTS.into(), contents);
     }
     descriptor
+}
+
+/// What a manifest says of a layer's contents: all of it, or the biggest and how many
+/// more. A directory of many files must not make a manifest that registries refuse.
+fn told(contents: &[Content]) -> Vec<Content> {
+    let mut told = contents.to_vec();
+    if told.len() > MAX_CONTENTS {
+        told.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+        let rest = told.split_off(MAX_CONTENTS);
+        told.push(Content { name: format!("{} more", rest.len()), bytes: rest.iter().map(|one| one.bytes).sum() });
+    }
+    told
 }
 
 /// Docker refuses a history that has fewer layers than the image; a base without
@@ -135,4 +150,20 @@ fn apply(recipe: &Config, config: &mut ImageConfig) {
 fn timestamp(epoch: u64) -> String {
     let seconds = i64::try_from(epoch).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_names_the_biggest_of_many_files_and_counts_the_rest() {
+        let files = |count: u64| (0..count).map(|bytes| Content { name: format!("/{bytes}"), bytes });
+        let few: Vec<Content> = files(100).collect();
+        assert_eq!(told(&few), few);
+        let many = told(&files(50_000).collect::<Vec<_>>());
+        assert_eq!((many.len(), many[0].name.as_str()), (101, "/49999"));
+        assert_eq!(many[100].name, "49900 more");
+        assert_eq!(many.iter().map(|one| one.bytes).sum::<u64>(), (0..50_000).sum::<u64>());
+    }
 }
