@@ -47,6 +47,8 @@ impl Bars {
         self.total.finish_and_clear();
         // an error: the screen is gone, and the bars with it
         let _ = self.screen.clear();
+        // Work that was given up may still tell how far it got.
+        self.screen.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     /// Writes lines above the bars.
@@ -110,8 +112,10 @@ impl Listener for Bars {
 fn style(sized: bool) -> ProgressStyle {
     let template = match (sized, console_width()) {
         (false, _) => "{msg:<36} {spinner} {elapsed}",
-        (true, 100..) => "{msg:<36} {bar:24} {bytes:>11} of {total_bytes:<11} {bytes_per_sec:>12} {eta:>4} left",
-        (true, _) => "{msg:<36} {percent:>3}% {bytes_per_sec:>12} {eta:>4}",
+        (true, 100..) => {
+            "{msg:<36} {bar:24} {decimal_bytes:>10} of {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12} {eta:>4} left"
+        }
+        (true, _) => "{msg:<36} {percent:>3}% {decimal_bytes_per_sec:>12} {eta:>4}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉▊▋▌▍▎▏ ")
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::building;
 use super::context::Context;
+use super::display::show;
 use super::error::Failure;
 use crate::registry::Reference;
 
@@ -29,12 +30,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     }
     context.finish();
     if context.json() {
-        println!(
-            "{}",
-            json!({ "digest": built.image.descriptor.digest, "layers": built.image.manifest.layers.len(), "built": built.written })
-        );
+        show(
+            json!({ "digest": built.image.descriptor.digest, "layers": built.image.manifest.layers.len(), "built": built.written }),
+        )?;
     } else {
-        println!("{}", built.image.descriptor.digest);
+        show(built.image.descriptor.digest)?;
     }
     Ok(())
 }

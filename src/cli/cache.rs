@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::context::Context;
-use super::display::{bytes, seconds, table};
+use super::display::{bytes, seconds, show, table};
 use super::error::{ExitKind, Failure};
 use crate::progress::Activity;
 use crate::store::{Entry, Kind, Policy};
@@ -89,7 +89,7 @@ fn list(context: &Context) -> Result<(), Failure> {
     entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.digest.cmp(&b.digest)));
     if context.json() {
         let entry = |entry: &Entry| json!({ "kind": name(entry.kind), "digest": entry.digest, "size": entry.size, "neededBy": entry.needed_by });
-        println!("{}", json!({ "store": store.root(), "entries": entries.iter().map(entry).collect::<Vec<_>>() }));
+        show(json!({ "store": store.root(), "entries": entries.iter().map(entry).collect::<Vec<_>>() }))?;
         return Ok(());
     }
     let now = SystemTime::now();
@@ -105,7 +105,13 @@ fn list(context: &Context) -> Result<(), Failure> {
         ]);
     }
     let total = entries.iter().map(|entry| entry.size).sum();
-    println!("{}{} in {} files under {}", table(&rows, &[0]), bytes(total), entries.len(), store.root().display());
+    show(format_args!(
+        "{}{} in {} files under {}",
+        table(&rows, &[0]),
+        bytes(total),
+        entries.len(),
+        store.root().display()
+    ))?;
     Ok(())
 }
 
@@ -118,12 +124,12 @@ fn verify(context: &Context) -> Result<(), Failure> {
     context.finish();
     if context.json() {
         let damaged = &verified.damaged;
-        println!("{}", json!({ "files": verified.files, "bytes": verified.bytes, "damaged": damaged }));
+        show(json!({ "files": verified.files, "bytes": verified.bytes, "damaged": damaged }))?;
     } else {
         for path in &verified.damaged {
-            println!("damaged: {}", path.display());
+            show(format_args!("damaged: {}", path.display()))?;
         }
-        println!("{} files, {}, {} damaged", verified.files, bytes(verified.bytes), verified.damaged.len());
+        show(format_args!("{} files, {}, {} damaged", verified.files, bytes(verified.bytes), verified.damaged.len()))?;
     }
     match verified.damaged.len() {
         0 => Ok(()),
@@ -136,11 +142,11 @@ fn gc(context: &Context, policy: &Policy) -> Result<(), Failure> {
     let collected = context.store()?.gc(policy)?;
     if context.json() {
         let (removed, freed, kept) = (collected.removed.len(), collected.freed, collected.kept);
-        println!("{}", json!({ "removed": removed, "leftovers": collected.leftovers, "freed": freed, "kept": kept }));
+        show(json!({ "removed": removed, "leftovers": collected.leftovers, "freed": freed, "kept": kept }))?;
     } else {
         let (removed, leftovers) = (collected.removed.len(), collected.leftovers);
         let (freed, kept) = (bytes(collected.freed), bytes(collected.kept));
-        println!("{removed} files and {leftovers} leftovers removed, {freed} freed, {kept} kept");
+        show(format_args!("{removed} files and {leftovers} leftovers removed, {freed} freed, {kept} kept"))?;
     }
     Ok(())
 }

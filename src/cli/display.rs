@@ -1,6 +1,25 @@
 //! How numbers and tables are written for a person.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::time::Duration;
+
+use super::error::{ExitKind, Failure};
+
+/// Prints a result, and a newline, on stdout. Whoever reads it may have seen enough
+/// (`dlpack cache list | head`): that is no failure.
+///
+/// # Errors
+/// Anything else that hinders the writing, such as a full disk.
+pub fn show(result: impl Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{result}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(ExitKind::Other, error).about("can't write to stdout"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Bytes in the units that registries bill by: `1.6 GB` is 1.6 × 10⁹.
 pub fn bytes(count: u64) -> String {

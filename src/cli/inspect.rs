@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::context::Context;
-use super::display::{bytes, table};
+use super::display::{bytes, show, table};
 use super::error::Failure;
 use crate::assemble::{self, ANNOTATION_CONTENTS, ANNOTATION_LAYER, Described};
 use crate::changeset::Content;
@@ -37,9 +37,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     rows.sort_by(|a, b| b.descriptor.size.cmp(&a.descriptor.size).then(a.position.cmp(&b.position)));
     context.finish();
     if context.json() {
-        println!("{}", as_json(&image, &rows));
+        show(as_json(&image, &rows))?;
     } else {
-        print!("{}", as_text(&image, &rows));
+        show(as_text(&image, &rows).trim_end())?;
     }
     Ok(())
 }

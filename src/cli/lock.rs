@@ -1,7 +1,7 @@
 //! `dlpack lock`: the recipe resolved, written beside it.
 
 use super::context::Context;
-use super::display::bytes;
+use super::display::{bytes, show};
 use super::error::{ExitKind, Failure};
 use crate::lock::{self, Lock, LockedLayer};
 
@@ -30,15 +30,15 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let total = wheels.iter().sum::<u64>();
     context.finish();
     if context.json() {
-        println!("{}", serde_json::json!({ "lock": path, "wheels": wheels.len(), "bytes": total }));
+        show(serde_json::json!({ "lock": path, "wheels": wheels.len(), "bytes": total }))?;
     } else if !context.quiet() {
-        println!(
+        show(format_args!(
             "{}: {} layers, {} wheels of {}",
             path.display(),
             locked.lock.layers.len(),
             wheels.len(),
             bytes(total)
-        );
+        ))?;
     }
     Ok(())
 }

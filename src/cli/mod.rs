@@ -155,7 +155,12 @@ fn command() -> clap::Command {
 
 /// Reads a reference as docker does: `NAME` is docker.io's `NAME:latest`.
 fn reference(text: &str) -> Result<Reference, String> {
-    text.parse::<Reference>().map_err(|error| error.to_string())
+    let reference = text.parse::<Reference>().map_err(|error| error.to_string())?;
+    // distribution-spec: names match [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*
+    match reference.repository().chars().find(char::is_ascii_uppercase) {
+        Some(_) => Err("a repository's name is lowercase".to_owned()),
+        None => Ok(reference),
+    }
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

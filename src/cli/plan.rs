@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::context::Context;
-use super::display::{bytes, table};
+use super::display::{bytes, show, table};
 use super::error::Failure;
 use crate::plan::{Place, Plan, Step};
 use crate::registry::Reference;
@@ -27,13 +27,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let locked = context.locked(arguments.update, &store, &registries).await?;
     let target = arguments.target.as_ref().map(|reference| registries.repository(reference)).transpose()?;
     let plan = Plan::new(&locked.lock, &locked.directory, &store, target.as_ref()).await?;
+    let present = match &target {
+        Some(target) => plan.present(target).await?,
+        None => vec![false; plan.steps.len()],
+    };
     context.finish();
-    if context.json() {
-        println!("{}", as_json(&plan));
-    } else {
-        print!("{}", as_table(&plan, &store));
-    }
-    Ok(())
+    if context.json() { show(as_json(&plan, &present)) } else { show(as_table(&plan, &present, &store)) }
 }
 
 /// What is known of a layer's size: the blob's, or that of what it is made from.
@@ -45,8 +44,9 @@ fn size(step: &Step) -> (u64, bool) {
     }
 }
 
-fn place(place: &Place) -> &'static str {
+fn place(place: &Place, present: bool) -> &'static str {
     match place {
+        Place::Store(_) if present => "in the store and the target",
         Place::Store(_) => "in the store",
         Place::Target(_) => "in the target",
         Place::Build => "to be built",
@@ -54,25 +54,25 @@ fn place(place: &Place) -> &'static str {
     }
 }
 
-fn as_table(plan: &Plan, store: &Store) -> String {
+fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
     let mut rows = vec![["layer", "what", "size", "key", "where"].map(str::to_owned).to_vec()];
     if !plan.base.is_empty() {
-        let base = format!("{} layers", plan.base.len());
+        let base = format!("{} layer{}", plan.base.len(), if plan.base.len() == 1 { "" } else { "s" });
         rows.push(vec!["base".into(), base, String::new(), String::new(), "in its registry".into()]);
     }
-    for step in &plan.steps {
+    for (step, &present) in plan.steps.iter().zip(present) {
         let (count, exact) = size(step);
         let size =
             if exact || count == 0 && step.needs.is_empty() { bytes(count) } else { format!("~{}", bytes(count)) };
         let key = step.key.map(|key| key.0.short()).unwrap_or_else(|| "-".into());
-        rows.push(vec![step.layer.clone(), step.title(), size, key, place(&step.place).into()]);
+        rows.push(vec![step.layer.clone(), step.title(), size, key, place(&step.place, present).into()]);
     }
     let fetch: u64 = plan.missing(store).iter().map(|need| need.size()).sum();
     let build = plan.steps.iter().filter(|step| step.place == Place::Build).count();
-    let send: u64 =
-        plan.steps.iter().filter(|step| !matches!(step.place, Place::Target(_))).map(|step| size(step).0).sum();
+    let absent = plan.steps.iter().zip(present).filter(|(_, present)| !**present);
+    let send: u64 = absent.map(|(step, _)| size(step).0).sum();
     format!(
-        "{}\n{} layers to build, {} to fetch, at most {} to send\n",
+        "{}\n{} layers to build, {} to fetch, at most {} to send",
         table(&rows, &[2]),
         build,
         bytes(fetch),
@@ -80,8 +80,8 @@ fn as_table(plan: &Plan, store: &Store) -> String {
     )
 }
 
-fn as_json(plan: &Plan) -> serde_json::Value {
-    let steps = plan.steps.iter().map(|step| {
+fn as_json(plan: &Plan, present: &[bool]) -> serde_json::Value {
+    let steps = plan.steps.iter().zip(present).map(|(step, present)| {
         json!({
             "layer": step.layer,
             "kind": step.inputs.kind(),
@@ -93,6 +93,7 @@ fn as_json(plan: &Plan) -> serde_json::Value {
                 Place::Build => "build",
                 Place::Sandbox => "sandbox",
             },
+            "in-target": present,
             "record": step.place.record(),
         })
     });

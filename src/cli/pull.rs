@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::context::Context;
+use super::display::show;
 use super::error::Failure;
 use crate::assemble;
 use crate::registry::Reference;
@@ -24,9 +25,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let pulled = assemble::pull(&arguments.image, &context.platform(), &store, &registries, context.progress()).await?;
     context.finish();
     if context.json() {
-        println!("{}", json!({ "digest": pulled.descriptor.digest, "fetched": pulled.fetched, "bytes": pulled.bytes }));
+        show(json!({ "digest": pulled.descriptor.digest, "fetched": pulled.fetched, "bytes": pulled.bytes }))?;
     } else {
-        println!("{}", pulled.descriptor.digest);
+        show(pulled.descriptor.digest)?;
     }
     Ok(())
 }

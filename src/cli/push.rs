@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::building;
 use super::context::Context;
-use super::display::bytes;
+use super::display::{bytes, show};
 use super::error::Failure;
 use crate::assemble;
 use crate::registry::Reference;
@@ -34,13 +34,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let pushed = assemble::push(&built, &target, &store, context.progress()).await?;
     context.finish();
     if context.json() {
-        println!(
-            "{}",
-            json!({
-                "digest": built.image.descriptor.digest, "built": built.written,
-                "present": pushed.present, "mounted": pushed.mounted, "uploaded": pushed.uploaded, "bytes": pushed.bytes,
-            })
-        );
+        show(json!({
+            "digest": built.image.descriptor.digest, "built": built.written,
+            "present": pushed.present, "mounted": pushed.mounted, "uploaded": pushed.uploaded, "bytes": pushed.bytes,
+        }))?;
         return Ok(());
     }
     if !context.quiet() {
@@ -53,6 +50,6 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
             bytes(pushed.bytes)
         );
     }
-    println!("{}", built.image.descriptor.digest);
+    show(built.image.descriptor.digest)?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::context::Context;
+use super::display::show;
 use super::error::Failure;
 use crate::registry::serve::Server;
 use crate::store::Store;
@@ -29,9 +30,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let server = Server::bind(arguments.address, store, Default::default())?;
     // The one line that a script waits for.
     if context.json() {
-        println!("{}", serde_json::json!({ "address": server.address() }));
+        show(serde_json::json!({ "address": server.address() }))?;
     } else {
-        println!("{}", server.address());
+        show(server.address())?;
     }
     std::future::pending::<()>().await;
     Ok(())

@@ -149,6 +149,22 @@ impl Plan {
         Ok(Self { base, steps })
     }
 
+    /// Which layers `target` has, in the order of the steps: they are not sent.
+    ///
+    /// # Errors
+    /// [`Error::Registry`].
+    pub async fn present(&self, target: &Repository) -> Result<Vec<bool>, Error> {
+        stream::iter(&self.steps)
+            .map(async |step| match &step.place {
+                Place::Store(record) => Ok(target.has_blob(&record.descriptor).await?),
+                Place::Target(_) => Ok(true),
+                Place::Build | Place::Sandbox => Ok(false),
+            })
+            .buffered(4)
+            .try_collect()
+            .await
+    }
+
     /// What must be fetched to build what is missing, each thing once.
     pub fn missing(&self, store: &Store) -> Vec<&Need> {
         let mut missing: Vec<&Need> = Vec::new();
