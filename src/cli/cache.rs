@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::context::Context;
-use super::display::{bytes, seconds, show, table};
+use super::display::{ago, bytes, show, table};
 use super::error::{ExitKind, Failure};
 use crate::progress::Activity;
 use crate::store::{Entry, Kind, Policy};
@@ -95,12 +95,11 @@ fn list(context: &Context) -> Result<(), Failure> {
     let now = SystemTime::now();
     let mut rows = vec![["size", "kind", "digest", "last used", "needed by"].map(str::to_owned).to_vec()];
     for entry in &entries {
-        let ago = now.duration_since(entry.last_used).map(|ago| format!("{} ago", seconds(ago)));
         rows.push(vec![
             bytes(entry.size),
             name(entry.kind).into(),
             entry.digest.short(),
-            ago.unwrap_or_else(|_| "now".into()),
+            ago(now.duration_since(entry.last_used).unwrap_or_default()),
             entry.needed_by.join(" "),
         ]);
     }

@@ -49,6 +49,16 @@ pub fn seconds(span: Duration) -> String {
     }
 }
 
+/// How long ago, as exactly as the store keeps it: `now`, `5 min ago`, `12 d ago`.
+pub fn ago(span: Duration) -> String {
+    match span.as_secs() {
+        0..60 => "now".into(),
+        seconds @ 60..3_600 => format!("{} min ago", seconds / 60),
+        seconds @ 3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        seconds => format!("{} d ago", seconds / 86_400),
+    }
+}
+
 /// Columns separated by two spaces, each as wide as its widest cell; those named
 /// in `right` are set flush right.
 pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {

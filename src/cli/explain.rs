@@ -81,6 +81,7 @@ explain!(lock::Error, self => match self {
     Self::Http(_) => ExitKind::Network,
     Self::Wheel(_) => ExitKind::Integrity,
     Self::Resolve(error) => match error {
+        python::resolve::Error::Uv(python::uv::Error::Refused { .. }) => ExitKind::Recipe,
         python::resolve::Error::Uv(_) => ExitKind::Other,
         _ => ExitKind::Recipe,
     },

@@ -93,7 +93,7 @@ fn as_json(plan: &Plan, present: &[bool]) -> serde_json::Value {
                 Place::Build => "build",
                 Place::Sandbox => "sandbox",
             },
-            "in-target": present,
+            "inTarget": present,
             "record": step.place.record(),
         })
     });

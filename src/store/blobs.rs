@@ -152,7 +152,7 @@ impl BlobWriter {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::io("create", &path)(error)),
+                Err(error) => return Err(Error::io("create a file in", tmp)(error)),
             }
         }
     }

@@ -117,14 +117,20 @@ impl Error {
                 Some("free some space with `dlpack cache gc`, or name another place with --store".into())
             }
             Self::Io { source, .. }
-                if source.kind() == io::ErrorKind::PermissionDenied
-                    || source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::AlreadyExists
+                ) =>
             {
                 Some("name a directory that you can write with --store or DLPACK_STORE".into())
             }
             Self::Damaged { .. } => Some("run the command again: the file is made anew".into()),
             Self::InUse { .. } => Some("wait for the builds, pushes and `dlpack serve` that use it".into()),
             Self::NotAStore { .. } => Some("name an empty directory, or one that dlpack made".into()),
+            Self::Index { .. } => Some("it has the tags: put it back from a copy, or name another store".into()),
             Self::Format { .. } => Some("`dlpack cache verify` removes what can't be read".into()),
             _ => None,
         }

@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,6 +21,20 @@ pub struct Ran {
     pub status: i32,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// `dlpack serve` over a home's store, killed when dropped.
+pub struct Served {
+    pub child: Child,
+    /// `127.0.0.1:PORT`.
+    pub address: String,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Dlpack {
@@ -140,9 +155,8 @@ impl Dlpack {
     }
 
     /// Writes the recipe of a small environment: a file, a time zone, two wheels for
-    /// the tests' Python and an account on `base`, which is TOML.
+    /// Python 3.11, whichever this machine has, and an account on `base`, which is TOML.
     pub fn write_recipe(&self, base: &str) {
-        let python = super::wheel::python();
         let recipe = format!(
             r#"base = {base}
 
@@ -162,8 +176,8 @@ zone = "Asia/Seoul"
 
 [[layer]]
 kind = "venv"
-python = "{python}"
-interpreter = "/usr/bin/python{python}"
+python = "3.11"
+interpreter = "/usr/bin/python3.11"
 requirements = ["six==1.16.0", "tqdm==4.66.5"]
 
 [[layer]]
@@ -181,6 +195,16 @@ venv = "/opt/venv"
         let text = fs::read_to_string(self.work().join(name)).expect("a file");
         assert!(text.contains(from), "no `{from}` in {text}");
         self.write(name, &text.replace(from, to));
+    }
+
+    /// Serves the store on a free port.
+    pub fn serve(&self) -> Served {
+        let mut serve = self.command(["serve", "--address", "127.0.0.1:0"]);
+        let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("dlpack runs");
+        let mut address = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        stdout.read_line(&mut address).expect("an address");
+        Served { child, address: address.trim().to_owned() }
     }
 
     /// The file of a blob in the store.
