@@ -6,7 +6,7 @@ mod errors;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -234,4 +234,22 @@ fn a_served_store_says_where_it_is_and_ends_when_asked() {
     assert_eq!(Dlpack::new().ok(["pull", &name]), digest);
     kill_process(Pid::from_child(&served.child), Signal::TERM).unwrap();
     assert_eq!(served.child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn who_reads_a_result_may_have_seen_enough() {
+    let dlpack = Dlpack::new();
+    let mut command = dlpack.command(["cache", "list"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.status, ran.stderr), (0, String::new()));
+}
+
+#[test]
+fn a_name_in_capitals_is_refused_before_anything_is_built() {
+    let dlpack = Dlpack::new();
+    let said = dlpack.refuses(2, ["push", "-r", "quickstart", "Team/env:1"]);
+    assert!(said.contains("a repository's name is lowercase"), "{said}");
+    assert!(!dlpack.work().join("quickstart.lock").exists());
 }

@@ -40,6 +40,11 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// `1 layer`, `2 layers`.
+pub fn count(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A span of time: `0.4 s`, `12 s`, `3 min 20 s`.
 pub fn seconds(span: Duration) -> String {
     match span.as_secs_f64() {

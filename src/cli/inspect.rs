@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::context::Context;
-use super::display::{bytes, show, table};
+use super::display::{bytes, count, show, table};
 use super::error::Failure;
 use crate::assemble::{self, ANNOTATION_CONTENTS, ANNOTATION_LAYER, Described};
 use crate::changeset::Content;
@@ -79,7 +79,7 @@ fn as_text(image: &Described, rows: &[Row]) -> String {
         ("entrypoint", list(&container.entrypoint)),
         ("cmd", list(&container.cmd)),
         ("ports", ports.unwrap_or_else(|| "-".into())),
-        ("size", format!("{} in {} layers", bytes(total), rows.len())),
+        ("size", format!("{} in {}", bytes(total), count(rows.len(), "layer"))),
     ];
     let facts: Vec<Vec<String>> = facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     let mut text = table(&facts, &[]);

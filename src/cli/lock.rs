@@ -1,7 +1,7 @@
 //! `dlpack lock`: the recipe resolved, written beside it.
 
 use super::context::Context;
-use super::display::{bytes, show};
+use super::display::{bytes, count, show};
 use super::error::{ExitKind, Failure};
 use crate::lock::{self, Lock, LockedLayer};
 
@@ -33,10 +33,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         show(serde_json::json!({ "lock": path, "wheels": wheels.len(), "bytes": total }))?;
     } else if !context.quiet() {
         show(format_args!(
-            "{}: {} layers, {} wheels of {}",
+            "{}: {}, {} of {}",
             path.display(),
-            locked.lock.layers.len(),
-            wheels.len(),
+            count(locked.lock.layers.len(), "layer"),
+            count(wheels.len(), "wheel"),
             bytes(total)
         ))?;
     }

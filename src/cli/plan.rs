@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::context::Context;
-use super::display::{bytes, show, table};
+use super::display::{bytes, count, show, table};
 use super::error::Failure;
 use crate::plan::{Place, Plan, Step};
 use crate::registry::Reference;
@@ -57,7 +57,7 @@ fn place(place: &Place, present: bool) -> &'static str {
 fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
     let mut rows = vec![["layer", "what", "size", "key", "where"].map(str::to_owned).to_vec()];
     if !plan.base.is_empty() {
-        let base = format!("{} layer{}", plan.base.len(), if plan.base.len() == 1 { "" } else { "s" });
+        let base = count(plan.base.len(), "layer");
         rows.push(vec!["base".into(), base, String::new(), String::new(), "in its registry".into()]);
     }
     for (step, &present) in plan.steps.iter().zip(present) {
@@ -72,9 +72,9 @@ fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
     let absent = plan.steps.iter().zip(present).filter(|(_, present)| !**present);
     let send: u64 = absent.map(|(step, _)| size(step).0).sum();
     format!(
-        "{}\n{} layers to build, {} to fetch, at most {} to send",
+        "{}\n{} to build, {} to fetch, at most {} to send",
         table(&rows, &[2]),
-        build,
+        count(build, "layer"),
         bytes(fetch),
         bytes(send)
     )
