@@ -254,3 +254,36 @@ fn flip(path: &std::path::Path) {
     bytes[middle] ^= 1;
     fs::write(path, bytes).unwrap();
 }
+
+#[test]
+fn a_file_below_a_link_of_the_base_is_refused() {
+    let dlpack = Dlpack::new();
+    let base = Layout::create(dlpack.work().join("base"));
+    base.image().layer(Packing::Gzip, Tar::new().directory("usr/bin").symlink("bin", "usr/bin")).tagged("linked");
+    let recipe = |to: &str| {
+        let base = "base = { layout = \"base\", tag = \"linked\" }";
+        format!("{base}\n[[layer]]\nkind = \"files\"\nfiles = [{{ content = \"x\", to = \"{to}\" }}]\n")
+    };
+    dlpack.write("dlpack.toml", &recipe("/bin/tool"));
+    let said = dlpack.fails(["build"]);
+    assert!(
+        said.contains("/bin/tool is /usr/bin/tool in the base") && said.contains("write `/usr/bin/tool`"),
+        "{said}"
+    );
+    dlpack.write("dlpack.toml", &recipe("/usr/bin/tool"));
+    dlpack.ok(["build"]);
+}
+
+#[test]
+fn a_lock_whose_account_file_is_another_than_its_hash_is_refused() {
+    let dlpack = Dlpack::new();
+    let base = Layout::create(dlpack.work().join("base"));
+    let files = Tar::new().file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n").file("etc/group", "root:x:0:\n");
+    base.image().layer(Packing::Gzip, files).tagged("accounts");
+    let recipe = "base = { layout = \"base\", tag = \"accounts\" }\n[[layer]]\nkind = \"account\"\nuser = \"dev\"\n";
+    dlpack.write("dlpack.toml", recipe);
+    dlpack.ok(["build"]);
+    dlpack.edit("dlpack.lock", "root:/root", "evil:/root");
+    let said = dlpack.fails(["build"]);
+    assert!(said.contains("the content of /etc/passwd is not that of its sha256 and size"), "{said}");
+}

@@ -386,3 +386,16 @@ fn a_verification_ends_when_it_is_interrupted() {
     assert_eq!(verifying.wait().unwrap().code(), Some(130));
     assert_eq!(said.next().unwrap().unwrap(), "error: interrupted");
 }
+
+#[test]
+fn a_name_that_is_forgotten_keeps_nothing_from_collection() {
+    let dlpack = Dlpack::new();
+    dlpack.write("dlpack.toml", "base = \"scratch\"\n[[layer]]\nkind = \"timezone\"\nzone = \"Etc/UTC\"\n");
+    dlpack.ok(["build", "example.com/forgotten:1"]);
+    let kept = dlpack.json(["cache", "gc", "--max-size", "0"]);
+    assert_ne!(kept["kept"], 0, "what a name needs stays");
+    let other = dlpack.fails(["cache", "gc", "--forget", "example.com/other:1"]);
+    assert!(other.contains("the store has no example.com/other:1"), "{other}");
+    let freed = dlpack.json(["cache", "gc", "--forget", "example.com/forgotten:1", "--max-size", "0"]);
+    assert_eq!(freed["kept"], 0, "{freed}");
+}

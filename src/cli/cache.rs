@@ -9,6 +9,7 @@ use super::context::Context;
 use super::display::{ago, bytes, show, table};
 use super::error::{ExitKind, Failure};
 use crate::progress::Activity;
+use crate::registry::Reference;
 use crate::store::{Entry, Kind, Policy};
 
 /// Show, verify or shrink the store
@@ -28,6 +29,9 @@ enum Verb {
     ///
     /// Without options only what killed runs left behind.
     Gc {
+        /// Forget this name first, so that what it alone needs can go; may be given more than once
+        #[arg(long, value_name = "NAME", value_parser = super::reference)]
+        forget: Vec<Reference>,
         /// Least recently used first, until the store has at most so much: 50GB, 500MB
         #[arg(long, value_name = "SIZE", value_parser = size)]
         max_size: Option<u64>,
@@ -70,7 +74,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     match arguments.verb {
         Verb::List => list(context),
         Verb::Verify => verify(context),
-        Verb::Gc { max_size, unused_for } => gc(context, &Policy { ceiling: max_size, unused_for }),
+        Verb::Gc { forget, max_size, unused_for } => gc(context, &forget, &Policy { ceiling: max_size, unused_for }),
     }
 }
 
@@ -137,8 +141,15 @@ fn verify(context: &Context) -> Result<(), Failure> {
     }
 }
 
-fn gc(context: &Context, policy: &Policy) -> Result<(), Failure> {
-    let collected = context.store()?.gc(policy)?;
+fn gc(context: &Context, forget: &[Reference], policy: &Policy) -> Result<(), Failure> {
+    let store = context.store()?;
+    for name in forget {
+        if !store.untag(&name.whole())? {
+            return Err(Failure::new(ExitKind::Store, format!("the store has no {}", name.whole()))
+                .hint("`dlpack cache list` shows its names under `needed by`"));
+        }
+    }
+    let collected = store.gc(policy)?;
     if context.json() {
         let (removed, freed, kept) = (collected.removed.len(), collected.freed, collected.kept);
         show(json!({ "removed": removed, "leftovers": collected.leftovers, "freed": freed, "kept": kept }))?;

@@ -30,8 +30,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let _lease = store.lease()?;
     let target = registries.repository(&arguments.target)?;
     let built = building::build(context, &arguments.building, &store, &registries, Some(&target)).await?;
-    store.tag(&arguments.target.whole(), &built.image.descriptor)?;
     let pushed = assemble::push(&built, &target, &store, context.progress()).await?;
+    // Here, too, the name is what the registry has under it: only once it has.
+    store.tag(&arguments.target.whole(), &built.image.descriptor)?;
     context.finish();
     if context.json() {
         show(json!({

@@ -172,6 +172,16 @@ pub enum Error {
         /// The path.
         to: String,
     },
+    /// A file that goes below a symbolic link of the base.
+    #[error("layer `{layer}`: /{to} is /{real} in the base, behind a symbolic link")]
+    BehindLink {
+        /// The layer.
+        layer: String,
+        /// Where the recipe puts it.
+        to: String,
+        /// Where that is.
+        real: String,
+    },
     /// A setting of a `files` layer that is none.
     #[error("layer `{layer}`: `{value}` is not {what}")]
     Setting {
@@ -224,6 +234,7 @@ impl Error {
             Self::FileAndDirectory { first, second, .. } => {
                 Some(format!("they can't be in one venv: pin other versions in `constraints`, or leave {first} or {second} out"))
             }
+            Self::BehindLink { real, .. } => Some(format!("write `/{real}`")),
             Self::NoInterpreter { found, .. } => Some(match found.as_slice() {
                 [] => "take a base with that Python, or a standalone build: `interpreter = { url = \"…\", sha256 = \"…\" }`"
                     .into(),

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::Error;
-use super::model::{Lock, VERSION};
+use super::model::{BaseFile, Lock, VERSION};
+use crate::oci::Digest;
 
 /// What a lock file begins with.
 const HEADER: &str = "\
@@ -53,10 +54,19 @@ fn parse(text: &str, path: &Path) -> Result<Lock, Error> {
     let lock: Lock = toml::from_str(text).map_err(|source: toml::de::Error| {
         form(source.span().map_or(0, |span| span.start), source.message().to_owned())
     })?;
-    match lock.layers.len() == lock.recipe.layers.len() {
-        true => Ok(lock),
-        false => Err(form(0, "it has not as many layers as its recipe".into())),
+    if lock.layers.len() != lock.recipe.layers.len() {
+        return Err(form(0, "it has not as many layers as its recipe".into()));
     }
+    if let Some(file) = lock.base.files.iter().find(|file| !is_itself(file)) {
+        let at = text.find(&format!("path = \"{}\"", file.path)).unwrap_or(0);
+        return Err(form(at, format!("the content of /{} is not that of its sha256 and size", file.path)));
+    }
+    Ok(lock)
+}
+
+/// Whether a file of the base has the content that its hash and size say.
+fn is_itself(file: &BaseFile) -> bool {
+    file.bytes().is_ok_and(|bytes| (Digest::of(&bytes), bytes.len() as u64) == (file.sha256, file.size))
 }
 
 /// Line and column of a byte, both from 1.

@@ -11,6 +11,20 @@ use crate::oci::Digest;
 /// that changes costs a layer of less than a megabyte.
 pub const BINS: u32 = 32;
 
+/// The fewest layers that wheels can be packed into.
+pub const LEAST: usize = 8;
+
+/// How many bins there are where wheels may take `layers` layers: a base of many
+/// layers, or several venvs, leave room for fewer. At least half is for big wheels.
+fn bins(layers: usize) -> u32 {
+    match layers {
+        0..16 => 4,
+        16..32 => 8,
+        32..64 => 16,
+        _ => BINS,
+    }
+}
+
 /// From this size in bytes on, a wheel is a layer of its own.
 pub const ALONE: u64 = 384 << 10;
 
@@ -22,11 +36,13 @@ const SLACK: u64 = ALONE / 2;
 /// Sets the bin of each of `wheels`. At most `layers` layers are used, bins
 /// included: if there are more big wheels than that, the smallest of them go into
 /// bins, those first that are in one in `previous`.
-pub fn pack(wheels: &mut [LockedWheel], layers: usize, previous: &[LockedWheel]) {
-    let room = layers.saturating_sub(BINS as usize);
+/// Returns how many bins there are.
+pub fn pack(wheels: &mut [LockedWheel], layers: usize, previous: &[LockedWheel]) -> u32 {
+    let bins = bins(layers);
+    let room = layers.saturating_sub(bins as usize);
     let mut big: Vec<(bool, u64, usize)> = Vec::new();
     for (position, wheel) in wheels.iter_mut().enumerate() {
-        wheel.bin = Some(bin(&wheel.name));
+        wheel.bin = Some(bin(&wheel.name, bins));
         let before = previous.iter().find(|old| old.name == wheel.name).map(|old| old.bin.is_none());
         let threshold = match before {
             Some(true) => ALONE - SLACK,
@@ -44,13 +60,14 @@ pub fn pack(wheels: &mut [LockedWheel], layers: usize, previous: &[LockedWheel])
     for (_, _, position) in big.into_iter().take(room) {
         wheels[position].bin = None;
     }
+    bins
 }
 
 /// The bin of a project.
-fn bin(name: &str) -> u32 {
+fn bin(name: &str, bins: u32) -> u32 {
     let hash = Digest::of(name.as_bytes());
     let [a, b, c, d, ..] = *hash.as_bytes();
-    u32::from_be_bytes([a, b, c, d]) % BINS
+    u32::from_be_bytes([a, b, c, d]) % bins
 }
 
 #[cfg(test)]
@@ -105,7 +122,7 @@ mod tests {
     fn the_budget_holds_however_many_big_wheels_there_are() {
         for seed in 0..200 {
             let count = fastrand::Rng::with_seed(seed).usize(0..400);
-            for budget in [40, 60, 90] {
+            for budget in [LEAST, 20, 60, 90] {
                 assert!(layers(&packed(wheels(seed, count), budget, &[])) <= budget, "seed {seed}");
             }
         }
@@ -124,7 +141,7 @@ mod tests {
     fn adding_removing_or_upgrading_one_package_changes_one_layer() {
         for seed in 0..200 {
             let mut random = fastrand::Rng::with_seed(seed);
-            let before = packed(wheels(seed, 90), 90, &[]);
+            let before = packed(wheels(seed, 70), 90, &[]);
             let position = random.usize(..before.len());
             let mut removed = before.clone();
             removed.remove(position);
@@ -157,7 +174,7 @@ mod tests {
         let mut before = packed(wheels(7, 40), 90, &[]);
         let position = 3;
         for (alone, size) in [(true, ALONE - 1), (true, ALONE + 1), (false, ALONE - 1), (false, ALONE + 1)] {
-            before[position].bin = (!alone).then(|| bin(&before[position].name));
+            before[position].bin = (!alone).then(|| bin(&before[position].name, BINS));
             let mut after = before.clone();
             after[position].size = size;
             assert_eq!(packed(after, 90, &before)[position].bin.is_none(), alone);

@@ -1,9 +1,9 @@
 //! From a recipe to a lock.
 
-use super::base::{self, Needs};
+use super::base::{self, FileList, Needs};
 use super::error::Error;
 use super::local;
-use super::model::{Lock, LockedLayer, LockedVenv, VERSION};
+use super::model::{Lock, LockedFile, LockedLayer, LockedVenv, VERSION};
 use super::venv::{self, Context};
 use crate::oci::Platform;
 use crate::progress::Progress;
@@ -18,6 +18,9 @@ const LAYERS: usize = 100;
 /// The layers that a recipe layer becomes besides bins and wheels of their own: the
 /// skeleton of a venv and its interpreter.
 const OF_A_VENV: usize = 2;
+
+/// What dlpack adds by itself: the entrypoint.
+const OF_DLPACK: usize = 1;
 
 /// The uid of an account whose recipe says none.
 const UID: u32 = 1000;
@@ -50,7 +53,9 @@ pub async fn resolve(
             LayerKind::Jupyter(_) => LockedLayer::Jupyter,
             LayerKind::Timezone(_) => LockedLayer::Timezone,
             LayerKind::Files(files) => {
-                LockedLayer::Files { files: local::files(&layer.name, files, &loaded.directory)? }
+                let files = local::files(&layer.name, files, &loaded.directory)?;
+                check_links(&layer.name, &files, base.files.as_ref())?;
+                LockedLayer::Files { files }
             }
             LayerKind::Account(account) => resolve_account(&layer.name, account, loaded)?,
             LayerKind::Venv(venv) => {
@@ -79,12 +84,22 @@ pub async fn resolve(
     })
 }
 
+/// A layer is unpacked by itself before it is laid over the others: a file below a
+/// link of the base would make a directory there, and hide what the link leads to.
+fn check_links(layer: &str, files: &[LockedFile], base: Option<&FileList>) -> Result<(), Error> {
+    let behind = |file: &LockedFile| Some((file.to.clone(), base?.behind_links(&file.to)?));
+    match files.iter().find_map(behind) {
+        Some((to, real)) => Err(Error::BehindLink { layer: layer.to_owned(), to, real }),
+        None => Ok(()),
+    }
+}
+
 /// How many layers the wheels of each venv may take.
 fn wheel_layers(base: usize, layers: &[Layer]) -> Result<usize, Error> {
     let venvs = layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Venv(_))).count();
-    let others = layers.len() - venvs + venvs * OF_A_VENV;
+    let others = layers.len() - venvs + venvs * OF_A_VENV + OF_DLPACK;
     let left = LAYERS.saturating_sub(base + others) / venvs.max(1);
-    match venvs > 0 && left <= super::packing::BINS as usize {
+    match venvs > 0 && left < super::packing::LEAST {
         true => Err(Error::TooManyLayers { base, recipe: others }),
         false => Ok(left),
     }

@@ -53,13 +53,13 @@ pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<Locked
     let (indexes, chosen) = choose(context, venv, &python).await?;
     let (mut wheels, urls) = measured(context, &indexes, chosen).await?;
     let previous = context.previous.map_or(&[][..], |previous| &previous.wheels);
-    packing::pack(&mut wheels, context.layers, previous);
+    let bins = packing::pack(&mut wheels, context.layers, previous);
     let listings = listings(context, &indexes, &wheels, &urls, &Scheme::new(&venv.path, python.parse()?)).await?;
     for found in collisions::settle(layer, &mut wheels, &listings)? {
         let collisions::Trivial { path, winner, loser } = found;
         progress.warn(format!("layer `{layer}`: {winner} and {loser} both bring {path}; {winner}'s is taken"));
     }
-    Ok(LockedVenv { interpreter, python, wheels, inputs, bins: packing::BINS })
+    Ok(LockedVenv { interpreter, python, wheels, inputs, bins })
 }
 
 /// Asks uv, on a thread that may block.

@@ -41,12 +41,17 @@ pub struct Needs {
 
 impl Needs {
     /// What `recipe` needs: accounts if it makes one, the list if a venv takes the
-    /// base's own interpreter without the recipe vouching for its path.
+    /// base's own interpreter without the recipe vouching for its path, or if files
+    /// are put where the base may have links.
     pub fn of(recipe: &Recipe) -> Self {
         let any = |needs: fn(&LayerKind) -> bool| recipe.layers.iter().any(|layer| needs(&layer.kind));
         Self {
             accounts: any(|kind| matches!(kind, LayerKind::Account(_))),
-            list: any(|kind| matches!(kind, LayerKind::Venv(venv) if venv.interpreter.is_none())),
+            list: any(|kind| match kind {
+                LayerKind::Venv(venv) => venv.interpreter.is_none(),
+                LayerKind::Files(_) => true,
+                _ => false,
+            }),
         }
     }
 }

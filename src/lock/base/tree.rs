@@ -73,6 +73,14 @@ impl FileList {
         nodes.unwrap_or_default().into_iter()
     }
 
+    /// Where `path` really lies, if a directory above it is a link: `usr/bin/x` for
+    /// `bin/x` where `bin` is a link to `usr/bin`. Without leading slashes.
+    pub fn behind_links(&self, path: &str) -> Option<String> {
+        let path = path.trim_matches('/');
+        let real = self.resolve(path, false)?;
+        (real != path).then_some(real)
+    }
+
     /// How many files there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
