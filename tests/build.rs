@@ -4,11 +4,11 @@
 mod interrupted;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::command::Dlpack;
+use crate::support::command::{Dlpack, Ran};
 use crate::support::image::{Form, Layout, Packing, Tar};
 use crate::support::output;
 use crate::support::registry::DebianRegistry;
@@ -34,6 +34,18 @@ fn the_first_build_writes_every_layer_and_the_second_none() {
     assert_eq!((&second["built"], &second["digest"]), (&json!(0), &first["digest"]));
     assert_eq!(dlpack.ok(["build"]), digest(&first), "without --json the digest stands alone");
     assert_eq!(dlpack.leftovers(), 0);
+}
+
+#[test]
+fn builds_at_once_share_a_store_and_come_to_the_same() {
+    let dlpack = small();
+    dlpack.ok(["lock"]);
+    let spawn = |_| dlpack.command(["build"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let children: Vec<_> = (0..4).map(spawn).collect();
+    let printed: Vec<_> =
+        children.into_iter().map(|child| Ran::from(child.wait_with_output().unwrap()).stdout).collect();
+    assert!(printed[0].starts_with("sha256:") && printed.iter().all(|digest| *digest == printed[0]), "{printed:?}");
+    dlpack.ok(["cache", "verify"]);
 }
 
 #[test]

@@ -46,24 +46,11 @@ fn a_build_is_the_same_in_another_directory_under_another_umask_locale_and_time_
     ];
     for (umask, locale, zone, jobs) in worlds {
         let copy = copy_of(&original);
-        let dlpack = copy.command(["build", "--jobs", jobs]);
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{umask} && exec \"$@\""), "sh"]).arg(dlpack.get_program()).args(dlpack.get_args());
-        inherit(&mut shell, &dlpack);
+        let script = format!("{umask} && exec \"$@\"");
+        let mut shell = copy.command_in(&["sh", "-c", &script, "sh"], ["build", "--jobs", jobs]);
         shell.env("LANG", locale).env("LC_ALL", locale).env("TZ", zone).env("SOURCE_DATE_EPOCH", "1700000000");
         let ran = Ran::from(shell.output().unwrap());
         assert_eq!(ran.stdout.trim_end(), first, "{umask} {locale} {zone}\n{}", ran.stderr);
-    }
-}
-
-/// Gives `wrapper` the surroundings of `command`.
-fn inherit(wrapper: &mut Command, command: &Command) {
-    wrapper.current_dir(command.get_current_dir().unwrap());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => wrapper.env(name, value),
-            None => wrapper.env_remove(name),
-        };
     }
 }
 
@@ -74,20 +61,16 @@ fn a_build_is_the_same_by_root_and_by_somebody_without_any_privilege() {
     assert!(rustix::process::geteuid().is_root(), "needs root, to become somebody else\nhint: sudo scripts/test");
     let copy = copy_of(&original);
     give_away(copy.home(), NOBODY);
-    // the directory of the binary may be root's alone
-    let program = copy.home().join("dlpack");
-    fs::copy(env!("CARGO_BIN_EXE_dlpack"), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let uv = copy.home().join("uv");
-    fs::copy(crate::support::uv::uv(), &uv).unwrap();
-    fs::set_permissions(&uv, fs::Permissions::from_mode(0o755)).unwrap();
-
-    let dlpack = copy.command(["build"]);
-    let mut setpriv = Command::new("setpriv");
+    // the directories that they lie in may be root's alone
+    let uv = crate::support::uv::uv();
+    for (from, name) in [(Path::new(env!("CARGO_BIN_EXE_dlpack")), "dlpack"), (uv.as_path(), "uv")] {
+        fs::copy(from, copy.home().join(name)).unwrap();
+        fs::set_permissions(copy.home().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let id = NOBODY.to_string();
-    setpriv.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--no-new-privs", "--inh-caps=-all"]);
-    setpriv.arg(&program).args(dlpack.get_args());
-    inherit(&mut setpriv, &dlpack);
+    let setpriv = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--no-new-privs", "--inh-caps=-all"];
+    let the_copy = ["sh", "-c", "shift && exec dlpack \"$@\"", "sh"];
+    let mut setpriv = copy.command_in(&[&setpriv[..], &the_copy].concat(), ["build"]);
     setpriv.env("UV_CACHE_DIR", copy.home().join("uv-cache"));
     setpriv.env("PATH", format!("{}:/usr/bin:/bin", copy.home().display()));
     let ran = Ran::from(setpriv.output().unwrap_or_else(|error| panic!("{error}\nhint: apt-get install util-linux")));

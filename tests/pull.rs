@@ -1,7 +1,8 @@
 //! `dlpack pull` and `dlpack inspect`: an image comes into the store once, and whole.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -77,6 +78,39 @@ fn a_blob_that_is_damaged_in_the_registry_is_refused_by_its_name() {
     fs::write(&file, bytes).unwrap();
     assert_eq!(dlpack.ok(["pull", &name]), honest);
     assert_eq!(dlpack.leftovers(), 0);
+}
+
+#[test]
+fn a_pull_and_a_push_that_are_killed_are_finished_by_the_next() {
+    let (registry, dlpack) = (DebianRegistry::start(), Dlpack::new());
+    let layout = Layout::create(dlpack.work().join("base"));
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut noise = || std::iter::repeat_with(|| random.u8(..)).take(3 << 20).collect::<Vec<_>>();
+    let tars: Vec<_> = (0..4).map(|layer| Tar::new().file(&format!("layer-{layer}"), noise())).collect();
+    let image = tars.into_iter().fold(layout.image(), |image, tar| image.layer(Packing::Gzip, tar));
+    let honest = image.tagged("base")["digest"].as_str().unwrap().to_owned();
+    layout.push("base", &registry, "team/base:1", Form::Oci);
+    dlpack.write("dlpack.toml", "base = { layout = \"base\", tag = \"base\" }\n");
+    dlpack.ok(["lock"]);
+    let (from, to) = (registry.reference("team/base:1"), registry.reference("team/copy:1"));
+    for arguments in [["pull", &from], ["push", &to]] {
+        for told in 1..=4 {
+            let mut killed =
+                dlpack.command(arguments).arg("-v").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            // each line tells of a blob that is begun or done
+            let lines = BufReader::new(killed.stderr.take().unwrap()).lines().take(told).count();
+            killed.kill().unwrap();
+            killed.wait().unwrap();
+            assert!(lines <= told);
+        }
+        dlpack.ok(arguments);
+        dlpack.ok(["cache", "verify"]);
+        assert_eq!(dlpack.leftovers(), 0);
+    }
+    assert_eq!(dlpack.ok(["pull", &from]), honest);
+    let other = Dlpack::new();
+    let digest = other.ok(["pull", &to]);
+    assert_eq!(other.layers_of(&digest), dlpack.layers_of(&honest));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -82,20 +82,10 @@ fn a_full_disk_is_said_and_the_next_build_with_room_succeeds() {
     let dlpack = slow();
     let script = "mount -t tmpfs -o size=6m tmpfs \"$DLPACK_STORE\" && (\"$@\"; echo status $?) &&
         mount -o remount,size=64m \"$DLPACK_STORE\" && \"$@\" && ls \"$DLPACK_STORE\"/tmp | wc -l";
-    fs::create_dir_all(dlpack.store()).unwrap();
     fs::remove_dir_all(dlpack.store()).unwrap();
     fs::create_dir(dlpack.store()).unwrap();
-    let build = dlpack.command(["build"]);
-    let mut wrapper = Command::new("unshare");
-    wrapper.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh"]).arg(build.get_program());
-    wrapper.args(build.get_args()).current_dir(dlpack.work());
-    for (name, value) in build.get_envs() {
-        match value {
-            Some(value) => wrapper.env(name, value),
-            None => wrapper.env_remove(name),
-        };
-    }
-    let ran = output(&mut wrapper, "util-linux");
+    let namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh"];
+    let ran = output(&mut dlpack.command_in(&namespace, ["build"]), "util-linux");
     let (said, errors) = (String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap());
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[0], "status 7", "{said}{errors}");

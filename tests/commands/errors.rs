@@ -114,12 +114,10 @@ fn a_store_that_cannot_be_used_is_named() {
     assert_eq!(wrong.run_command("build", &mut homeless).status, 7);
 
     dlpack.ok(["lock"]);
-    let dlpack_build = dlpack.command(["build"]);
     let script = "mount --bind \"$DLPACK_STORE\" \"$DLPACK_STORE\" && \
                   mount -o remount,ro,bind \"$DLPACK_STORE\" && exec \"$@\"";
-    let mut read_only = dlpack.command([""; 0]);
-    read_only = wrapped(&read_only, &["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh"]);
-    read_only.arg(dlpack_build.get_program()).args(dlpack_build.get_args());
+    let namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh"];
+    let mut read_only = dlpack.command_in(&namespace, ["build"]);
     assert_eq!(wrong.run_command("build", &mut read_only).status, 7);
 
     dlpack.ok(["build", "small"]);
@@ -135,19 +133,6 @@ fn a_store_that_cannot_be_used_is_named() {
     fs::write(index, "{").unwrap();
     assert_eq!(wrong.run("cache list").status, 7);
     wrong.is(file!["../snapshots/commands/stores.txt"]);
-}
-
-/// `command`'s surroundings for `wrapper`.
-fn wrapped(command: &std::process::Command, wrapper: &[&str]) -> std::process::Command {
-    let mut wrapped = std::process::Command::new(wrapper[0]);
-    wrapped.args(&wrapper[1..]).current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => wrapped.env(name, value),
-            None => wrapped.env_remove(name),
-        };
-    }
-    wrapped
 }
 
 #[test]

@@ -113,6 +113,21 @@ impl Dlpack {
         command
     }
 
+    /// `WRAPPER dlpack ARGS`, where the wrapper is a program with its own arguments.
+    pub fn command_in<I: IntoIterator<Item: AsRef<OsStr>>>(&self, wrapper: &[&str], arguments: I) -> Command {
+        let inner = self.command(arguments);
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(self.work()).stdin(Stdio::null());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
     /// The machine's own settings of pip and uv lie under the real home.
     fn with_package_index(&self, command: &mut Command) {
         let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return };
