@@ -89,7 +89,8 @@ impl Tally {
     /// Counts `work`, which has just ended.
     pub fn count(&self, work: &Running) {
         // of a push its own last line says more
-        if !counted(work.activity) || work.activity == Activity::Push || work.done == 0 {
+        let moved = work.done > 0 || work.activity == Activity::Build;
+        if !counted(work.activity) || work.activity == Activity::Push || !moved {
             return;
         }
         let mut kinds = locked(&self.kinds);
