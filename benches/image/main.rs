@@ -30,8 +30,7 @@ fn main() {
     println!("\ndlpack           first {}   unchanged {}   one small wheel {}", ours[0], ours[1], ours[2]);
     println!("dlpack peak memory: {} MB", ours.iter().map(|m| m.peak_kib).max().unwrap_or(0) / 1024);
     // One after the other: each is removed with all that it wrote before the next begins.
-    let peers: [fn(&Bench) -> Option<Box<dyn Peer>>; 2] =
-        [|bench| Docker::start(bench).map(boxed), |bench| Buildah::find(bench).map(boxed)];
+    let peers: [Begin; 2] = [|bench| Docker::start(bench).map(boxed), |bench| Buildah::find(bench).map(boxed)];
     let mut measured = 0;
     for start in peers {
         let Some(peer) = start(&bench) else { continue };
@@ -53,6 +52,9 @@ fn main() {
         println!("no peer is installed: apt-get install docker.io buildah");
     }
 }
+
+/// Makes a peer ready, if it is installed.
+type Begin = fn(&Bench) -> Option<Box<dyn Peer>>;
 
 fn boxed<P: Peer + 'static>(peer: P) -> Box<dyn Peer> {
     Box::new(peer)
