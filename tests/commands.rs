@@ -130,6 +130,7 @@ fn the_whole_way_in_words() {
         "cache list",
         "cache verify",
         "cache gc --max-size 0",
+        "cache gc --max-size 0 --forget REGISTRY/team/env:1",
         "logout REGISTRY",
     ] {
         assert_eq!(way.run(line).status, 0, "{line}");
