@@ -15,7 +15,8 @@ use crate::progress::{Event, Listener};
 pub struct Bars {
     screen: MultiProgress,
     total: ProgressBar,
-    running: Mutex<HashMap<u64, Shown>>,
+    /// What is going on, by its id; nothing once the bars are off the screen.
+    running: Mutex<Option<HashMap<u64, Shown>>>,
     /// What was done.
     pub tally: Tally,
 }
@@ -34,21 +35,21 @@ impl Default for Bars {
     fn default() -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let total = screen.add(ProgressBar::new(0)).with_style(style(true)).with_message("in total");
-        Self { screen, total, running: Mutex::default(), tally: Tally::default() }
+        Self { screen, total, running: Mutex::new(Some(HashMap::new())), tally: Tally::default() }
     }
 }
 
 impl Bars {
     /// Takes the bars off the screen.
     pub fn clear(&self) {
-        for (_, shown) in locked(&self.running).drain() {
+        // Work that was given up may still tell how far it got.
+        let mut running = locked(&self.running);
+        for shown in running.take().into_iter().flat_map(HashMap::into_values) {
             shown.bar.iter().for_each(ProgressBar::finish_and_clear);
         }
         self.total.finish_and_clear();
         // an error: the screen is gone, and the bars with it
         let _ = self.screen.clear();
-        // Work that was given up may still tell how far it got.
-        self.screen.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     /// Writes lines above the bars.
@@ -72,6 +73,7 @@ impl Bars {
 impl Listener for Bars {
     fn hear(&self, event: &Event) {
         let mut running = locked(&self.running);
+        let Some(running) = running.as_mut() else { return };
         match event {
             Event::Warning { message } => self.say_all(&[format!("warning: {message}")]),
             Event::Begin { id, activity, subject, total } => {
@@ -115,7 +117,7 @@ fn style(sized: bool) -> ProgressStyle {
         (true, 100..) => {
             "{msg:<36} {bar:24} {decimal_bytes:>10} of {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12} {eta:>4} left"
         }
-        (true, _) => "{msg:<36} {percent:>3}% {decimal_bytes_per_sec:>12} {eta:>4}",
+        (true, _) => "{msg:<30!} {percent:>3}% {decimal_bytes_per_sec:>12} {eta:>4}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉▊▋▌▍▎▏ ")
 }
