@@ -130,7 +130,8 @@ fn another_range_than_was_asked_for_is_not_taken() {
             Fault::on("GET", "/blobs/", lie).always(),
         ]);
         let error = pulled(&repository, &layer).await.unwrap_err();
-        assert!(matches!(error, Error::Range { offset: 500_000, .. }), "{error}");
+        // what of the first half-megabyte had arrived when the connection broke is the network's
+        assert!(matches!(error, Error::Range { offset: 1..=500_000, .. }), "{error}");
     });
 }
 

@@ -105,6 +105,8 @@ impl Drop for Docker {
         // SIGTERM: it ends its containerd, too, and unmounts what it mounted
         let _ = rustix::process::kill_process(Pid::from_child(&self.daemon), Signal::TERM);
         let _ = self.daemon.wait();
+        // the namespace of `--network host` stays mounted, and would keep the directory
+        let _ = Command::new("umount").arg(self.directory.path().join("exec/netns/default")).status();
     }
 }
 
