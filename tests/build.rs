@@ -299,3 +299,19 @@ fn a_lock_whose_account_file_is_another_than_its_hash_is_refused() {
     let said = dlpack.fails(["build"]);
     assert!(said.contains("the content of /etc/passwd is not that of its sha256 and size"), "{said}");
 }
+
+#[test]
+fn a_key_that_is_taken_out_of_its_file_is_not_built_in_from_an_old_lock() {
+    let dlpack = Dlpack::new();
+    fs::write(dlpack.home().join("me.pub"), "ssh-ed25519 AAAA me\n").expect("written");
+    dlpack.write("team.pub", "ssh-ed25519 BBBB one\nssh-ed25519 CCCC two\n");
+    let files = "authorized-keys-files = [\"~/me.pub\", \"team.pub\"]";
+    dlpack
+        .write("dlpack.toml", &format!("base = \"scratch\"\n[[layer]]\nkind = \"account\"\nuser = \"dev\"\n{files}\n"));
+    dlpack.ok(["build"]);
+    fs::write(dlpack.home().join("me.pub"), "ssh-ed25519 DDDD me\n").expect("written");
+    dlpack.ok(["build"]);
+    dlpack.write("team.pub", "ssh-ed25519 BBBB one\n");
+    let said = dlpack.fails(["build"]);
+    assert!(said.contains("team.pub changed after the recipe was locked"), "{said}");
+}

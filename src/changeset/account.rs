@@ -168,7 +168,8 @@ pub fn changesets(lock: &Lock, directory: &Path) -> Result<Vec<(usize, Account)>
     let mut files = AccountFiles::of(&lock.base)?;
     let mut accounts = Vec::new();
     for (index, (layer, locked)) in lock.recipe.layers.iter().zip(&lock.layers).enumerate() {
-        let (LayerKind::Account(recipe), LockedLayer::Account { uid, gid, authorized_keys }) = (&layer.kind, locked)
+        let (LayerKind::Account(recipe), LockedLayer::Account { uid, gid, authorized_keys, .. }) =
+            (&layer.kind, locked)
         else {
             continue;
         };

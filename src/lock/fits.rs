@@ -8,7 +8,7 @@ use super::error::Error;
 use super::local;
 use super::model::{Lock, LockedFile, LockedInput, LockedLayer, LockedVenv};
 use crate::oci::Platform;
-use crate::recipe::{Account, LayerKind, Loaded};
+use crate::recipe::{LayerKind, Loaded};
 
 /// How much of a value an error shows, in characters.
 const SHOWN: usize = 60;
@@ -40,8 +40,8 @@ pub fn fits(lock: &Lock, loaded: &Loaded, platform: &Platform) -> Result<(), Err
                 let inputs = local::inputs(&layer.name, &venv.requirements_files, &loaded.directory)?;
                 inputs_change(&locked.inputs, &inputs).or_else(|| wheels_change(locked, loaded))
             }
-            (LayerKind::Account(account), LockedLayer::Account { authorized_keys, .. }) => {
-                keys_change(&layer.name, account, authorized_keys, loaded)?
+            (LayerKind::Account(account), LockedLayer::Account { inputs, .. }) => {
+                inputs_change(inputs, &local::key_files(&layer.name, account, loaded)?)
             }
             _ => None,
         };
@@ -86,16 +86,6 @@ fn wheels_change(locked: &LockedVenv, loaded: &Loaded) -> Change {
             Err(_) => Some((path.to_owned(), "is gone")),
         }
     })
-}
-
-fn keys_change(layer: &str, account: &Account, locked: &[String], loaded: &Loaded) -> Result<Change, Error> {
-    let mut here = account.clone();
-    here.authorized_keys_files.retain(|file| !file.starts_with("~/"));
-    let keys = local::authorized_keys(layer, &here, loaded)?;
-    let all_here = here.authorized_keys_files.len() == account.authorized_keys_files.len();
-    let same = keys.iter().all(|key| locked.contains(key)) && (!all_here || keys.len() == locked.len());
-    let named = || here.authorized_keys_files.join(", ");
-    Ok((!same).then(|| (named(), "changed")))
 }
 
 /// Where two recipes differ.

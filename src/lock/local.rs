@@ -159,6 +159,18 @@ fn included(line: &str) -> Option<&str> {
     (!path.is_empty() && !path.contains("://")).then_some(path)
 }
 
+/// The files of authorised keys with their hashes, without those in a home (`~/`),
+/// which is another one on another machine.
+pub fn key_files(layer: &str, account: &Account, loaded: &Loaded) -> Result<Vec<LockedInput>, Error> {
+    let beside = account.authorized_keys_files.iter().filter(|file| !file.starts_with("~/"));
+    let hashed = |file: &String| {
+        let path = loaded.file(file);
+        let (sha256, _) = hash(&path).map_err(|source| Error::File { layer: layer.to_owned(), path, source })?;
+        Ok(LockedInput { path: file.clone(), sha256 })
+    };
+    beside.map(hashed).collect()
+}
+
 /// The lines of `authorized_keys`: the recipe's, then those of its files.
 pub fn authorized_keys(layer: &str, account: &Account, loaded: &Loaded) -> Result<Vec<String>, Error> {
     let mut lines = account.authorized_keys.clone();

@@ -137,6 +137,9 @@ pub enum LockedLayer {
         gid: u32,
         /// The lines of `authorized_keys`, from the recipe and its files.
         authorized_keys: Vec<String>,
+        /// The files that those are from, but for those in a home.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        inputs: Vec<LockedInput>,
     },
     /// All in the recipe.
     Sshd,

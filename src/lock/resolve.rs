@@ -125,5 +125,6 @@ fn resolve_account(layer: &str, account: &Account, loaded: &Loaded) -> Result<Lo
         Some(IdSetting::Host) => rustix::process::getgid().as_raw(),
     };
     let authorized_keys = local::authorized_keys(layer, account, loaded)?;
-    Ok(LockedLayer::Account { uid, gid, authorized_keys })
+    let inputs = local::key_files(layer, account, loaded)?;
+    Ok(LockedLayer::Account { uid, gid, authorized_keys, inputs })
 }

@@ -113,7 +113,7 @@ fn locked(kind: &LayerKind, wheels: &[&str]) -> LockedLayer {
             };
             let uid = id(account.uid).unwrap_or(1000);
             let gid = id(account.gid).unwrap_or(uid);
-            LockedLayer::Account { uid, gid, authorized_keys: account.authorized_keys.clone() }
+            LockedLayer::Account { uid, gid, authorized_keys: account.authorized_keys.clone(), inputs: vec![] }
         }
         LayerKind::Sshd(_) => LockedLayer::Sshd,
         LayerKind::Jupyter(_) => LockedLayer::Jupyter,
