@@ -14,6 +14,7 @@
 //! [`layer`] (tar and compression) and [`python`] (wheels and venvs). Layers that
 //! run commands wait for [`sandbox`].
 
+pub mod apt;
 pub mod assemble;
 pub mod changeset;
 pub mod cli;

@@ -8,18 +8,22 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("progress", &[]),
     ("oci", &[]),
     ("store", &["oci"]),
     ("registry", &["oci", "store", "progress"]),
     ("layer", &["oci", "store"]),
-    ("sandbox", &["oci", "store", "layer"]),
+    ("sandbox", &["progress", "oci", "store", "layer"]),
+    ("apt", &["progress", "oci", "store", "registry", "layer", "sandbox"]),
     ("recipe", &["oci", "layer", "registry"]),
     ("python", &["oci", "store", "registry", "progress", "layer", "recipe"]),
-    ("lock", &["oci", "store", "registry", "progress", "layer", "recipe", "python"]),
-    ("changeset", &["oci", "store", "registry", "progress", "layer", "sandbox", "recipe", "python", "lock"]),
-    ("plan", &["oci", "store", "registry", "progress", "layer", "sandbox", "recipe", "python", "lock", "changeset"]),
+    ("lock", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python"]),
+    ("changeset", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python", "lock"]),
+    (
+        "plan",
+        &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python", "lock", "changeset"],
+    ),
     ("assemble", &["*"]),
     ("cli", &["*"]),
     ("main", &["cli"]),

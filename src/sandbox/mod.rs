@@ -1,12 +1,21 @@
-//! Where a command will run on a root filesystem without privileges. Layers that
-//! need one (`apt`, `run`, sdists, bytecode) are parsed, locked by name and
-//! planned today; this module is where they will be built.
+//! Where a command runs on a root filesystem without privileges, with the owners
+//! that a real root would give. It is emulation for building, not a security
+//! boundary; still, nothing in it reaches a file outside its root.
+//!
+//! ```text
+//! layers of the base ─extract─▶ Rootfs ─open─▶ Sandbox ─run(Step)…─▶ Changes ─▶ a layer
+//!                               lower,          upper                 what differs,
+//!                               never written                        with its owners
+//! ```
 
-use crate::oci::DiffId;
+mod changes;
+mod error;
+mod host;
+mod rootfs;
+mod step;
 
-/// What a changeset sees beneath it. An assembled changeset looks at none of it.
-#[derive(Clone, Debug, Default)]
-pub struct Rootfs {
-    /// The base's layers and the sandboxed layers before this one, lowest first.
-    pub layers: Vec<DiffId>,
-}
+pub use changes::{Change, ChangeKind};
+pub use error::Error;
+pub use host::Host;
+pub use rootfs::{Rootfs, Sandbox};
+pub use step::{Mount, MountKind, Network, Step};

@@ -1,0 +1,1 @@
+//! Debian archives and packages (Debian policy, `deb(5)`, `sources.list(5)`).

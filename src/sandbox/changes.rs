@@ -1,0 +1,56 @@
+//! What a sandbox's steps changed, as a layer has it (image-spec `layer.md`).
+
+use std::collections::BTreeMap;
+
+use crate::layer::Attributes;
+
+/// A path that differs from what lies under the sandbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Relative to the root, without a slash at either end.
+    pub path: String,
+    /// What it is now.
+    pub kind: ChangeKind,
+    /// Its mode, and the owner that the steps gave it.
+    pub attributes: Attributes,
+    /// Its extended attributes, without those that the sandbox itself uses.
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+/// What a path is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChangeKind {
+    /// A directory; an opaque one hides what lies under it.
+    Directory {
+        /// Whether it does.
+        opaque: bool,
+    },
+    /// A file.
+    File {
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where it leads.
+        target: String,
+    },
+    /// Another name of a file that comes before it in the layer.
+    HardLink {
+        /// That file's path, relative to the root.
+        to: String,
+    },
+    /// A FIFO.
+    Fifo,
+    /// A character or block device.
+    Device {
+        /// Whether it is a block device.
+        block: bool,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// The path was deleted.
+    Whiteout,
+}

@@ -1,0 +1,25 @@
+//! What this machine gives a sandbox.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::progress::Progress;
+
+/// What this machine gives a sandbox, the same for all steps of a build.
+#[derive(Clone)]
+pub struct Host {
+    /// The dlpack program, which starts itself anew as a sandbox's first process.
+    pub program: PathBuf,
+    /// A directory on local disk for what a step writes.
+    pub scratch: PathBuf,
+    /// Where cache directories of `run` layers persist.
+    pub caches: PathBuf,
+    /// Where the output of steps is kept.
+    pub logs: PathBuf,
+    /// The files that `--secret NAME=FILE` names.
+    pub secrets: BTreeMap<String, PathBuf>,
+    /// Whether a person wants a shell where a step failed.
+    pub shell_on_failure: bool,
+    /// Who hears what steps print, and which fallback was taken.
+    pub progress: Progress,
+}

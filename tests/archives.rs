@@ -1,0 +1,1 @@
+//! A base from a Debian archive.

@@ -1,0 +1,1 @@
+//! Bytecode of a venv.

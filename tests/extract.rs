@@ -1,0 +1,1 @@
+//! Layers become a root filesystem, and nothing leaves it.

@@ -1,0 +1,1 @@
+//! Owners are those that a real root gives.

@@ -1,0 +1,1 @@
+//! Commands run on a root filesystem without privileges.
