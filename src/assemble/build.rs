@@ -87,16 +87,15 @@ async fn fetch_and_write(
     downloads: &fetch::Downloads<'_>,
     writing: &Writing,
 ) -> Result<LayerRecord, Error> {
-    for _ in &step.needs {
+    let mut retries = step.needs.len();
+    loop {
         downloads.fetch(step).await?;
         match write(work, step, writing).await {
             // The store has dropped it, and has it fetched anew.
-            Err(error) if error.is_of_damaged_download() => {}
+            Err(error) if retries > 0 && error.is_of_damaged_download() => retries -= 1,
             outcome => return outcome,
         }
     }
-    downloads.fetch(step).await?;
-    write(work, step, writing).await
 }
 
 /// How layers are written side by side.
