@@ -20,6 +20,8 @@ pub struct Inputs {
     #[serde(skip)]
     rootfs: bool,
     #[serde(skip)]
+    seen: bool,
+    #[serde(skip)]
     summary: String,
     #[serde(skip)]
     contents: Vec<Content>,
@@ -44,6 +46,7 @@ impl Inputs {
             format: FORMAT,
             fields: BTreeMap::new(),
             rootfs: false,
+            seen: false,
             summary: summary.into(),
             contents: Vec::new(),
         }
@@ -55,10 +58,22 @@ impl Inputs {
         self
     }
 
-    /// Says that the changeset sees the root filesystem under it.
-    pub fn on_rootfs(mut self) -> Self {
-        self.rootfs = true;
-        self
+    /// Says that the changeset sees the root filesystem under it, and that those after
+    /// it see what it writes.
+    pub fn on_rootfs(self) -> Self {
+        Self { rootfs: true, seen: true, ..self }
+    }
+
+    /// Says that those after it on the root filesystem don't see what it writes, as they
+    /// don't see wheels: it may change without their being made again.
+    pub fn unseen(self) -> Self {
+        Self { seen: false, ..self }
+    }
+
+    /// Says that those after it on the root filesystem see what it writes, though it
+    /// needs none itself: an interpreter that they run.
+    pub fn seen(self) -> Self {
+        Self { seen: true, ..self }
     }
 
     /// Names something that lies in the layer; no part of the key.
@@ -75,6 +90,11 @@ impl Inputs {
     /// Whether the ChainId under it counts.
     pub fn needs_rootfs(&self) -> bool {
         self.rootfs
+    }
+
+    /// Whether its layer is part of the root filesystem that those after it see.
+    pub fn is_seen(&self) -> bool {
+        self.seen
     }
 
     /// The kind of changeset.

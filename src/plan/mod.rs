@@ -179,7 +179,7 @@ impl Plan {
 }
 
 /// Keys follow from the inputs; only a sandboxed step's also from what lies under
-/// it, which is known as far as the sandboxed steps before it are.
+/// it, which is known as far as the steps before it are that it sees.
 fn look_up_in_store(base: &[DiffId], steps: &mut [Step], store: &Store) -> Result<(), Error> {
     let mut under = Some(base.to_vec());
     for step in steps {
@@ -197,7 +197,7 @@ fn look_up_in_store(base: &[DiffId], steps: &mut [Step], store: &Store) -> Resul
             _ if sandboxed => Place::Sandbox,
             _ => Place::Build,
         };
-        if sandboxed {
+        if step.inputs.is_seen() {
             under = under.zip(step.place.record()).map(|(mut under, record)| {
                 under.push(record.diff_id);
                 under
