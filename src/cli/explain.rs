@@ -41,6 +41,11 @@ explain!(SourceError, self => match self {
 });
 
 explain!(python::index::Error, self => match self {
+    Self::Download(error) => error.exit(),
+    _ => ExitKind::Network,
+});
+
+explain!(registry::download::Error, self => match self {
     Self::Keep { source, .. } => source.exit(),
     _ => ExitKind::Network,
 });

@@ -16,6 +16,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+pub mod download;
 mod environment;
 mod error;
 mod helper;

@@ -2,7 +2,7 @@
 //! A lock names a wheel by file name and sha256 and its index by an alias, so that
 //! it works with every mirror.
 
-mod download;
+mod fetch;
 mod netrc;
 mod pip;
 mod remote;
@@ -14,10 +14,9 @@ use thiserror::Error;
 
 use super::uv;
 use crate::oci::Digest;
-use crate::registry::http;
-use crate::store;
+use crate::registry::{download, http};
 
-pub use download::{Wheel, fetch, length};
+pub use fetch::{Wheel, fetch, length};
 pub use remote::Remote;
 pub use settings::Indexes;
 
@@ -39,7 +38,10 @@ pub enum Error {
     /// No answer.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// An answer other than the wheel or the page.
+    /// The wheel's bytes don't come, or are others.
+    #[error(transparent)]
+    Download(#[from] download::Error),
+    /// An answer other than the page.
     #[error("{url} answers {status}")]
     Status {
         /// Without credentials.
@@ -75,43 +77,11 @@ pub enum Error {
         /// What the page says.
         found: Digest,
     },
-    /// The download broke off, again and again.
-    #[error("{url} broke off after {received} of {size} bytes")]
-    Broken {
-        /// Without credentials.
-        url: String,
-        /// How far it got.
-        received: u64,
-        /// How long it is.
-        size: u64,
-        /// What happened last.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// Shorter or longer than the lock says.
-    #[error("{url} is {found} bytes long instead of {expected}")]
-    Length {
-        /// Without credentials.
-        url: String,
-        /// What the lock says.
-        expected: u64,
-        /// What came.
-        found: u64,
-    },
     /// The server doesn't say how long a file is.
     #[error("{url} doesn't say its length")]
     NoLength {
         /// Without credentials.
         url: String,
-    },
-    /// Other bytes came, or the store does not take them.
-    #[error("can't keep {file}")]
-    Keep {
-        /// The wheel.
-        file: String,
-        /// Why.
-        #[source]
-        source: store::Error,
     },
     /// A wheel on disk can't be read.
     #[error("can't read {path}")]
@@ -121,12 +91,6 @@ pub enum Error {
         /// Why.
         #[source]
         source: std::io::Error,
-    },
-    /// The thread that writes ended without a word.
-    #[error("writing {file} was interrupted")]
-    Interrupted {
-        /// The wheel.
-        file: String,
     },
 }
 
@@ -143,22 +107,25 @@ impl Error {
             }
             Self::Uv(error) => error.hint(),
             Self::Http(error) => error.hint(),
-            Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => Some(
-                "write the credentials into ~/.netrc, or into the index's URL in uv's or pip's own settings".into(),
-            ),
+            Self::Status { status, .. } if is_refusal(*status) => Some(CREDENTIALS.into()),
             Self::NotFound { .. } => {
                 Some("name the index or mirror that has it, or lock anew with `--update` if it was withdrawn".into())
             }
             Self::OtherHash { .. } => Some("lock anew with `--update` if the change is meant".into()),
-            Self::Broken { .. } | Self::Status { .. } => {
+            Self::Download(download::Error::Status { status, .. }) if is_refusal(*status) => Some(CREDENTIALS.into()),
+            Self::Download(download::Error::Broken { .. } | download::Error::Status { .. }) | Self::Status { .. } => {
                 Some("try again, or name a mirror with UV_DEFAULT_INDEX".into())
             }
-            Self::Keep { source: store::Error::Mismatch { .. }, .. } => {
-                Some("the index or something before it gave other bytes than the lock has; try a mirror".into())
-            }
-            Self::Keep { source, .. } => source.hint(),
+            Self::Download(error) => error.hint(),
             Self::Local { .. } => Some("paths are relative to the recipe".into()),
-            Self::Page { .. } | Self::Length { .. } | Self::NoLength { .. } | Self::Interrupted { .. } => None,
+            Self::Page { .. } | Self::NoLength { .. } => None,
         }
     }
+}
+
+/// What to do where an index wants to know who is asking.
+const CREDENTIALS: &str = "write the credentials into ~/.netrc, or into the index's URL in uv's or pip's own settings";
+
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403)
 }

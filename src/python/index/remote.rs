@@ -10,8 +10,9 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::Error;
-use super::download::{Wheel, locate, range, send};
+use super::fetch::{Wheel, locate};
 use super::settings::Indexes;
+use crate::registry::download::{self, range, send};
 use crate::registry::http::{Http, redacted};
 
 /// The end of a wheel that is fetched first: the directory of most lies in it.
@@ -72,7 +73,7 @@ impl Remote {
         let mut bytes = Vec::new();
         let broken = |source: reqwest::Error, received| {
             let source = source.without_url();
-            Error::Broken { url: redacted(&self.url), received, size: end - start, source }
+            download::Error::Broken { url: redacted(&self.url), received, size: end - start, source }
         };
         while let Some(chunk) = response.chunk().await.map_err(|error| broken(error, bytes.len() as u64))? {
             bytes.extend_from_slice(&chunk);
@@ -83,7 +84,7 @@ impl Remote {
         let found = bytes.len() as u64;
         match found == end - start {
             true => Ok(Some(bytes.into())),
-            false => Err(Error::Length { url: redacted(&self.url), expected: end - start, found }),
+            false => Err(download::Error::Length { url: redacted(&self.url), expected: end - start, found }.into()),
         }
     }
 }
