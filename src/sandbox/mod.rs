@@ -11,6 +11,8 @@
 mod changes;
 mod error;
 mod host;
+#[allow(dead_code, reason = "its users land one after the other")]
+mod record;
 mod rootfs;
 mod step;
 
