@@ -55,6 +55,13 @@ pub enum Event {
         /// How: `built`, `mounted`, `already there` …; nothing if it failed.
         outcome: Option<String>,
     },
+    /// What a command printed that works on it.
+    Output {
+        /// Which.
+        id: u64,
+        /// A line, without its end.
+        line: String,
+    },
     /// Something that a person should know, and that stops nothing.
     Warning {
         /// What.
@@ -116,10 +123,29 @@ impl Task {
         self.progress.listener.hear(&Event::Advance { id: self.id, bytes });
     }
 
+    /// Where a command that works on it tells what it prints.
+    pub fn output(&self) -> Output {
+        Output { progress: self.progress.clone(), id: self.id }
+    }
+
     /// Says how it ended.
     pub fn end(mut self, outcome: impl Into<String>) {
         self.ended = true;
         self.progress.listener.hear(&Event::End { id: self.id, outcome: Some(outcome.into()) });
+    }
+}
+
+/// Where a command that works on a task tells what it prints. Cheap to clone.
+#[derive(Clone)]
+pub struct Output {
+    progress: Progress,
+    id: u64,
+}
+
+impl Output {
+    /// Tells a line, without its end.
+    pub fn line(&self, line: impl Into<String>) {
+        self.progress.listener.hear(&Event::Output { id: self.id, line: line.into() });
     }
 }
 

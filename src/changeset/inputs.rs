@@ -22,6 +22,8 @@ pub struct Inputs {
     #[serde(skip)]
     seen: bool,
     #[serde(skip)]
+    sees: Vec<String>,
+    #[serde(skip)]
     summary: String,
     #[serde(skip)]
     contents: Vec<Content>,
@@ -47,6 +49,7 @@ impl Inputs {
             fields: BTreeMap::new(),
             rootfs: false,
             seen: false,
+            sees: Vec::new(),
             summary: summary.into(),
             contents: Vec::new(),
         }
@@ -76,6 +79,14 @@ impl Inputs {
         Self { seen: true, ..self }
     }
 
+    /// Says that it sees the root filesystem under it and on it these layers of the
+    /// recipe, which come before it. Those after it don't see what it writes if there
+    /// are any: a new wheel must not make them again.
+    pub fn seeing(self, layers: impl IntoIterator<Item = String>) -> Self {
+        let sees: Vec<String> = layers.into_iter().collect();
+        Self { rootfs: true, seen: sees.is_empty(), sees, ..self }
+    }
+
     /// Names something that lies in the layer; no part of the key.
     pub fn containing(mut self, name: impl Into<String>, bytes: u64) -> Self {
         self.contents.push(Content { name: name.into(), bytes });
@@ -90,6 +101,12 @@ impl Inputs {
     /// Whether the ChainId under it counts.
     pub fn needs_rootfs(&self) -> bool {
         self.rootfs
+    }
+
+    /// The layers of the recipe that it sees besides those that all on the root
+    /// filesystem see.
+    pub fn sees(&self) -> &[String] {
+        &self.sees
     }
 
     /// Whether its layer is part of the root filesystem that those after it see.

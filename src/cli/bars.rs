@@ -34,7 +34,7 @@ const MOMENT: Duration = Duration::from_millis(400);
 impl Default for Bars {
     fn default() -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let total = screen.add(ProgressBar::new(0)).with_style(style(true)).with_message("in total");
+        let total = screen.add(ProgressBar::new(0)).with_style(style(true)).with_prefix("in total");
         Self { screen, total, running: Mutex::new(Some(HashMap::new())), tally: Tally::default() }
     }
 }
@@ -63,7 +63,7 @@ impl Bars {
             None => ProgressBar::new_spinner().with_style(style(false)),
         };
         let bar = self.screen.insert_before(&self.total, bar);
-        bar.set_message(short(&format!("{} {}", verb(work.activity), work.subject)));
+        bar.set_prefix(short(&format!("{} {}", verb(work.activity), work.subject)));
         bar.set_position(work.done);
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
@@ -95,6 +95,10 @@ impl Listener for Bars {
                     self.total.inc(*bytes);
                 }
             }
+            Event::Output { id, line } => {
+                let Some(Shown { work, bar }) = running.get_mut(id) else { return };
+                bar.get_or_insert_with(|| self.bar(work)).set_message(line.clone());
+            }
             Event::End { id, outcome } => {
                 let Some(Shown { work, bar }) = running.remove(id) else { return };
                 bar.iter().for_each(ProgressBar::finish_and_clear);
@@ -113,11 +117,11 @@ impl Listener for Bars {
 /// A line of a bar, as much of it as the terminal has room for.
 fn style(sized: bool) -> ProgressStyle {
     let template = match (sized, console_width()) {
-        (false, _) => "{msg:<36} {spinner} {elapsed}",
+        (false, _) => "{prefix:<36} {spinner} {elapsed} {wide_msg}",
         (true, 100..) => {
-            "{msg:<36} {bar:24} {decimal_bytes:>10} of {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12} {eta:>4} left"
+            "{prefix:<36} {bar:24} {decimal_bytes:>10} of {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12} {eta:>4} left"
         }
-        (true, _) => "{msg:<30!} {percent:>3}% {decimal_bytes_per_sec:>12} {eta:>4}",
+        (true, _) => "{prefix:<30!} {percent:>3}% {decimal_bytes_per_sec:>12} {eta:>4}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉▊▋▌▍▎▏ ")
 }

@@ -80,7 +80,7 @@ impl Listener for JsonLines {
         let wanted = match event {
             Event::Advance { .. } => false,
             Event::Warning { .. } => true,
-            Event::Begin { .. } | Event::End { .. } => !self.quiet,
+            Event::Begin { .. } | Event::Output { .. } | Event::End { .. } => !self.quiet,
         };
         if wanted && let Ok(line) = serde_json::to_string(event) {
             say(&line);
@@ -117,6 +117,13 @@ impl Listener for Lines {
                 if self.detail != Detail::Quiet && told.elapsed() > SILENCE {
                     *told = Instant::now();
                     say(&work.so_far());
+                }
+            }
+            Event::Output { id, line } => {
+                let Some((work, told)) = running.get_mut(id) else { return };
+                *told = Instant::now();
+                if self.detail != Detail::Quiet {
+                    say(&format!("{}: {line}", work.subject));
                 }
             }
             Event::End { id, outcome } => {

@@ -11,6 +11,7 @@
 mod changes;
 mod error;
 mod host;
+mod log;
 #[allow(dead_code, reason = "its users land one after the other")]
 mod record;
 mod rootfs;
@@ -19,5 +20,6 @@ mod step;
 pub use changes::{Change, ChangeKind};
 pub use error::Error;
 pub use host::Host;
+pub use log::{Log, Tail};
 pub use rootfs::{Rootfs, Sandbox};
 pub use step::{Mount, MountKind, Network, Step};

@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Change, Error, Host, Step};
+use super::{Change, Error, Host, Log, Step};
+use crate::progress::Output;
 
 /// What a changeset sees beneath it: extracted layers, which are never written to.
 /// An assembled changeset looks at none of it.
@@ -13,12 +14,30 @@ pub struct Rootfs {
     /// Directories in overlayfs's form, lowest first.
     lower: Vec<PathBuf>,
     host: Option<Arc<Host>>,
+    /// What messages and logs call what is made on it.
+    label: String,
+    /// Who hears what steps print.
+    output: Option<Output>,
 }
 
 impl Rootfs {
     /// The root filesystem of `lower`, lowest first, on which `host` runs steps.
     pub fn new(lower: Vec<PathBuf>, host: Arc<Host>) -> Self {
-        Self { lower, host: Some(host) }
+        Self { lower, host: Some(host), label: "step".into(), output: None }
+    }
+
+    /// The same for what is called `label` in the names of logs. `output` hears what
+    /// its steps print.
+    pub fn labelled(self, label: impl Into<String>, output: Output) -> Self {
+        Self { label: label.into(), output: Some(output), ..self }
+    }
+
+    /// A new log of what steps on it print.
+    ///
+    /// # Errors
+    /// [`Error::NoRootfs`]; [`Error::Io`] if the log can't be made.
+    pub fn log(&self) -> Result<Log, Error> {
+        Log::create(&self.host()?.logs, &self.label, self.output.clone())
     }
 
     /// What this machine gives to steps on it.

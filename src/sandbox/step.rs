@@ -85,4 +85,6 @@ pub enum MountKind {
     ReadOnly,
     /// Write to it: a cache directory, a place for results.
     Writable,
+    /// Read it: a copy of the file in memory, of mode 0400 and the step's user's.
+    Secret,
 }
