@@ -16,6 +16,8 @@ pub enum Activity {
     Read,
     /// Downloading wheels and interpreters.
     Fetch,
+    /// Laying the base's files out on disk.
+    Extract,
     /// Writing layers.
     Build,
     /// Sending blobs.

@@ -218,21 +218,6 @@ fn skopeo_umoci_and_the_oci_image_tool_take_the_store_as_it_is() {
 }
 
 #[test]
-fn layers_of_the_sandbox_are_planned_and_come_with_it() {
-    let dlpack = Dlpack::new();
-    dlpack.write(
-        "dlpack.toml",
-        "base = \"scratch\"\n[[layer]]\nkind = \"apt\"\npackages = [\"curl\"]\n\
-         [[layer]]\nkind = \"run\"\ncommand = \"true\"\n",
-    );
-    let plan = dlpack.ok(["plan"]);
-    let places: Vec<_> = plan.lines().filter(|line| line.ends_with("comes with the sandbox")).collect();
-    assert_eq!(places.len(), 2, "{plan}");
-    let refused = dlpack.refuses(8, ["build"]);
-    assert!(refused.contains("layer `apt` is of kind `apt`") && refused.contains("hint:"), "{refused}");
-}
-
-#[test]
 fn a_layer_that_is_damaged_in_the_store_is_found_by_verify_and_made_anew() {
     let dlpack = small();
     let built = dlpack.ok(["build"]);

@@ -1,23 +1,23 @@
 //! From a plan to an image in the store: what is missing is fetched and written,
 //! what is known is left alone.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SetOnce};
 
 use super::image::{self, Base, Image};
+use super::rootfs::RootFilesystems;
 use super::work::Work;
 use super::{EPOCH, Error, fetch};
 use crate::layer::{LayerWriter, Threads};
 use crate::lock::base;
-use crate::oci::{Descriptor, ImageConfig, media_type};
-use crate::plan::{Place, Plan, Step};
+use crate::oci::{Descriptor, DiffId, ImageConfig, media_type};
+use crate::plan::{self, Plan, Step};
 use crate::progress::Activity;
 use crate::registry::Source;
 use crate::sandbox::Rootfs;
-use crate::store::{Area, LayerRecord};
+use crate::store::{Area, LayerKey, LayerRecord};
 
 /// A finished build.
 pub struct Built {
@@ -37,14 +37,11 @@ pub struct Built {
 /// # Errors
 /// The first one that occurs; what was under way is given up and leaves nothing.
 pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
-    if let Some(step) = plan.steps.iter().find(|step| step.place == Place::Sandbox) {
-        return Err(Error::Sandbox { layer: step.layer.clone(), kind: step.inputs.kind() });
-    }
     let source = base::source(&work.lock.recipe.base, work.directory, work.registries)?;
     // The base's config is asked for while layers are written.
-    let (base, records) = tokio::try_join!(base_of(work, source.as_ref()), layers(work, plan))?;
+    let (base, layers) = tokio::try_join!(base_of(work, source.as_ref()), layers(work, plan, source.as_ref()))?;
     let base_layers = base.layers.len();
-    let (config, manifest) = image::compose(base, work.lock, plan, &records, EPOCH).map_err(Error::Encode)?;
+    let (config, manifest) = image::compose(base, work.lock, plan, &layers.records, EPOCH).map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &config)?;
     let bytes = manifest.encode().map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &bytes)?;
@@ -53,78 +50,130 @@ pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
         image: Image { descriptor, manifest, bytes, base_layers },
         source,
         titles: plan.steps.iter().map(Step::title).collect(),
-        written: plan.steps.iter().filter(|step| step.place == Place::Build).count(),
+        written: layers.written,
     })
 }
 
-/// The record of every layer, in the plan's order; those that are missing are
-/// written, `jobs` at a time, each as soon as what it is made of is here.
-async fn layers(work: &Work<'_>, plan: &Plan) -> Result<Vec<LayerRecord>, Error> {
-    let downloads = fetch::Downloads::new(work);
-    let mut missing: Vec<usize> = (0..plan.steps.len()).filter(|at| plan.steps[*at].place == Place::Build).collect();
-    // Biggest first, or the last to be begun is the one that everybody waits for.
-    missing.sort_by_key(|at| std::cmp::Reverse(plan.steps[*at].needed_bytes()));
-    let writing = Writing {
+/// The layers over the base.
+struct Layers {
+    /// One a step of the plan.
+    records: Vec<LayerRecord>,
+    /// How many of them were not known before.
+    written: usize,
+}
+
+/// The record of every layer, in the plan's order. Those that are missing are written,
+/// `jobs` at a time, each as soon as what it is made of is here and what it sees under
+/// it is done.
+async fn layers(work: &Work<'_>, plan: &Plan, source: Option<&Source>) -> Result<Layers, Error> {
+    let known = |step: &Step| SetOnce::new_with(step.place.record().cloned());
+    let mut missing: Vec<usize> = (0..plan.steps.len()).filter(|at| plan.steps[*at].place.record().is_none()).collect();
+    // Those that others wait for first; then biggest first, or the last to be begun is
+    // the one that everybody waits for.
+    missing.sort_by_key(|at| {
+        let step = &plan.steps[*at];
+        (!step.inputs.is_seen(), std::cmp::Reverse(step.needed_bytes()))
+    });
+    let building = Building {
+        work,
+        plan,
+        downloads: fetch::Downloads::new(work),
+        rootfs: RootFilesystems::new(work, source),
+        records: plan.steps.iter().map(known).collect(),
         turn: Arc::new(Semaphore::new(work.jobs.max(1))),
         // Layers side by side keep the cores busy; a single one has to by itself.
         threads: if work.jobs > 1 && missing.len() > 1 { Threads::One } else { work.threads() },
     };
-    let written = missing.iter().map(|at| async {
-        Ok::<_, Error>((*at, fetch_and_write(work, &plan.steps[*at], &downloads, &writing).await?))
-    });
     // Every step is begun; semaphores bound what is under way.
-    let written: BTreeMap<usize, LayerRecord> =
-        stream::iter(written).buffer_unordered(missing.len().max(1)).try_collect().await?;
-    let record = |(at, step): (usize, &Step)| step.place.record().or_else(|| written.get(&at)).cloned();
-    Ok(plan.steps.iter().enumerate().filter_map(record).collect())
+    let steps = missing.iter().map(|at| building.step(*at));
+    let written: Vec<bool> = stream::iter(steps).buffer_unordered(missing.len().max(1)).try_collect().await?;
+    let records = building.records.into_iter().filter_map(SetOnce::into_inner).collect();
+    Ok(Layers { records, written: written.into_iter().filter(|written| *written).count() })
 }
 
-/// Writes one layer from what it needs. A wheel that turns out to be damaged is
-/// fetched once more: each time one has gone, so this ends.
-async fn fetch_and_write(
-    work: &Work<'_>,
-    step: &Step,
-    downloads: &fetch::Downloads<'_>,
-    writing: &Writing,
-) -> Result<LayerRecord, Error> {
-    let mut retries = step.needs.len();
-    loop {
-        downloads.fetch(step).await?;
-        match write(work, step, writing).await {
-            // The store has dropped it, and has it fetched anew.
-            Err(error) if retries > 0 && error.is_of_damaged_download() => retries -= 1,
-            outcome => return outcome,
-        }
-    }
-}
-
-/// How layers are written side by side.
-struct Writing {
+/// One build's layers on their way.
+struct Building<'a> {
+    work: &'a Work<'a>,
+    plan: &'a Plan,
+    downloads: fetch::Downloads<'a>,
+    rootfs: RootFilesystems<'a>,
+    /// What is known of each step; waited for by those that see its layer.
+    records: Vec<SetOnce<LayerRecord>>,
     turn: Arc<Semaphore>,
     threads: Threads,
 }
 
-/// Writes one layer on a plain thread and remembers it under its key.
-async fn write(work: &Work<'_>, step: &Step, writing: &Writing) -> Result<LayerRecord, Error> {
-    let turn = Arc::clone(&writing.turn).acquire_owned().await;
-    let (threads, total) = (writing.threads, step.needed_bytes());
-    let task = work.progress.task(Activity::Build, step.title(), Some(total));
-    let (store, changeset) = (work.store.clone(), Arc::clone(&step.changeset));
-    let (compression, layer) = (work.lock.recipe.compression, step.layer.clone());
-    let written = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        let mut writer = LayerWriter::on(&store, compression, EPOCH, threads)?;
-        changeset.write(&Rootfs::default(), &mut writer).map_err(|source| Error::Layer { layer, source })?;
-        Ok::<_, Error>(writer.complete()?)
-    });
-    let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
-    let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
-    if let Some(key) = &step.key {
-        work.store.put_record(key, &record)?;
+impl Building<'_> {
+    /// Sees to the layer of a step; whether it had to be written.
+    async fn step(&self, at: usize) -> Result<bool, Error> {
+        let step = &self.plan.steps[at];
+        let (record, written) = match step.inputs.needs_rootfs() {
+            true => self.sandboxed(step).await?,
+            false => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
+        };
+        // Nobody else sets it.
+        let _ = self.records[at].set(record);
+        Ok(written)
     }
-    task.advance(total);
-    task.end("built");
-    Ok(record)
+
+    /// The key of a sandboxed layer is known once those under it are; and with the key
+    /// it may turn out that nothing is to be done, and no root filesystem needed.
+    async fn sandboxed(&self, step: &Step) -> Result<(LayerRecord, bool), Error> {
+        let mut under = Vec::new();
+        for below in &step.under {
+            under.push(self.records[*below].wait().await.clone());
+        }
+        let diff_ids: Vec<DiffId> = under.iter().map(|layer| layer.diff_id).collect();
+        let key = step.key_over(&self.plan.base, &diff_ids);
+        if let Some(record) = plan::look_up(&key, self.work.store, self.work.target).await? {
+            return Ok((record, false));
+        }
+        self.downloads.fetch(step).await?;
+        let rootfs = self.rootfs.of(&under).await?;
+        Ok((self.fetch_and_write(step, Some(key), &rootfs).await?, true))
+    }
+
+    /// Writes one layer from what it needs. A wheel that turns out to be damaged is
+    /// fetched once more: each time one has gone, so this ends.
+    async fn fetch_and_write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<LayerRecord, Error> {
+        for _ in &step.needs {
+            self.downloads.fetch(step).await?;
+            match self.write(step, key, under).await {
+                // The store has dropped it, and has it fetched anew.
+                Err(error) if error.is_of_damaged_download() => {}
+                outcome => return outcome,
+            }
+        }
+        self.downloads.fetch(step).await?;
+        self.write(step, key, under).await
+    }
+
+    /// Writes one layer on a plain thread and remembers it under its key.
+    async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<LayerRecord, Error> {
+        let (work, threads) = (self.work, self.threads);
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        // How long a command takes nobody knows.
+        let total = Some(step.needed_bytes()).filter(|_| !step.inputs.needs_rootfs());
+        let task = work.progress.task(Activity::Build, step.title(), total);
+        let label = key.map_or_else(|| step.layer.clone(), |key| format!("{}-{}", step.layer, key.0.short()));
+        let under = under.clone().labelled(label, task.output());
+        let (store, changeset) = (work.store.clone(), Arc::clone(&step.changeset));
+        let (compression, layer) = (work.lock.recipe.compression, step.layer.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let mut writer = LayerWriter::on(&store, compression, EPOCH, threads)?;
+            changeset.write(&under, &mut writer).map_err(|source| Error::Layer { layer, source })?;
+            Ok::<_, Error>(writer.complete()?)
+        });
+        let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
+        let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
+        if let Some(key) = &key {
+            work.store.put_record(key, &record)?;
+        }
+        task.advance(step.needed_bytes());
+        task.end("built");
+        Ok(record)
+    }
 }
 
 /// What the layers are appended to.

@@ -9,6 +9,7 @@ mod fetch;
 mod image;
 mod pull;
 mod push;
+mod rootfs;
 mod work;
 
 use std::path::PathBuf;
@@ -45,14 +46,6 @@ pub enum Error {
         #[source]
         source: crate::changeset::Error,
     },
-    /// A layer needs the sandbox.
-    #[error("layer `{layer}` is of kind `{kind}`, which runs commands on a root filesystem: it comes with the sandbox")]
-    Sandbox {
-        /// The recipe's layer.
-        layer: String,
-        /// Its kind.
-        kind: &'static str,
-    },
     /// A thread that wrote a layer was ended.
     #[error("the thread that wrote layer `{layer}` ended early")]
     Thread {
@@ -68,9 +61,15 @@ pub enum Error {
         /// The recipe's layer.
         layer: String,
     },
+    /// What lies under a layer can't be laid out on disk.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::Error),
     /// The base can't be had.
     #[error(transparent)]
     Base(#[from] crate::lock::base::Error),
+    /// A blob can't be had.
+    #[error(transparent)]
+    Source(#[from] crate::registry::SourceError),
     /// The store does not work.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
@@ -141,11 +140,10 @@ impl Error {
         match self {
             Self::Plan(error) => error.hint(),
             Self::Layer { source, .. } => source.hint(),
-            Self::Sandbox { layer, .. } => Some(format!(
-                "use a base that has what the layer installs, and leave the layer out with `drop = [\"{layer}\"]` in a recipe that extends this one"
-            )),
+            Self::Sandbox(error) => error.hint(),
             Self::Index(error) => error.hint(),
             Self::Base(error) => error.hint(),
+            Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Write(error) => error.hint(),
             Self::Registry(error) => error.hint(),

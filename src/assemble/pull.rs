@@ -1,15 +1,12 @@
 //! From a registry to the store: one image for one platform, blob by blob.
 
-use std::io::Write;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::mpsc;
 
 use super::{Error, PARALLEL};
 use crate::oci::{Descriptor, ImageConfig, Manifest, ManifestOrIndex, Platform, media_type, parse_manifest};
 use crate::progress::{Activity, Progress};
-use crate::registry::{Reference, Registries, Repository};
-use crate::store::{self, Area, Store};
+use crate::registry::{Reference, Registries, Repository, Source};
+use crate::store::{Area, Store};
 
 /// What a pull came to.
 #[derive(Clone, Debug)]
@@ -57,8 +54,9 @@ pub async fn pull(
         }
     }
     let (fetched, bytes) = (missing.len(), missing.iter().map(|layer| layer.size).sum());
+    let source = Source::Registry(Box::new(repository));
     stream::iter(missing)
-        .map(|layer| pull_blob(&repository, layer, store, progress))
+        .map(|layer| pull_blob(&source, layer, store, progress))
         .buffer_unordered(PARALLEL)
         .try_collect::<()>()
         .await?;
@@ -141,38 +139,10 @@ fn described(
     Ok(Described { descriptor, manifest, config, bytes, config_bytes })
 }
 
-/// Receives one blob; a thread writes it to the disk.
-async fn pull_blob(
-    repository: &Repository,
-    layer: &Descriptor,
-    store: &Store,
-    progress: &Progress,
-) -> Result<(), Error> {
+/// Receives one blob.
+async fn pull_blob(source: &Source, layer: &Descriptor, store: &Store, progress: &Progress) -> Result<(), Error> {
     let task = progress.task(Activity::Pull, format!("layer {}", layer.digest.short()), Some(layer.size));
-    let (chunks, mut coming) = mpsc::channel::<bytes::Bytes>(16);
-    let (store, digest, size) = (store.clone(), layer.digest, layer.size);
-    let keeping = tokio::task::spawn_blocking(move || {
-        let mut writer = store.writer()?;
-        let path = store.path(Area::Blobs, &digest);
-        while let Some(chunk) = coming.blocking_recv() {
-            writer.write_all(&chunk).map_err(|source| store::Error::Io {
-                doing: "write",
-                path: path.clone(),
-                source,
-            })?;
-        }
-        store.keep_as(Area::Blobs, writer, &digest, size)
-    });
-    let mut stream = repository.pull_blob(layer);
-    while let Some(chunk) = stream.try_next().await? {
-        task.advance(chunk.len() as u64);
-        if chunks.send(chunk).await.is_err() {
-            // The thread has given up, and says why below.
-            break;
-        }
-    }
-    drop(chunks);
-    keeping.await.map_err(|_| Error::Thread { layer: layer.digest.to_string() })??;
+    source.fetch(layer, store, &task).await?;
     task.end("received");
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! What a build works with.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::layer::Threads;
 use crate::lock::Lock;
 use crate::progress::Progress;
-use crate::registry::Registries;
+use crate::registry::{Registries, Repository};
+use crate::sandbox::Host;
 use crate::store::Store;
 
 /// What a build works with. `jobs` changes no byte of the image.
@@ -18,6 +20,10 @@ pub struct Work<'a> {
     pub store: &'a Store,
     /// Where the base comes from.
     pub registries: &'a Registries,
+    /// Where the image is to be pushed: what is there need not be made.
+    pub target: Option<&'a Repository>,
+    /// What this machine gives to steps that run on a root filesystem.
+    pub host: Arc<Host>,
     /// Who is told.
     pub progress: &'a Progress,
     /// How many layers are written at a time; at least one.

@@ -1,10 +1,14 @@
 //! What `build` and `push` have in common: an image in the store.
 
+use std::sync::Arc;
+
 use super::context::Context;
 use super::error::Failure;
+use super::secrets::{self, Secret};
 use crate::assemble::{self, Built, Work};
 use crate::plan::Plan;
 use crate::registry::{Registries, Repository};
+use crate::sandbox::Host;
 use crate::store::Store;
 
 /// How an image is built.
@@ -18,6 +22,13 @@ pub struct Arguments {
     /// Layers written at a time [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// A file that `run` layers may ask for by this name, or an environment variable of this name;
+    /// may be given more than once
+    #[arg(long = "secret", value_name = "NAME[=FILE]", value_parser = secrets::parse)]
+    secrets: Vec<Secret>,
+    /// Open a shell where a layer's command failed
+    #[arg(long)]
+    shell_on_failure: bool,
 }
 
 /// Locks the recipe if need be and builds what neither `store` nor `target` has.
@@ -31,11 +42,16 @@ pub async fn build(
     let locked = context.locked(arguments.update, store, registries).await?;
     let plan = Plan::new(&locked.lock, &locked.directory, store, target).await?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let secrets = secrets::open(&arguments.secrets)?;
+    let host =
+        Host { secrets: secrets.files.clone(), shell_on_failure: arguments.shell_on_failure, ..context.host(store)? };
     let work = Work {
         lock: &locked.lock,
         directory: &locked.directory,
         store,
         registries,
+        target,
+        host: Arc::new(host),
         progress: context.progress(),
         jobs: arguments.jobs.map_or_else(cores, usize::from),
     };

@@ -12,6 +12,7 @@ use crate::oci::Platform;
 use crate::progress::Progress;
 use crate::recipe::{self, Loaded, Recipe};
 use crate::registry::Registries;
+use crate::sandbox::Host;
 use crate::store::Store;
 
 /// The options of this run and what follows from them.
@@ -81,6 +82,21 @@ impl Context {
     /// The registries, as this machine is set up for them.
     pub fn registries(&self) -> Result<Registries, Failure> {
         Ok(Registries::from_environment()?)
+    }
+
+    /// What this machine gives to steps that run on a root filesystem, without secrets.
+    pub fn host(&self, store: &Store) -> Result<Host, Failure> {
+        let program = std::env::current_exe()
+            .map_err(|source| Failure::new(ExitKind::Sandbox, source).about("can't find dlpack's own program"))?;
+        Ok(Host {
+            program,
+            scratch: scratch(store),
+            caches: store.caches(),
+            logs: store.logs(),
+            secrets: BTreeMap::new(),
+            shell_on_failure: false,
+            progress: self.progress.clone(),
+        })
     }
 
     /// The platform that an image from a registry is wanted for.
@@ -172,6 +188,31 @@ impl Context {
         settings.extend(self.options.settings.iter().cloned());
         settings.into_iter().collect()
     }
+}
+
+/// Where steps write: `DLPACK_SCRATCH`, else the store if it is on a filesystem that
+/// overlayfs can write to, else the directory for temporary files.
+fn scratch(store: &Store) -> PathBuf {
+    let named = std::env::var_os("DLPACK_SCRATCH").map(PathBuf::from).filter(|path| path.is_absolute());
+    named.unwrap_or_else(|| if is_local(store.root()) { store.scratch() } else { std::env::temp_dir() })
+}
+
+/// Whether `path` is on a disk of this machine.
+fn is_local(path: &Path) -> bool {
+    // statfs(2): NFS, SMB, CIFS, SMB2, FUSE (sshfs, BeeGFS, GPFS clients), Ceph, AFS, Lustre, GPFS, overlayfs
+    const OTHERS: [u32; 10] = [
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6573_5546,
+        0x00c3_6400,
+        0x5346_414f,
+        0x0bd0_0bd0,
+        0x4750_4653,
+        0x794c_7630,
+    ];
+    rustix::fs::statfs(path).is_ok_and(|found| !OTHERS.contains(&(found.f_type as u32)))
 }
 
 fn cache_directory() -> Option<PathBuf> {

@@ -38,6 +38,8 @@ explain!(registry::serve::Error, self => ExitKind::Network);
 explain!(SourceError, self => match self {
     Self::Registry(error) => error.exit(),
     Self::Layout(_) | Self::Manifest { .. } | Self::Config { .. } => ExitKind::Integrity,
+    Self::Keep(error) => error.exit(),
+    Self::Interrupted { .. } => ExitKind::Other,
 });
 
 explain!(python::index::Error, self => match self {
@@ -65,6 +67,11 @@ explain!(crate::layer::Error, self => match self {
     _ => ExitKind::Other,
 });
 
+explain!(crate::sandbox::Error, self => match self {
+    Self::Io { .. } => ExitKind::Store,
+    _ => ExitKind::Sandbox,
+});
+
 explain!(plan::Error, self => match self {
     Self::Changeset(error) => error.exit(),
     Self::Store(error) => error.exit(),
@@ -75,6 +82,7 @@ explain!(plan::Error, self => match self {
 explain!(lock::base::Error, self => match self {
     Self::Source(error) => error.exit(),
     Self::Store(error) => error.exit(),
+    Self::Extract(error) => error.exit(),
     Self::Reference { .. } | Self::Platform { .. } | Self::OtherPlatform { .. } => ExitKind::Recipe,
     _ => ExitKind::Integrity,
 });
@@ -97,9 +105,10 @@ explain!(lock::Error, self => match self {
 explain!(assemble::Error, self => match self {
     Self::Plan(error) => error.exit(),
     Self::Layer { source, .. } => source.exit(),
-    Self::Sandbox { .. } => ExitKind::Sandbox,
+    Self::Sandbox(error) => error.exit(),
     Self::Index(error) => error.exit(),
     Self::Base(error) => error.exit(),
+    Self::Source(error) => error.exit(),
     Self::Store(error) => error.exit(),
     Self::Write(error) => error.exit(),
     Self::Registry(error) => error.exit(),

@@ -18,6 +18,7 @@ mod plan;
 mod progress;
 mod pull;
 mod push;
+mod secrets;
 mod serve;
 mod tally;
 

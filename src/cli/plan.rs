@@ -50,7 +50,7 @@ fn place(place: &Place, present: bool) -> &'static str {
         Place::Store(_) => "in the store",
         Place::Target(_) => "in the target",
         Place::Build => "to be built",
-        Place::Sandbox => "comes with the sandbox",
+        Place::Sandbox => "to be built in the sandbox",
     }
 }
 
@@ -68,7 +68,7 @@ fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
         rows.push(vec![step.layer.clone(), step.title(), size, key, place(&step.place, present).into()]);
     }
     let fetch: u64 = plan.missing(store).iter().map(|need| need.size()).sum();
-    let build = plan.steps.iter().filter(|step| step.place == Place::Build).count();
+    let build = plan.steps.iter().filter(|step| step.place.record().is_none()).count();
     let absent = plan.steps.iter().zip(present).filter(|(_, present)| !**present);
     let send: u64 = absent.map(|(step, _)| size(step).0).sum();
     format!(

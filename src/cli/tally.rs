@@ -64,6 +64,7 @@ pub fn verb(activity: Activity) -> &'static str {
         Activity::Resolve => "resolve",
         Activity::Read => "read",
         Activity::Fetch => "fetch",
+        Activity::Extract => "extract",
         Activity::Build => "build",
         Activity::Push => "push",
         Activity::Pull => "pull",

@@ -99,11 +99,19 @@ pub struct Step {
     pub key: Option<LayerKey>,
     /// What must be fetched to write it.
     pub needs: Vec<Need>,
+    /// Which steps before it lie under it when it is written, besides the base; lowest
+    /// first. Empty for one that sees no root filesystem.
+    pub under: Vec<usize>,
     /// Where it is.
     pub place: Place,
 }
 
 impl Step {
+    /// Its key over `base` and the layers of the steps that lie under it.
+    pub fn key_over(&self, base: &[DiffId], under: &[DiffId]) -> LayerKey {
+        self.inputs.key(ChainId::of(&[base, under].concat()))
+    }
+
     /// How many bytes it is written from, of what must be fetched.
     pub fn needed_bytes(&self) -> u64 {
         self.needs.iter().map(Need::size).sum()
@@ -142,9 +150,17 @@ impl Plan {
         if base.len() + steps.len() > MAX_LAYERS {
             return Err(Error::TooManyLayers { count: base.len() + steps.len(), base: base.len() });
         }
-        look_up_in_store(&base, &mut steps, store)?;
-        if let Some(target) = target {
-            look_up_in_target(&mut steps, store, target).await?;
+        let known = |steps: &[Step]| steps.iter().filter(|step| step.place.record().is_some()).count();
+        // Each layer that is found may be what was missing for the key of one over it.
+        loop {
+            let before = known(&steps);
+            look_up_in_store(&base, &mut steps, store)?;
+            if let Some(target) = target {
+                look_up_in_target(&mut steps, store, target).await?;
+            }
+            if known(&steps) == before {
+                break;
+            }
         }
         Ok(Self { base, steps })
     }
@@ -168,7 +184,7 @@ impl Plan {
     /// What must be fetched to build what is missing, each thing once.
     pub fn missing(&self, store: &Store) -> Vec<&Need> {
         let mut missing: Vec<&Need> = Vec::new();
-        let unbuilt = self.steps.iter().filter(|step| step.place == Place::Build);
+        let unbuilt = self.steps.iter().filter(|step| step.place.record().is_none());
         for need in unbuilt.flat_map(|step| &step.needs) {
             if !need.at_hand(store) && !missing.contains(&need) {
                 missing.push(need);
@@ -181,40 +197,56 @@ impl Plan {
 /// Keys follow from the inputs; only a sandboxed step's also from what lies under
 /// it, which is known as far as the steps before it are that it sees.
 fn look_up_in_store(base: &[DiffId], steps: &mut [Step], store: &Store) -> Result<(), Error> {
-    let mut under = Some(base.to_vec());
-    for step in steps {
-        let sandboxed = step.inputs.needs_rootfs();
-        step.key = match (sandboxed, &under) {
-            (false, _) => Some(step.inputs.key(None)),
-            (true, Some(under)) => Some(step.inputs.key(ChainId::of(under))),
-            (true, None) => None,
-        };
-        let record = step.key.map(|key| store.record(&key)).transpose()?.flatten();
-        step.place = match record {
-            Some(record) if store.size(Area::Blobs, &record.descriptor.digest) == Some(record.descriptor.size) => {
-                Place::Store(record)
-            }
-            _ if sandboxed => Place::Sandbox,
-            _ => Place::Build,
-        };
-        if step.inputs.is_seen() {
-            under = under.zip(step.place.record()).map(|(mut under, record)| {
-                under.push(record.diff_id);
-                under
-            });
+    for at in 0..steps.len() {
+        let step = &steps[at];
+        if step.place.record().is_some() {
+            continue;
         }
+        let known = |under: &usize| steps[*under].place.record().map(|record| record.diff_id);
+        let under: Option<Vec<DiffId>> = step.under.iter().map(known).collect();
+        let key = match step.inputs.needs_rootfs() {
+            true => under.map(|under| step.key_over(base, &under)),
+            false => Some(step.inputs.key(None)),
+        };
+        let place = key.map(|key| find(&key, store)).transpose()?.flatten().map(Place::Store);
+        let missing = if step.inputs.needs_rootfs() { Place::Sandbox } else { Place::Build };
+        steps[at].key = key;
+        steps[at].place = place.unwrap_or(missing);
     }
     Ok(())
 }
 
+/// The record under `key`, if the store has its blob, too.
+fn find(key: &LayerKey, store: &Store) -> Result<Option<LayerRecord>, Error> {
+    let here = |layer: &LayerRecord| store.size(Area::Blobs, &layer.descriptor.digest) == Some(layer.descriptor.size);
+    Ok(store.record(key)?.filter(here))
+}
+
+/// The layer whose key became known when those under it were built: looked for as
+/// [`Plan::new`] looks for the others.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn look_up(key: &LayerKey, store: &Store, target: Option<&Repository>) -> Result<Option<LayerRecord>, Error> {
+    match (find(key, store)?, target) {
+        (None, Some(target)) => find_in_target(key, store, target).await,
+        (found, _) => Ok(found),
+    }
+}
+
 /// A layer whose record is here and whose blob is in the target need not be made
 /// again to be pushed there. (The remote cache will answer here, too.)
+async fn find_in_target(key: &LayerKey, store: &Store, target: &Repository) -> Result<Option<LayerRecord>, Error> {
+    let Some(record) = store.record(key)? else { return Ok(None) };
+    Ok(if target.has_blob(&record.descriptor).await? { Some(record) } else { None })
+}
+
 async fn look_up_in_target(steps: &mut [Step], store: &Store, target: &Repository) -> Result<(), Error> {
     let known = steps.iter_mut().filter(|step| matches!(step.place, Place::Build | Place::Sandbox));
     stream::iter(known)
         .map(async |step| {
-            let Some(record) = step.key.map(|key| store.record(&key)).transpose()?.flatten() else { return Ok(()) };
-            if target.has_blob(&record.descriptor).await? {
+            let Some(key) = step.key else { return Ok(()) };
+            if let Some(record) = find_in_target(&key, store, target).await? {
                 step.place = Place::Target(record);
             }
             Ok(())

@@ -1,10 +1,11 @@
 //! From the lock's layers to changesets: one recipe layer becomes one or more.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::{Error, Place, Step};
-use crate::changeset::{Changeset, Need, account, apt, entrypoint, files, jupyter, run, sshd, timezone, venv};
+use crate::changeset::{Changeset, Inputs, Need, account, apt, entrypoint, files, jupyter, run, sshd, timezone, venv};
 use crate::layer::Compression;
 use crate::lock::{Lock, LockedLayer};
 use crate::recipe::LayerKind;
@@ -16,7 +17,8 @@ pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Ste
     let mut steps = Vec::new();
     for (index, (layer, locked)) in lock.recipe.layers.iter().zip(&lock.layers).enumerate() {
         let mut add = |changeset: Arc<dyn Changeset>, needs: Vec<Need>| {
-            steps.push(step(&layer.name, index, changeset, needs, lock.recipe.compression));
+            let step = step(&layer.name, index, changeset, needs, lock.recipe.compression);
+            push(&mut steps, step);
         };
         match (&layer.kind, locked) {
             (LayerKind::Apt(recipe), LockedLayer::Apt) => add(Arc::new(apt::changeset(recipe)), Vec::new()),
@@ -49,12 +51,29 @@ pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Ste
     }
     if let Some(entrypoint) = entrypoint::changeset(&lock.recipe) {
         let index = lock.recipe.layers.len();
-        steps.push(step("entrypoint", index, Arc::new(entrypoint), Vec::new(), lock.recipe.compression));
+        push(&mut steps, step("entrypoint", index, Arc::new(entrypoint), Vec::new(), lock.recipe.compression));
     }
     Ok(steps)
 }
 
 fn step(layer: &str, index: usize, changeset: Arc<dyn Changeset>, needs: Vec<Need>, compression: Compression) -> Step {
     let inputs = changeset.inputs().with("compression", compression.name());
-    Step { layer: layer.to_owned(), index, changeset, inputs, key: None, needs, place: Place::Build }
+    Step { layer: layer.to_owned(), index, changeset, inputs, key: None, needs, under: Vec::new(), place: Place::Build }
+}
+
+/// Adds `step` over those that are there.
+fn push(steps: &mut Vec<Step>, mut step: Step) {
+    if step.inputs.needs_rootfs() {
+        step.under = under(steps, &step.inputs);
+    }
+    steps.push(step);
+}
+
+/// The steps that lie under one that sees the root filesystem: those that all such see,
+/// those that it names, and those that these in turn were written on.
+fn under(before: &[Step], inputs: &Inputs) -> Vec<usize> {
+    let sees = |step: &Step| step.inputs.is_seen() || inputs.sees().contains(&step.layer);
+    let seen = before.iter().enumerate().filter(|(_, step)| sees(step));
+    let all: BTreeSet<usize> = seen.flat_map(|(at, step)| step.under.iter().copied().chain([at])).collect();
+    all.into_iter().collect()
 }

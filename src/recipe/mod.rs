@@ -28,3 +28,4 @@ pub use model::{
 };
 pub use origin::{Excerpt, Location};
 pub use shipped::{shipped, shipped_names};
+pub use values::is_secret_name;

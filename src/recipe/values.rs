@@ -205,6 +205,12 @@ pub(super) fn secret(source: &str) -> Verdict {
     ))
 }
 
+/// Whether a secret can be called `name`: it is a file's name below /run/secrets.
+pub fn is_secret_name(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    plain && !name.trim_matches('.').is_empty()
+}
+
 /// A package of Debian's: policy 5.6.7, with an optional `=version`.
 pub(super) fn package(text: &str) -> Verdict {
     let name = text.split_once('=').map_or(text, |(name, _)| name);

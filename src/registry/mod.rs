@@ -19,6 +19,7 @@ mod config;
 pub mod download;
 mod environment;
 mod error;
+mod fetch;
 mod helper;
 pub mod http;
 mod login;

@@ -5,7 +5,7 @@ use futures_util::TryStreamExt as _;
 use thiserror::Error;
 
 use super::{BlobOrigin, BlobStream, Reference, Repository};
-use crate::oci::{Descriptor, Layout, LayoutError};
+use crate::oci::{Descriptor, Digest, Layout, LayoutError};
 
 /// The longest config that is read, in bytes; real ones have some ten thousand.
 const MAX_CONFIG: u64 = 8 << 20;
@@ -33,6 +33,18 @@ pub enum SourceError {
         /// The config.
         descriptor: Box<Descriptor>,
     },
+    /// The store does not take it.
+    #[error(transparent)]
+    Keep(#[from] crate::store::Error),
+    /// The thread that writes ended without a word.
+    #[error("writing {digest} was interrupted")]
+    Interrupted {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: tokio::task::JoinError,
+    },
 }
 
 impl SourceError {
@@ -42,7 +54,8 @@ impl SourceError {
             Self::Registry(error) => error.hint(),
             Self::Layout(error) => error.hint(),
             Self::Manifest { .. } => Some("the registry or a mirror of it is at fault: try another mirror".to_owned()),
-            Self::Config { .. } => None,
+            Self::Keep(error) => error.hint(),
+            Self::Config { .. } | Self::Interrupted { .. } => None,
         }
     }
 }

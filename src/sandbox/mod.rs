@@ -10,6 +10,7 @@
 
 mod changes;
 mod error;
+pub mod extract;
 mod host;
 mod log;
 #[allow(dead_code, reason = "its users land one after the other")]

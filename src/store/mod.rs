@@ -11,6 +11,10 @@
 //!   repositories/NAME/       what was pushed to the embedded registry, by repository (v1)
 //!     _blobs/HEX               an empty file: the repository has this blob
 //!     _manifests/HEX           a file with the media type that the manifest came as
+//!   rootfs/sha256/HEX/       a base's files, by ChainId
+//!   caches/NAME/             cache directories of `run` layers
+//!   logs/NAME.log            what steps printed
+//!   scratch/                 what steps write, while they run
 //!   tmp/                     what is being written, locked by its writer
 //!   lock                     shared by every user of the store, exclusive for collection
 //!   index.lock               held while index.json is replaced
@@ -201,6 +205,21 @@ impl Store {
     /// The store's directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where the output of steps is kept.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Where cache directories of `run` layers persist.
+    pub fn caches(&self) -> PathBuf {
+        self.root.join("caches")
+    }
+
+    /// Where sandboxes write.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
     }
 
     /// Writes `bytes` as `path`, whole or not at all.

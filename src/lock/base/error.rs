@@ -97,6 +97,9 @@ pub enum Error {
         /// Its length in bytes.
         size: u64,
     },
+    /// It can't be laid out on disk.
+    #[error(transparent)]
+    Extract(#[from] crate::sandbox::Error),
     /// A thread ended by panicking.
     #[error("reading layer {layer} broke off")]
     Broken {
@@ -123,6 +126,7 @@ impl Error {
             }
             Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::Extract(error) => error.hint(),
             Self::Platform { offered, .. } if offered.is_empty() => Some("its index names no platform".to_owned()),
             Self::Platform { offered, .. } => {
                 let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();

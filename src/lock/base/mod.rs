@@ -6,6 +6,7 @@ mod archive;
 mod error;
 mod image;
 mod read;
+mod rootfs;
 mod scan;
 mod tree;
 
@@ -14,6 +15,7 @@ use std::path::Path;
 pub use archive::InvalidTar;
 pub use error::Error;
 pub use image::{BaseImage, load};
+pub use rootfs::extracted;
 pub use scan::{LayerError, scan};
 pub use tree::{FileList, Node, NodeKind};
 
