@@ -14,6 +14,7 @@ use dlpack::registry::Registries;
 use dlpack::store::{Area, Store};
 
 use crate::support::command::Dlpack;
+use crate::support::host::host;
 use crate::support::image::{Layout, Packing, Tar};
 use crate::support::index::{Manner, SimpleIndex, wheel};
 
@@ -76,7 +77,9 @@ impl Place {
 
     async fn lock(&self, loaded: &Loaded, platform: &str, previous: Option<&Lock>) -> Result<Lock, lock::Error> {
         let registries = Registries::from_environment().unwrap();
-        lock::resolve(loaded, &platform.parse().unwrap(), previous, &registries, &self.store(), &self.progress()).await
+        let (platform, store) = (platform.parse().unwrap(), self.store());
+        let host = host(&store, self.progress());
+        lock::resolve(loaded, &platform, previous, &registries, &store, &host).await
     }
 
     async fn locked(&self, loaded: &Loaded, platform: &str) -> Lock {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Options;
 use super::error::{ExitKind, Failure};
@@ -119,7 +120,8 @@ impl Context {
         loaded.check_files()?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         let platform = platform.unwrap_or_else(Platform::host);
-        let lock = lock::resolve(&loaded, &platform, earlier.as_ref(), registries, store, &self.progress).await?;
+        let host = Arc::new(self.host(store)?);
+        let lock = lock::resolve(&loaded, &platform, earlier.as_ref(), registries, store, &host).await?;
         lock::write(&path, &lock)?;
         Ok(Locked { lock, directory: loaded.directory })
     }

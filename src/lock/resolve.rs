@@ -1,14 +1,16 @@
 //! From a recipe to a lock.
 
+use std::sync::Arc;
+
 use super::base::{self, FileList, Needs};
 use super::error::Error;
 use super::local;
 use super::model::{Lock, LockedFile, LockedLayer, LockedVenv, VERSION};
 use super::venv::{self, Context};
 use crate::oci::Platform;
-use crate::progress::Progress;
 use crate::recipe::{Account, IdSetting, Layer, LayerKind, Loaded};
 use crate::registry::Registries;
+use crate::sandbox::Host;
 use crate::store::Store;
 
 /// How many layers an image has at most, the base's included. A runtime takes 127;
@@ -25,7 +27,8 @@ const OF_DLPACK: usize = 1;
 /// The uid of an account whose recipe says none.
 const UID: u32 = 1000;
 
-/// Resolves everything that a build of `loaded` for `platform` consumes. What a
+/// Resolves everything that a build of `loaded` for `platform` consumes. What has to be
+/// run for it runs on `host`. What a
 /// `previous` lock says of the packing is kept where it still fits; versions are
 /// chosen anew.
 ///
@@ -37,8 +40,9 @@ pub async fn resolve(
     previous: Option<&Lock>,
     registries: &Registries,
     store: &Store,
-    progress: &Progress,
+    host: &Arc<Host>,
 ) -> Result<Lock, Error> {
+    let progress = &host.progress;
     let recipe = &loaded.recipe;
     let needs = Needs::of(recipe);
     let base = base::resolve(&recipe.base, &loaded.directory, platform, needs, registries, store, progress).await?;

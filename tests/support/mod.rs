@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod container;
+pub mod host;
 pub mod image;
 pub mod index;
 pub mod payload;
