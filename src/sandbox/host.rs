@@ -1,8 +1,10 @@
 //! What this machine gives a sandbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Mutex;
 
+use super::Fallback;
 use crate::progress::Progress;
 
 /// What this machine gives a sandbox, the same for all steps of a build.
@@ -22,4 +24,15 @@ pub struct Host {
     pub shell_on_failure: bool,
     /// Who hears what steps print, and which fallback was taken.
     pub progress: Progress,
+}
+
+impl Host {
+    /// Tells of `fallback`, the first time.
+    pub(super) fn announce(&self, fallback: Fallback) {
+        static TOLD: Mutex<BTreeSet<Fallback>> = Mutex::new(BTreeSet::new());
+        let first = TOLD.lock().is_ok_and(|mut told| told.insert(fallback));
+        if first {
+            self.progress.warn(fallback.to_string());
+        }
+    }
 }

@@ -9,18 +9,39 @@
 //! ```
 
 mod changes;
+mod containment;
+mod devices;
+mod enter;
 mod error;
 pub mod extract;
+mod fallback;
+mod helper;
 mod host;
+mod init;
+mod launch;
 mod log;
+mod mounts;
+mod network;
+mod probe;
+mod program;
 #[allow(dead_code, reason = "its users land one after the other")]
 mod record;
+mod refusal;
 mod rootfs;
+mod scratch;
+mod spec;
 mod step;
+mod sys;
+mod upper;
 
 pub use changes::{Change, ChangeKind};
 pub use error::Error;
+pub use fallback::Fallback;
+pub use helper::main;
 pub use host::Host;
 pub use log::{Log, Tail};
+pub use probe::{Attempt, Facts, Obstacle, diagnose};
+pub use refusal::Refusal;
 pub use rootfs::{Rootfs, Sandbox};
-pub use step::{Mount, MountKind, Network, Step};
+pub use spec::VERB;
+pub use step::{Ending, Mount, MountKind, Network, Step};

@@ -1,10 +1,14 @@
 //! What lies under a step, and the sandbox that is opened over it.
 
+use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Change, Error, Host, Log, Step};
+use super::launch::Helper;
+use super::scratch::Directory;
+use super::spec::Opening;
+use super::{Change, Ending, Error, Fallback, Host, Log, Step, network};
 use crate::progress::Output;
 
 /// What a changeset sees beneath it: extracted layers, which are never written to.
@@ -63,13 +67,24 @@ impl Rootfs {
     /// # Errors
     /// If this machine can't run one; see [`Error`].
     pub fn open(&self) -> Result<Sandbox, Error> {
-        Ok(Sandbox { rootfs: self.clone() })
+        let host = self.host()?;
+        let failed = |source| Error::Io { doing: "make a directory in", path: host.scratch.clone(), source };
+        fs::create_dir_all(&host.scratch).map_err(failed)?;
+        let directory = Directory::create(&host.scratch).map_err(failed)?;
+        let opening = Opening { lower: self.lower.clone(), directory: directory.path().to_owned() };
+        let (helper, fallbacks) = Helper::start(host, opening)?;
+        let sandbox = Sandbox { rootfs: self.clone(), helper, directory };
+        sandbox.announce(fallbacks);
+        Ok(sandbox)
     }
 }
 
 /// A root filesystem that can be written to, until it is dropped.
 pub struct Sandbox {
     rootfs: Rootfs,
+    // before the directory: the helper must have let go of it
+    helper: Helper,
+    directory: Directory,
 }
 
 impl Sandbox {
@@ -78,8 +93,26 @@ impl Sandbox {
     /// # Errors
     /// If it can't be started, or fails; what it changed stays, for a look at it.
     pub fn run(&mut self, step: &Step, output: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
-        let _ = (output, &self.rootfs.lower);
-        Err(Error::NoRootfs { command: step.command.join(" ") })
+        let failed = |source| Error::Io { doing: "open", path: "/dev/null".into(), source };
+        let input = File::open("/dev/null").map_err(failed)?;
+        let (ending, fallbacks) = self.helper.run(network::task(step), input.into(), output)?;
+        self.announce(fallbacks);
+        match ending {
+            Ending::Exit(0) => Ok(()),
+            ending => Err(Error::Step { command: step.command.join(" "), ending }),
+        }
+    }
+
+    fn announce(&self, fallbacks: Vec<Fallback>) {
+        let Ok(host) = self.rootfs.host() else { return };
+        for fallback in fallbacks {
+            host.announce(fallback);
+        }
+    }
+
+    /// The sandbox's own directory on this machine.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// What the steps changed, sorted by path; `each` is given every path, and a
@@ -91,6 +124,9 @@ impl Sandbox {
         self,
         each: &mut dyn FnMut(Change, &mut dyn Read) -> Result<(), E>,
     ) -> Result<(), E> {
+        let changes = self.helper.changes()?;
+        drop(changes);
+        self.helper.written()?;
         let _ = each;
         Ok(())
     }

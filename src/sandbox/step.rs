@@ -1,7 +1,10 @@
 //! One command on a root filesystem, and all that it is given.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
 
 /// One command on a root filesystem.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +62,7 @@ impl Step {
 }
 
 /// What a step reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// Its own loopback.
     None,
@@ -68,7 +71,7 @@ pub enum Network {
 }
 
 /// A file or directory of this machine that a step sees.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where it is on this machine, absolute.
     pub from: PathBuf,
@@ -79,7 +82,7 @@ pub struct Mount {
 }
 
 /// What a step may do with a mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {
     /// Read it.
     ReadOnly,
@@ -87,4 +90,32 @@ pub enum MountKind {
     Writable,
     /// Read it: a copy of the file in memory, of mode 0400 and the step's user's.
     Secret,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// With an exit status.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(status) => write!(f, "exit status {status}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "killed by {name}"),
+                None => write!(f, "killed by signal {signal}"),
+            },
+        }
+    }
+}
+
+/// signal(7)'s name of a number, where it is the same on all of our architectures.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    let names = [(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (4, "SIGILL"), (6, "SIGABRT"), (7, "SIGBUS")];
+    let more = [(8, "SIGFPE"), (9, "SIGKILL"), (11, "SIGSEGV"), (13, "SIGPIPE"), (14, "SIGALRM"), (15, "SIGTERM")];
+    names.into_iter().chain(more).find(|(number, _)| *number == signal).map(|(_, name)| name)
 }

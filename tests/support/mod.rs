@@ -11,6 +11,7 @@ pub mod payload;
 pub mod registry;
 pub mod rootfs;
 pub mod runtime;
+pub mod sandbox;
 pub mod uv;
 pub mod venv;
 pub mod wheel;

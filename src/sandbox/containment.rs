@@ -1,0 +1,129 @@
+//! What keeps a step apart from this machine: a user namespace, or what root in a
+//! container has without one.
+
+use std::fs;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{getegid, geteuid};
+use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
+
+use super::mounts;
+use super::probe::{Attempt, Facts, diagnose};
+use super::step::Network;
+use super::sys::process::{Cloned, clone, unshare};
+use super::{Fallback, Refusal};
+
+/// What keeps a step's files apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Containment {
+    /// A user namespace of one id, and a mount namespace in it.
+    UserNamespace,
+    /// A mount namespace alone: dlpack is root.
+    MountNamespace,
+    /// chroot(2): dlpack is root and may not even mount.
+    Chroot,
+}
+
+impl Containment {
+    /// Enters what there is.
+    pub(super) fn enter(fallbacks: &mut Vec<Fallback>) -> Result<Self, Refusal> {
+        let root = geteuid().is_root();
+        match user_namespace() {
+            Ok(()) => Ok(Self::UserNamespace),
+            Err(_) if root => {
+                fallbacks.push(Fallback::Chroot);
+                match mount_namespace() {
+                    Ok(()) => Ok(Self::MountNamespace),
+                    Err(_) => Ok(Self::Chroot),
+                }
+            }
+            Err((attempt, source)) => {
+                let errno = Errno::from_io_error(&source).unwrap_or(Errno::IO);
+                Err(Refusal::Namespaces { obstacle: diagnose(attempt, errno, &Facts::read()), source })
+            }
+        }
+    }
+}
+
+/// user_namespaces(7): one's own id may be mapped without privilege, and the group's only
+/// when setgroups(2) is denied.
+fn user_namespace() -> Result<(), (Attempt, io::Error)> {
+    let (uid, gid) = (geteuid(), getegid());
+    unshare(UnshareFlags::NEWUSER).map_err(|error| (Attempt::UserNamespace, error))?;
+    let map = |file: &str, text: String| {
+        fs::write(format!("/proc/self/{file}"), text).map_err(|error| (Attempt::IdMap, error))
+    };
+    map("setgroups", "deny".to_owned())?;
+    map("uid_map", format!("0 {} 1", uid.as_raw()))?;
+    map("gid_map", format!("0 {} 1", gid.as_raw()))?;
+    mount_namespace().map_err(|error| (Attempt::Mount, error))
+}
+
+/// A mount namespace whose mounts nobody else sees.
+fn mount_namespace() -> io::Result<()> {
+    unshare(UnshareFlags::NEWNS)?;
+    let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+    Ok(mount_change("/", flags)?)
+}
+
+/// Which namespaces a step gets of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Isolation {
+    /// What keeps its files apart.
+    pub containment: Containment,
+    /// Whether it has its own process ids, and a process 1.
+    pub processes: bool,
+    /// Whether it may have its own network.
+    pub network: bool,
+}
+
+impl Isolation {
+    /// Finds out by trial.
+    pub(super) fn find(containment: Containment, fallbacks: &mut Vec<Fallback>) -> Self {
+        if containment == Containment::Chroot {
+            return Self { containment, processes: false, network: false };
+        }
+        let processes = fresh_proc();
+        if !processes {
+            fallbacks.push(Fallback::HostProc);
+        }
+        Self { containment, processes, network: true }
+    }
+
+    /// The namespaces of a step that reaches `network`.
+    pub(super) fn flags(&self, network: Network) -> UnshareFlags {
+        if self.containment == Containment::Chroot {
+            return UnshareFlags::empty();
+        }
+        let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+        flags.set(UnshareFlags::NEWPID, self.processes);
+        flags.set(UnshareFlags::NEWNET, self.own_network(network));
+        flags
+    }
+
+    /// Whether a step that reaches `network` has a network namespace.
+    pub(super) fn own_network(&self, network: Network) -> bool {
+        self.network && network == Network::None
+    }
+
+    /// Does without network namespaces; false if it did already.
+    pub(super) fn without_network_namespace(&mut self) -> bool {
+        std::mem::replace(&mut self.network, false)
+    }
+}
+
+/// Whether a fresh procfs can be mounted for new process ids. The kernel refuses where
+/// this machine's own is masked (`mount_too_revealing`), as in containers.
+fn fresh_proc() -> bool {
+    match clone(UnshareFlags::NEWPID | UnshareFlags::NEWNS) {
+        Ok(Cloned::Child) => std::process::exit(i32::from(mounts::fresh("proc", &[]).is_err())),
+        Ok(Cloned::Parent(pid, _)) => {
+            let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            matches!(ended, Ok(Some((_, status))) if status.exit_status() == Some(0))
+        }
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,49 @@
+//! What a sandbox takes where it can't have what it wants. Each is announced once.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a sandbox takes where it can't have what it wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Fallback {
+    /// The upper directory is in memory: scratch is on a filesystem that overlayfs refuses.
+    UpperInMemory,
+    /// The root filesystem is copied: there is no overlayfs.
+    Copy,
+    /// `/proc` is this machine's: a fresh one may not be mounted.
+    HostProc,
+    /// There is no network namespace: a step without network reaches it nonetheless.
+    HostNetwork,
+    /// chroot, without namespaces: dlpack is root in a container.
+    Chroot,
+    /// Owners are recorded but not answered: there is no seccomp user notification.
+    RecordedOwners,
+    /// Owners are lost.
+    FakedOwners,
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UpperInMemory => {
+                "the sandbox writes to memory: the store is on a filesystem that overlayfs can't write to (NFS, another \
+                 overlay …); a store on local disk (--store) needs less memory"
+            }
+            Self::Copy => {
+                "the sandbox works on a copy of the root filesystem, which takes time and space: this kernel lets an \
+                 ordinary user mount no overlayfs"
+            }
+            Self::HostProc => {
+                "the sandbox's /proc is this machine's: a fresh one may not be mounted here, as in most containers"
+            }
+            Self::HostNetwork => "steps without network reach it nonetheless: there are no network namespaces here",
+            Self::Chroot => "the sandbox is a chroot: there are no user namespaces here, and dlpack is root",
+            Self::RecordedOwners => {
+                "owners that steps give are recorded but not shown to them: seccomp user notification is taken by the \
+                 container that dlpack runs in"
+            }
+            Self::FakedOwners => "owners that steps give are lost: this machine has no seccomp user notification",
+        })
+    }
+}

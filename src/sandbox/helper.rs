@@ -1,0 +1,166 @@
+//! The sandbox's outer process: dlpack started anew with [`super::spec::VERB`], with one
+//! thread. It holds the user and mount namespaces as long as the sandbox lives, and has
+//! each step run by a process 1 of its own.
+//!
+//! ```text
+//! dlpack (threads) ──socket──▶ helper ──clone──▶ process 1 ──clone──▶ the command
+//!                              user and          pid, mount, ipc,
+//!                              mount namespace   uts, net namespaces
+//! ```
+//!
+//! The socket is the lifeline too: when dlpack is gone it hangs up, and the helper ends;
+//! process 1 ends with the helper, and with process 1 whatever the command started.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
+use rustix::thread::UnshareFlags;
+
+use super::containment::{Containment, Isolation};
+use super::spec::{Opening, Reply, Request, Task, receive, send};
+use super::sys::process::{Cloned, clone, ignore_terminal_signals};
+use super::upper::View;
+use super::{Fallback, Refusal, changes, init};
+
+/// Serves the dlpack that started this process, over its stdin, until that one hangs up.
+pub fn main() -> ExitCode {
+    ignore_terminal_signals();
+    match control().and_then(|control| serve(&control)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// stdin as a socket. In its place comes /dev/null, which steps may inherit.
+fn control() -> io::Result<UnixStream> {
+    let control = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(UnixStream::from(control))
+}
+
+fn serve(control: &UnixStream) -> io::Result<()> {
+    let Some((Request::Open(opening), _)) = receive(control)? else { return Ok(()) };
+    let mut helper = match Helper::open(opening) {
+        Ok(helper) => helper,
+        Err(refusal) => return send(control, &Reply::Refused(refusal), &[]),
+    };
+    send(control, &Reply::Opened(helper.fallbacks.clone()), &[])?;
+    while let Some((request, descriptors)) = receive(control)? {
+        let Some(reply) = helper.answer(control, request, descriptors)? else { break };
+        send(control, &reply, &[])?;
+    }
+    Ok(())
+}
+
+/// What an open sandbox is.
+struct Helper {
+    view: View,
+    isolation: Isolation,
+    fallbacks: Vec<Fallback>,
+}
+
+impl Helper {
+    fn open(opening: Opening) -> Result<Self, Refusal> {
+        let mut fallbacks = Vec::new();
+        let containment = Containment::enter(&mut fallbacks)?;
+        let view = View::choose(opening, containment, &mut fallbacks)?;
+        let isolation = Isolation::find(containment, &mut fallbacks);
+        Ok(Self { view, isolation, fallbacks })
+    }
+
+    /// Does what is asked; none if dlpack went away meanwhile.
+    fn answer(
+        &mut self,
+        control: &UnixStream,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+    ) -> io::Result<Option<Reply>> {
+        match request {
+            Request::Run(task) => self.run(control, &task, descriptors),
+            Request::Changes => {
+                let Some(out) = descriptors.into_iter().next() else { return Ok(None) };
+                let view = &self.view;
+                supervise(control, UnshareFlags::empty(), move |_| match changes::write(view, &mut File::from(out)) {
+                    Ok(()) => Reply::Written,
+                    Err(refusal) => Reply::Refused(refusal),
+                })
+            }
+            Request::Open(_) => Ok(None),
+        }
+    }
+
+    fn run(&mut self, control: &UnixStream, task: &Task, mut streams: Vec<OwnedFd>) -> io::Result<Option<Reply>> {
+        let (Some(output), Some(input)) = (streams.pop(), streams.pop()) else { return Ok(None) };
+        let streams = init::Streams { input, output };
+        let mut new = Vec::new();
+        loop {
+            let isolation = &self.isolation;
+            let view = &self.view;
+            let reply = supervise(control, isolation.flags(task.network), |report| {
+                init::run(view, isolation, task, &streams, control, report)
+            });
+            match reply {
+                // there may be no network namespace left, or none allowed
+                Err(source) if self.isolation.without_network_namespace() => {
+                    let _ = source;
+                    new.push(Fallback::HostNetwork);
+                }
+                Err(source) => return Ok(Some(Reply::Refused(Refusal::call("make", "a process", source)))),
+                Ok(Some(Reply::Ended(ending, mut fallbacks))) => {
+                    new.append(&mut fallbacks);
+                    return Ok(Some(Reply::Ended(ending, new)));
+                }
+                Ok(reply) => return Ok(reply),
+            }
+        }
+    }
+}
+
+/// Runs `work` in a new process in the namespaces of `flags` and returns its answer when
+/// it and all that it started are gone; none if dlpack went away meanwhile.
+fn supervise(
+    control: &UnixStream,
+    flags: UnshareFlags,
+    work: impl FnOnce(&UnixStream) -> Reply,
+) -> io::Result<Option<Reply>> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let (pid, ended) = match clone(flags)? {
+        Cloned::Parent(pid, ended) => (pid, ended),
+        Cloned::Child => {
+            drop(ours);
+            let sent = rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+                .map_err(io::Error::from)
+                .and_then(|()| send(&theirs, &work(&theirs), &[]));
+            std::process::exit(i32::from(sent.is_err()));
+        }
+    };
+    drop(theirs);
+    let alive = wait(control, pid, &ended)?;
+    if !alive {
+        return Ok(None);
+    }
+    let reply = receive::<Reply>(&ours)?.map(|(reply, _)| reply);
+    Ok(Some(reply.unwrap_or(Reply::Refused(Refusal::Killed))))
+}
+
+/// Waits for the end of `pid`, and brings it about if dlpack hangs up: false then.
+fn wait(control: &UnixStream, pid: Pid, ended: &OwnedFd) -> io::Result<bool> {
+    let alive = loop {
+        let mut events = [PollFd::new(control, PollFlags::RDHUP), PollFd::new(ended, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut events, None))?;
+        if !events[1].revents().is_empty() {
+            break true;
+        }
+        if !events[0].revents().is_empty() {
+            pidfd_send_signal(ended, Signal::KILL)?;
+            break false;
+        }
+    };
+    rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
+    Ok(alive)
+}

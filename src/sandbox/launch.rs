@@ -1,0 +1,101 @@
+//! dlpack's side of a sandbox: starts the helper, asks it, and passes on what a command
+//! prints.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use super::spec::{Opening, Reply, Request, Task, VERB, receive, send};
+use super::step::Ending;
+use super::{Error, Fallback, Host, Refusal};
+
+/// A running helper. It ends when this is dropped.
+pub(super) struct Helper {
+    child: Child,
+    control: UnixStream,
+}
+
+impl Helper {
+    /// Starts `host.program` and has it open a sandbox.
+    pub(super) fn start(host: &Host, opening: Opening) -> Result<(Self, Vec<Fallback>), Error> {
+        let failed = |source| Error::Io { doing: "start", path: host.program.clone(), source };
+        let (control, theirs) = UnixStream::pair().map_err(failed)?;
+        let mut command = Command::new(&host.program);
+        command.arg(VERB).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().map_err(failed)?;
+        let helper = Self { child, control };
+        match helper.ask(&Request::Open(opening), &[])? {
+            Reply::Opened(fallbacks) => Ok((helper, fallbacks)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Runs `task`, with what it prints given to `output` as it comes.
+    pub(super) fn run(
+        &self,
+        task: Task,
+        input: OwnedFd,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<(Ending, Vec<Fallback>), Error> {
+        let lost = |source| Error::Helper { source };
+        let (mut printed, theirs) = io::pipe().map_err(lost)?;
+        send(&self.control, &Request::Run(Box::new(task)), &[input.as_fd(), theirs.as_fd()]).map_err(lost)?;
+        drop(theirs);
+        let mut buffer = [0; 16 << 10];
+        // the pipe ends when the last of the step's processes does, which process 1 sees to
+        loop {
+            match printed.read(&mut buffer).map_err(lost)? {
+                0 => break,
+                length => output(&buffer[..length]),
+            }
+        }
+        match self.reply()? {
+            Reply::Ended(ending, fallbacks) => Ok((ending, fallbacks)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Has what changed written to the descriptor that is returned; [`Self::written`]
+    /// tells whether all of it was.
+    pub(super) fn changes(&self) -> Result<io::PipeReader, Error> {
+        let lost = |source| Error::Helper { source };
+        let (changes, theirs) = io::pipe().map_err(lost)?;
+        send(&self.control, &Request::Changes, &[theirs.as_fd()]).map_err(lost)?;
+        Ok(changes)
+    }
+
+    /// The end of what [`Self::changes`] began.
+    pub(super) fn written(&self) -> Result<(), Error> {
+        match self.reply()? {
+            Reply::Written => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn ask(&self, request: &Request, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<Reply, Error> {
+        send(&self.control, request, descriptors).map_err(|source| Error::Helper { source })?;
+        self.reply()
+    }
+
+    fn reply(&self) -> Result<Reply, Error> {
+        let gone = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let reply = receive(&self.control).and_then(|reply| reply.ok_or_else(gone));
+        reply.map(|(reply, _)| reply).map_err(|source| Error::Helper { source })
+    }
+}
+
+fn unexpected(reply: Reply) -> Error {
+    match reply {
+        Reply::Refused(refusal) => Error::Refused(refusal),
+        _ => Error::Refused(Refusal::Killed),
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // the helper ends by itself when the socket does, and with it the sandbox
+        let _ = self.control.shutdown(std::net::Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,107 @@
+//! Why a sandbox's first process gave up, told to the dlpack that started it.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::probe::Obstacle;
+use super::spec::errno;
+
+/// Why a sandbox's first process gave up.
+#[derive(Debug, Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// This machine gives an ordinary user no namespaces.
+    #[error("this machine lets nobody make a sandbox: {obstacle}")]
+    Namespaces {
+        /// What stands in the way.
+        obstacle: Obstacle,
+        /// What the kernel said.
+        #[serde(with = "errno")]
+        #[source]
+        source: io::Error,
+    },
+    /// A system call failed that fails nowhere else.
+    #[error("can't {doing} {}", path.display())]
+    Call {
+        /// `mount`, `read` …
+        doing: String,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[serde(with = "errno")]
+        #[source]
+        source: io::Error,
+    },
+    /// The root filesystem has something else where a mount has to go.
+    #[error("can't mount on /{path} of the root filesystem, which is {is}")]
+    MountPoint {
+        /// Relative to the root.
+        path: String,
+        /// `a symbolic link` …
+        is: String,
+    },
+    /// The working directory can't be made or entered.
+    #[error("can't work in `{path}` of the root filesystem")]
+    Workdir {
+        /// As the step says it.
+        path: String,
+        /// Why.
+        #[serde(with = "errno")]
+        #[source]
+        source: io::Error,
+    },
+    /// The program can't be started.
+    #[error("can't run `{program}` in the root filesystem")]
+    Program {
+        /// As the step says it.
+        program: String,
+        /// Why.
+        #[serde(with = "errno")]
+        #[source]
+        source: io::Error,
+    },
+    /// The root filesystem knows no such user or group.
+    #[error("/etc/{database} of the root filesystem knows no `{name}`")]
+    User {
+        /// `passwd` or `group`.
+        database: String,
+        /// Who was looked for.
+        name: String,
+    },
+    /// The sandbox's process 1 was killed from outside.
+    #[error("the sandbox was killed")]
+    Killed,
+}
+
+impl Refusal {
+    /// A failed system call.
+    pub(super) fn call(doing: &str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self::Call { doing: doing.to_owned(), path: path.into(), source: source.into() }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Namespaces { obstacle, .. } => Some(obstacle.hint()),
+            Self::Call { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or name another store with --store".to_owned())
+            }
+            Self::Call { .. } => None,
+            Self::MountPoint { path, .. } => {
+                Some(format!("the base must have a directory at /{path}: take another base, or repair this one"))
+            }
+            Self::Workdir { .. } => Some("name a directory that is there, or one that can be made".to_owned()),
+            Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("is it installed by a layer before this one, and in PATH?".to_owned())
+            }
+            Self::Program { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+                Some("it is for another processor, or a script without #!".to_owned())
+            }
+            Self::Program { .. } => None,
+            Self::User { .. } => Some("make the user in a layer before this one, or name a number".to_owned()),
+            Self::Killed => Some("was memory short? the kernel's log names who killed it".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A sandbox's own directory on this machine: removed with the sandbox, and if dlpack
+//! was killed, swept by the next.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// What the directories' names begin with.
+const PREFIX: &str = "sandbox-";
+
+/// A sandbox's own directory. Whoever holds its lock uses it.
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// A new one in `scratch`, from which those that nobody uses are removed.
+    pub(super) fn create(scratch: &Path) -> io::Result<Self> {
+        sweep(scratch);
+        loop {
+            let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(scratch)?.keep();
+            let lock = File::open(&path)?;
+            // another dlpack may have taken it for one of the dead before it was locked
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && path.exists() {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = remove(&self.path);
+    }
+}
+
+/// Removes the directories in `scratch` that nobody uses.
+fn sweep(scratch: &Path) {
+    for entry in fs::read_dir(scratch).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let Ok(directory) = File::open(entry.path()) else { continue };
+        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Removes a tree whose directories may be closed to their owner, as overlayfs's `work`
+/// is.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        result => result,
+    }
+}
+
+fn open_up(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Namespaces, new processes and programs: unshare(2), clone(2), execve(2).
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+/// What [`clone`] returns, on either side.
+pub(in crate::sandbox) enum Cloned {
+    /// In the caller: the child, and a descriptor that becomes readable when it ends.
+    Parent(Pid, OwnedFd),
+    /// In the child.
+    Child,
+}
+
+/// unshare(2). The caller has one thread.
+pub(in crate::sandbox) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: CLONE_FILES, which could close descriptors under others, is never among `flags`.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+/// fork(2), with the child in the new namespaces of `flags` and ended by SIGKILL with the
+/// caller. The caller has one thread.
+///
+/// clone(2), since the clone3(2) of rustix' kind is hidden by containers' seccomp profiles.
+pub(in crate::sandbox) fn clone(flags: UnshareFlags) -> io::Result<Cloned> {
+    let mut descriptor: libc::c_int = -1;
+    let namespaces = libc::c_long::from(flags.bits() as libc::c_int);
+    let flags = namespaces | libc::c_long::from(libc::CLONE_PIDFD | libc::SIGCHLD);
+    // SAFETY: without CLONE_VM the child has its own copy of this single thread's memory and
+    // stack, as after fork(2); the kernel writes one descriptor to `descriptor`.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut descriptor, 0, 0) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: CLONE_PIDFD gave this new descriptor to nobody else.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+            let pid = Pid::from_raw(pid as i32).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+            Ok(Cloned::Parent(pid, descriptor))
+        }
+    }
+}
+
+/// execve(2): returns only if it fails.
+pub(in crate::sandbox) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer, and what they point to outlives the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Ignores the signals that a terminal sends: the process ends when its parent does.
+pub(in crate::sandbox) fn ignore_terminal_signals() {
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP, libc::SIGPIPE] {
+        // SAFETY: SIG_IGN is no handler that could run.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Gives every signal its default action, and blocks none: what a program expects at
+/// its start.
+pub(in crate::sandbox) fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is no handler that could run; signals that can't be set fail.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an all-zero set is valid storage, and sigemptyset(3) makes it a set.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
