@@ -15,12 +15,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench ends by panicking")]
 
 mod parts;
+#[path = "../peers/mod.rs"]
 mod peers;
 
-use std::path::Path;
-use std::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use parts::{Bench, Measured};
+use parts::{BASE, Bench, Measured};
 use peers::{Buildah, Docker, Peer};
 
 fn main() {
@@ -30,10 +32,11 @@ fn main() {
     println!("\ndlpack           first {}   unchanged {}   one small wheel {}", ours[0], ours[1], ours[2]);
     println!("dlpack peak memory: {} MB", ours.iter().map(|m| m.peak_kib).max().unwrap_or(0) / 1024);
     // One after the other: each is removed with all that it wrote before the next begins.
-    let peers: [Begin; 2] = [|bench| Docker::start(bench).map(boxed), |bench| Buildah::find(bench).map(boxed)];
+    let peers: [Begin; 2] =
+        [|directory| Docker::start(directory).map(boxed), |directory| Buildah::find(directory).map(boxed)];
     let mut measured = 0;
     for start in peers {
-        let Some(peer) = start(&bench) else { continue };
+        let Some(peer) = start(bench.directory()) else { continue };
         measured += 1;
         let theirs = measure_peer(&bench, peer.as_ref());
         println!("\n{:<16} first {}   unchanged {}   one small wheel {}", peer.name(), theirs[0], theirs[1], theirs[2]);
@@ -54,7 +57,7 @@ fn main() {
 }
 
 /// Makes a peer ready, if it is installed.
-type Begin = fn(&Bench) -> Option<Box<dyn Peer>>;
+type Begin = fn(&Path) -> Option<Box<dyn Peer>>;
 
 fn boxed<P: Peer + 'static>(peer: P) -> Box<dyn Peer> {
     Box::new(peer)
@@ -69,11 +72,33 @@ fn measure_dlpack(bench: &Bench) -> [Measured; 3] {
 }
 
 fn measure_peer(bench: &Bench, peer: &dyn Peer) -> [Measured; 3] {
+    let image = format!("{}/bench/{}:latest", bench.registry(), peer.name());
+    // The base is at hand for everybody.
+    peer.pull(&format!("{}/{BASE}", bench.registry()));
     let round = |requirements: &Path| {
+        let context = context(bench, requirements);
         let before = bench.registry_bytes();
-        let time: Duration = peer.build_and_push(requirements);
+        let since = Instant::now();
+        peer.build(&image, &context);
+        peer.push(&image);
+        let time = since.elapsed();
         Measured { time, sent: bench.registry_bytes().saturating_sub(before), peak_kib: 0 }
     };
     let (before, after) = (bench.requirements("before"), bench.requirements("after"));
     [round(&before), round(&before), round(&after)]
+}
+
+/// A build context: the Dockerfile that people write today.
+fn context(bench: &Bench, requirements: &Path) -> PathBuf {
+    let context = bench.directory().join("context");
+    fs::create_dir_all(&context).unwrap();
+    fs::copy(requirements, context.join("requirements.txt")).unwrap();
+    let dockerfile = format!(
+        "FROM {}/{BASE}\nRUN python3 -m venv /opt/venv\nCOPY requirements.txt /tmp/requirements.txt\n\
+         RUN /opt/venv/bin/pip install --no-cache-dir --no-index --no-deps --find-links {} -r /tmp/requirements.txt\n",
+        bench.registry(),
+        bench.wheelhouse()
+    );
+    fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    context
 }

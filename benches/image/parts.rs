@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::peers::{must, wait_for};
+
 /// The name under which the recipes know their base.
 pub const BASE: &str = "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04";
 
@@ -274,19 +276,4 @@ fn watch_peak(pid: u32) -> thread::JoinHandle<u64> {
         }
         peak
     })
-}
-
-/// Runs `command`, which must succeed.
-pub fn must(command: &mut Command) {
-    let status = command.stdout(Stdio::null()).status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(status.success(), "{command:?} failed");
-}
-
-/// Waits up to a minute for `ready`.
-pub fn wait_for(what: &str, ready: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !ready() {
-        assert!(since.elapsed() < Duration::from_secs(60), "{what} does not start");
-        thread::sleep(Duration::from_millis(50));
-    }
 }

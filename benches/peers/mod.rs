@@ -1,0 +1,154 @@
+//! What people use today, for the benches: each with a storage of its own, which
+//! goes with it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A tool that builds a Dockerfile.
+pub trait Peer {
+    /// What it is called in the table.
+    fn name(&self) -> &'static str;
+    /// A command of its on its own storage.
+    fn command(&self, arguments: &[&str]) -> Command;
+    /// Builds the Dockerfile in `context` as `image`; with the network of the host.
+    fn build(&self, image: &str, context: &Path);
+    /// Pushes `image` to the registry that its name begins with.
+    fn push(&self, image: &str);
+    /// Gets `image` from there.
+    fn pull(&self, image: &str);
+}
+
+/// Debian's dockerd, started for the bench.
+pub struct Docker {
+    daemon: Child,
+    root: PathBuf,
+    socket: String,
+}
+
+impl Docker {
+    /// The daemon, with all it writes under `directory`; nothing where it is not
+    /// installed.
+    pub fn start(directory: &Path) -> Option<Self> {
+        let binary = Path::new("/usr/sbin/dockerd");
+        if !binary.exists() {
+            return None;
+        }
+        let root = directory.join("dockerd");
+        fs::create_dir_all(&root).unwrap();
+        let socket = format!("unix://{}", root.join("socket").display());
+        let log = fs::File::create(root.join("log")).unwrap();
+        let daemon = Command::new(binary)
+            .args(["--iptables=false", "--bridge=none", "-H", &socket])
+            .arg("--data-root")
+            .arg(root.join("data"))
+            .arg("--exec-root")
+            .arg(root.join("exec"))
+            .arg("--pidfile")
+            .arg(root.join("pid"))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let docker = Self { daemon, root, socket };
+        wait_for("dockerd", || docker.command(&["version"]).output().is_ok_and(|output| output.status.success()));
+        Some(docker)
+    }
+}
+
+impl Peer for Docker {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("/usr/bin/docker");
+        command.env("DOCKER_HOST", &self.socket).env("DOCKER_BUILDKIT", "0").args(arguments);
+        command
+    }
+
+    fn build(&self, image: &str, context: &Path) {
+        must(self.command(&["build", "-q", "--network", "host", "-t", image]).arg(context));
+    }
+
+    fn push(&self, image: &str) {
+        must(&mut self.command(&["push", "-q", image]));
+    }
+
+    fn pull(&self, image: &str) {
+        must(&mut self.command(&["pull", "-q", image]));
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let terminate = format!("kill {}", self.daemon.id());
+        let _ = Command::new("sh").args(["-c", &terminate]).status();
+        let _ = self.daemon.wait();
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// buildah, without a daemon.
+pub struct Buildah {
+    root: PathBuf,
+}
+
+impl Buildah {
+    /// The tool, with all it writes under `directory`; nothing where it is not
+    /// installed.
+    pub fn find(directory: &Path) -> Option<Self> {
+        Command::new("buildah").arg("--version").output().ok()?;
+        Some(Self { root: directory.join("buildah") })
+    }
+}
+
+impl Peer for Buildah {
+    fn name(&self) -> &'static str {
+        "buildah"
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("buildah");
+        command.arg("--root").arg(self.root.join("root")).arg("--runroot").arg(self.root.join("run")).args(arguments);
+        command
+    }
+
+    fn build(&self, image: &str, context: &Path) {
+        let how = ["build", "-q", "--layers", "--isolation", "chroot", "--network", "host", "--tls-verify=false"];
+        must(self.command(&how).args(["-t", image]).arg(context));
+    }
+
+    fn push(&self, image: &str) {
+        must(&mut self.command(&["push", "-q", "--tls-verify=false", image]));
+    }
+
+    fn pull(&self, image: &str) {
+        must(&mut self.command(&["pull", "-q", "--tls-verify=false", image]));
+    }
+}
+
+impl Drop for Buildah {
+    fn drop(&mut self) {
+        let _ = self.command(&["rm", "-a"]).output();
+        let _ = self.command(&["rmi", "-a", "-f"]).output();
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// Runs `command`, which must succeed.
+pub fn must(command: &mut Command) {
+    let status = command.stdout(Stdio::null()).status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?} failed");
+}
+
+/// Waits up to a minute for `ready`.
+pub fn wait_for(what: &str, ready: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !ready() {
+        assert!(since.elapsed() < Duration::from_secs(60), "{what} does not start");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
