@@ -20,3 +20,27 @@ fn an_ordinary_user_runs_a_command_as_root_on_a_root_filesystem() {
         assert!(!directory.exists());
     });
 }
+
+#[test]
+fn a_step_has_its_own_processes_devices_and_network() {
+    as_user("sandbox::a_step_has_its_own_processes_devices_and_network", || {
+        let bench = Bench::new();
+        let mut sandbox = bench.open();
+        assert_eq!(shell(&mut sandbox, "ls /proc | grep -c '^[0-9]'; readlink /proc/self"), "3\n5");
+        assert_eq!(shell(&mut sandbox, "echo x >/dev/null; head -c 3 /dev/zero | wc -c; ls /dev | xargs"), "");
+        assert_eq!(shell(&mut sandbox, "awk 'NR > 2 { print $1 }' /proc/net/dev; cat /sys/class/net/lo/flags"), "lo:\n0x9");
+        assert_eq!(shell(&mut sandbox, "python3 -c 'import pty; pty.spawn([\"tty\"])'"), "/dev/pts/0");
+        assert_eq!(shell(&mut sandbox, "touch /sys/x 2>&1 || true"), "touch: cannot touch '/sys/x': Read-only file system");
+    });
+}
+
+#[test]
+fn a_step_on_the_network_has_the_resolver_and_the_certificates_of_the_machine() {
+    as_user("sandbox::a_step_on_the_network_has_the_resolver_and_the_certificates_of_the_machine", || {
+        let bench = Bench::new();
+        let mut sandbox = bench.open();
+        let (printed, result) = run(&mut sandbox, &Step::new(["sh", "-c", "cat /etc/resolv.conf; echo $SSL_CERT_FILE; ls -la /dev/dlpack; ls /sys/class/net"]).on_network());
+        result.unwrap();
+        assert_eq!(printed, "");
+    });
+}

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 
@@ -15,7 +16,7 @@ use super::spec::{Reply, Task};
 use super::step::Ending;
 use super::sys::process::{Cloned, clone};
 use super::upper::View;
-use super::{Refusal, enter, program};
+use super::{Refusal, enter, program, user};
 
 /// What a command reads and writes.
 pub(super) struct Streams {
@@ -45,8 +46,10 @@ pub(super) fn run(
 }
 
 fn start(view: &View, isolation: &Isolation, task: &Task, streams: &Streams) -> Result<Pid, Refusal> {
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     enter::root(view, isolation, task)?;
     make_workdir(&task.workdir)?;
+    let user = task.user.as_deref().map(user::look_up).transpose()?;
     // ptrace(2): a step has this process' uid, and must not look through its descriptors
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|source| Refusal::call("hide", "process 1", source))?;
@@ -55,7 +58,7 @@ fn start(view: &View, isolation: &Isolation, task: &Task, streams: &Streams) -> 
         Ok(Cloned::Parent(pid, _)) => pid,
         Ok(Cloned::Child) => {
             drop(failure);
-            program::become_command(task, streams, theirs.into());
+            program::become_command(task, user.as_ref(), streams, theirs.into());
         }
         Err(source) => return Err(Refusal::call("make", "a process", source)),
     };

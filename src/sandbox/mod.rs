@@ -22,6 +22,7 @@ mod launch;
 mod log;
 mod mounts;
 mod network;
+mod places;
 mod probe;
 mod program;
 #[allow(dead_code, reason = "its users land one after the other")]
@@ -33,6 +34,7 @@ mod spec;
 mod step;
 mod sys;
 mod upper;
+mod user;
 
 pub use changes::{Change, ChangeKind};
 pub use error::Error;
@@ -40,6 +42,7 @@ pub use fallback::Fallback;
 pub use helper::main;
 pub use host::Host;
 pub use log::{Log, Tail};
+pub use network::CA_BUNDLE;
 pub use probe::{Attempt, Facts, Obstacle, diagnose};
 pub use refusal::Refusal;
 pub use rootfs::{Rootfs, Sandbox};

@@ -5,14 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
+use rustix::fs::CWD;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
     fsmount, fsopen, move_mount, open_tree,
 };
-
-use super::Refusal;
 
 /// A new filesystem of `kind` with `options`, attached nowhere.
 pub(super) fn fresh(kind: &str, options: &[(&str, &str)]) -> io::Result<OwnedFd> {
@@ -35,45 +32,4 @@ pub(super) fn existing(path: &Path) -> io::Result<OwnedFd> {
 pub(super) fn attach(mount: impl AsFd, place: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(mount, "", place, "", flags)?)
-}
-
-/// A root filesystem under which mounts go.
-pub(super) struct Root(OwnedFd);
-
-impl Root {
-    pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty());
-        root.map(Self).map_err(|source| Refusal::call("open", path, source))
-    }
-
-    /// The directory itself.
-    pub(super) fn descriptor(&self) -> &OwnedFd {
-        &self.0
-    }
-
-    /// The directory at `path`, which no symbolic link may lead to.
-    pub(super) fn directory(&self, path: &str) -> Result<OwnedFd, Refusal> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        openat2(&self.0, path, flags, Mode::empty(), resolve).map_err(|errno| self.refusal(path, errno))
-    }
-
-    /// The file at `path`, or the link that is there: a mount on a link hides it, and
-    /// leads nowhere.
-    pub(super) fn file(&self, path: &str) -> Result<OwnedFd, Refusal> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        openat2(&self.0, path, flags, Mode::empty(), resolve).map_err(|errno| self.refusal(path, errno))
-    }
-
-    fn refusal(&self, path: &str, errno: Errno) -> Refusal {
-        let is = match errno {
-            Errno::LOOP => "behind a symbolic link",
-            Errno::NOTDIR => "no directory",
-            Errno::NOENT => "not there",
-            _ => return Refusal::call("open", format!("/{path}"), errno),
-        };
-        Refusal::MountPoint { path: path.to_owned(), is: is.to_owned() }
-    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::containment::Containment;
+use super::places::BELOW;
 use super::spec::Opening;
 use super::{Fallback, Refusal};
 
@@ -35,10 +36,6 @@ pub(super) enum Upper {
     Copy(PathBuf),
 }
 
-/// Directories that are under the lowest, so that mount points exist and no upper
-/// directory ever holds them.
-pub(super) const MOUNT_POINTS: &str = "mountpoints";
-
 impl View {
     /// Finds the best that this machine has.
     pub(super) fn choose(
@@ -48,10 +45,7 @@ impl View {
     ) -> Result<Self, Refusal> {
         let Opening { lower, directory } = opening;
         let view = Self { lower, upper: Upper::Overlay(directory.join("upper")), directory, containment };
-        for path in ["upper", MOUNT_POINTS, "root"].map(|name| view.directory.join(name)) {
-            fs::create_dir(&path).map_err(|source| Refusal::call("create", path, source))?;
-        }
-        for path in ["proc", "sys", "dev"].map(|name| view.directory.join(MOUNT_POINTS).join(name)) {
+        for path in ["upper", BELOW, "root"].map(|name| view.directory.join(name)) {
             fs::create_dir(&path).map_err(|source| Refusal::call("create", path, source))?;
         }
         let _ = fallbacks;
@@ -91,7 +85,7 @@ impl View {
             Ok(open.last().map(|fd| format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).unwrap_or_default())
         };
         let mut lower = self.lower.iter().rev().map(|lower| path(lower)).collect::<Result<Vec<_>, _>>()?;
-        lower.push(path(&self.directory.join(MOUNT_POINTS))?);
+        lower.push(path(&self.directory.join(BELOW))?);
         let (upper, work) = (path(upper)?, path(&work)?);
         let data = format!("userxattr,volatile,lowerdir={},upperdir={upper},workdir={work}", lower.join(":"));
         let data = std::ffi::CString::new(data).map_err(|source| Refusal::call("mount", "overlay", source))?;

@@ -1,0 +1,174 @@
+//! Where mounts go: places in the root that are there, or are made so that no layer
+//! holds them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat};
+use rustix::io::Errno;
+
+use super::Refusal;
+use super::upper::View;
+
+/// A directory under the lowest of a root, with nothing but mount points, and the list
+/// of those that had to be made above it nonetheless.
+pub(super) const BELOW: &str = "mountpoints";
+/// The paths, each with a NUL, of the mount points that lie in the upper directory.
+pub(super) const MADE: &str = "made";
+
+/// Whether a mount is of a directory or of something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Directory,
+    File,
+}
+
+impl Kind {
+    /// What `path` of this machine is.
+    pub(super) fn of(path: &Path) -> Result<Self, Refusal> {
+        let metadata = fs::metadata(path).map_err(|source| Refusal::call("mount", path, source))?;
+        Ok(if metadata.is_dir() { Self::Directory } else { Self::File })
+    }
+}
+
+/// Makes a place for a mount at `path` under the lowest directory of `view`, before it is
+/// mounted: it shows where the layers have nothing.
+pub(super) fn below(view: &View, path: &str, kind: Kind) -> Result<(), Refusal> {
+    let mut place = view.directory.join(BELOW);
+    place.extend(normal(path)?);
+    let failed = |source| Refusal::call("create", &place, source);
+    let directory = if kind == Kind::Directory { Some(&*place) } else { place.parent() };
+    fs::create_dir_all(directory.unwrap_or(&place)).map_err(failed)?;
+    if kind == Kind::File {
+        File::create(&place).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The components of an absolute path, which may not go up.
+fn normal(path: &str) -> Result<Vec<&Path>, Refusal> {
+    let component = |component| match component {
+        Component::Normal(name) => Some(Ok(Path::new(name))),
+        Component::RootDir | Component::CurDir => None,
+        Component::ParentDir | Component::Prefix(_) => Some(Err(mount_point(path, "a path with `..`"))),
+    };
+    Path::new(path).components().filter_map(component).collect()
+}
+
+fn mount_point(path: &str, is: &str) -> Refusal {
+    Refusal::MountPoint { path: path.trim_start_matches('/').to_owned(), is: is.to_owned() }
+}
+
+/// A root filesystem under which mounts go. What is looked up in it never leads out.
+pub(super) struct Root {
+    descriptor: OwnedFd,
+    path: PathBuf,
+    made: PathBuf,
+}
+
+impl Root {
+    /// The root of `view`, which is mounted.
+    pub(super) fn open(view: &View) -> Result<Self, Refusal> {
+        let path = view.root();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(&path, flags, Mode::empty());
+        let descriptor = descriptor.map_err(|source| Refusal::call("open", &path, source))?;
+        Ok(Self { descriptor, path, made: view.directory.join(MADE) })
+    }
+
+    /// The directory itself.
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+
+    /// The directory at `path`, to which no symbolic link leads.
+    pub(super) fn directory(&self, path: &str) -> Result<OwnedFd, Refusal> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place =
+            openat2(&self.descriptor, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS);
+        match place {
+            Err(Errno::LOOP) => Err(mount_point(path, "a symbolic link")),
+            // with O_DIRECTORY a symbolic link that is not followed is no directory
+            Err(Errno::NOTDIR) => Err(mount_point(path, "no directory")),
+            Err(Errno::NOENT) => self.make(path, Kind::Directory),
+            place => place.map_err(|source| Refusal::call("open", path, source)),
+        }
+    }
+
+    /// The place at `path` for a mount of `kind`, made if there is none. Links on the way
+    /// are followed inside of the root; one at the end is the place itself for a file,
+    /// since whatever is mounted on it hides it.
+    pub(super) fn place(&self, path: &str, kind: Kind) -> Result<OwnedFd, Refusal> {
+        let flags = match kind {
+            Kind::Directory => OFlags::PATH | OFlags::CLOEXEC,
+            Kind::File => OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        };
+        let place = match self.open_inside(path, flags) {
+            Err(Errno::NOENT) => self.make(path, kind)?,
+            place => place.map_err(|source| self.refusal(path, source))?,
+        };
+        let is = statat(&place, "", AtFlags::EMPTY_PATH).map_err(|source| Refusal::call("look at", path, source))?;
+        match (kind, FileType::from_raw_mode(is.st_mode)) {
+            (Kind::Directory, FileType::Directory) => Ok(place),
+            (Kind::Directory, _) => Err(mount_point(path, "no directory")),
+            (Kind::File, FileType::Directory) => Err(mount_point(path, "a directory")),
+            (Kind::File, _) => Ok(place),
+        }
+    }
+
+    fn open_inside(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        rustix::io::retry_on_intr(|| openat2(&self.descriptor, path, flags, Mode::empty(), resolve))
+    }
+
+    /// Makes `path` where the mountpoints below don't show: under a directory that hides
+    /// them, or in a copy. Each new path goes to the list of [`MADE`].
+    fn make(&self, path: &str, kind: Kind) -> Result<OwnedFd, Refusal> {
+        let mut inside = PathBuf::new();
+        let mut under =
+            self.open_inside(".", OFlags::PATH | OFlags::CLOEXEC).map_err(|errno| self.refusal(path, errno))?;
+        let names = normal(path)?;
+        for (n, name) in names.iter().enumerate() {
+            inside.push(name);
+            let next = self.open_inside(&inside.to_string_lossy(), OFlags::PATH | OFlags::CLOEXEC);
+            under = match next {
+                Err(Errno::NOENT) => {
+                    let kind = if n + 1 == names.len() { kind } else { Kind::Directory };
+                    self.make_one(&under, name, kind).map_err(|errno| self.refusal(path, errno))?
+                }
+                next => next.map_err(|errno| self.refusal(path, errno))?,
+            };
+        }
+        Ok(under)
+    }
+
+    fn make_one(&self, under: &OwnedFd, name: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
+        let parent = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(under)));
+        let mode = Mode::from_raw_mode(0o755);
+        match kind {
+            Kind::Directory => mkdirat(under, name, mode)?,
+            Kind::File => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                openat(under, name, flags, Mode::from_raw_mode(0o644))?;
+            }
+        }
+        if let Some(made) = parent.ok().and_then(|parent| Some(parent.strip_prefix(&self.path).ok()?.join(name))) {
+            let mut list = OpenOptions::new().append(true).create(true).open(&self.made).map_err(|_| Errno::IO)?;
+            list.write_all(&[made.as_os_str().as_bytes(), b"\0"].concat()).map_err(|_| Errno::IO)?;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(under.as_fd(), name, flags, Mode::empty())
+    }
+
+    fn refusal(&self, path: &str, errno: Errno) -> Refusal {
+        match errno {
+            Errno::LOOP => mount_point(path, "behind symbolic links that lead nowhere"),
+            Errno::NOTDIR => mount_point(path, "under something that is no directory"),
+            Errno::EXIST => mount_point(path, "behind a symbolic link that leads nowhere"),
+            errno => Refusal::call("make a place for a mount at", path, errno),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Who a step runs as, looked up in the root filesystem's own passwd(5) and group(5).
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::OFlags;
+
+use super::Refusal;
+
+/// How much of a database is read, in bytes: a hostile one may have no end.
+const LONGEST: u64 = 16 << 20;
+
+/// Who a step runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Credentials {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+}
+
+/// image-spec `config.md`, User: "`user`, `uid`, `user:group`, `uid:gid`, `uid:group`,
+/// `user:gid`"; "if group/gid is not specified, the default group and supplementary
+/// groups of the given user/uid in /etc/passwd and /etc/group from the container are
+/// applied".
+pub(super) fn look_up(user: &str) -> Result<Credentials, Refusal> {
+    resolve(user, &read("/etc/passwd"), &read("/etc/group"))
+}
+
+/// A database of the root that this process is in; what can't be read has no users.
+fn read(path: &str) -> String {
+    let mut text = Vec::new();
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
+    if let Ok(file) = file {
+        let _ = file.take(LONGEST).read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn resolve(user: &str, passwd: &str, group: &str) -> Result<Credentials, Refusal> {
+    let (user, wanted) = match user.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (user, None),
+    };
+    let number = user.parse::<u32>().ok();
+    // passwd(5): name:password:UID:GID:GECOS:directory:shell
+    let entries = || passwd.lines().map(fields);
+    let entry = entries().find(|entry| entry[0] == user);
+    let entry = entry.or_else(|| entries().find(|entry| number.is_some() && entry[2].parse().ok() == number));
+    let uid = match (&entry, number) {
+        (Some(entry), _) if entry[0] == user => entry[2].parse().ok(),
+        (_, number) => number,
+    };
+    let unknown = |database: &str, name: &str| Refusal::User { database: database.to_owned(), name: name.to_owned() };
+    let uid = uid.ok_or_else(|| unknown("passwd", user))?;
+    if let Some(wanted) = wanted {
+        let named = group.lines().map(fields).find(|entry| entry[0] == wanted).and_then(|entry| entry[2].parse().ok());
+        let gid = named.or_else(|| wanted.parse().ok()).ok_or_else(|| unknown("group", wanted))?;
+        return Ok(Credentials { uid, gid, groups: Vec::new() });
+    }
+    let gid = entry.and_then(|entry| entry[3].parse().ok()).unwrap_or(0);
+    let name = entry.map_or("", |entry| entry[0]);
+    // group(5): name:password:GID:members
+    let member = |entry: &[&str; 4]| !name.is_empty() && entry[3].split(',').any(|member| member == name);
+    let groups = group.lines().map(fields).filter(member).filter_map(|entry| entry[2].parse().ok()).collect();
+    Ok(Credentials { uid, gid, groups })
+}
+
+/// The first four fields of a line; those that are missing are empty.
+fn fields(line: &str) -> [&str; 4] {
+    let mut fields = line.split(':');
+    [(); 4].map(|()| fields.next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ndev:x:1001:1002::/home/dev:/bin/sh\nbroken\n77:x:5:5::/:\n";
+    const GROUP: &str = "root:x:0:\ndev:x:1002:\naudio:x:29:other,dev\nvideo:x:44:dev\nbroken\n";
+
+    #[test]
+    fn users_are_looked_up_as_the_image_spec_says() {
+        let of = |user: &str| resolve(user, PASSWD, GROUP).map(|found| (found.uid, found.gid, found.groups)).ok();
+        assert_eq!(of("root"), Some((0, 0, vec![])));
+        assert_eq!(of("dev"), Some((1001, 1002, vec![29, 44])));
+        assert_eq!(of("1001"), Some((1001, 1002, vec![29, 44])));
+        assert_eq!(of("1001:video"), Some((1001, 44, vec![])));
+        assert_eq!(of("dev:7"), Some((1001, 7, vec![])));
+        assert_eq!(of("4000"), Some((4000, 0, vec![])));
+        assert_eq!(of("77"), Some((5, 5, vec![])), "a name of digits is a name first, as getpwnam(3) has it");
+        for unknown in ["", "nobody", "dev:nogroup", "-1", "4294967296", "broken"] {
+            assert_eq!(of(unknown), None, "{unknown:?}");
+        }
+    }
+}
