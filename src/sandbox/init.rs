@@ -7,16 +7,18 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, XattrFlags, setxattr};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 
 use super::containment::Isolation;
+use super::record::{OWNER, Owner};
 use super::spec::{Reply, Task};
 use super::step::Ending;
 use super::sys::process::{Cloned, clone};
 use super::upper::View;
-use super::{Refusal, enter, program, user};
+use super::user::{self, Credentials};
+use super::{MountKind, Refusal, enter, program};
 
 /// What a command reads and writes.
 pub(super) struct Streams {
@@ -49,7 +51,8 @@ fn start(view: &View, isolation: &Isolation, task: &Task, streams: &Streams) -> 
     rustix::process::umask(Mode::from_raw_mode(0o022));
     enter::root(view, isolation, task)?;
     make_workdir(&task.workdir)?;
-    let user = task.user.as_deref().map(user::look_up).transpose()?;
+    let user = task.user.as_deref().map(user::look_up).transpose()?.unwrap_or_default();
+    give_secrets(task, &user);
     // ptrace(2): a step has this process' uid, and must not look through its descriptors
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|source| Refusal::call("hide", "process 1", source))?;
@@ -58,7 +61,7 @@ fn start(view: &View, isolation: &Isolation, task: &Task, streams: &Streams) -> 
         Ok(Cloned::Parent(pid, _)) => pid,
         Ok(Cloned::Child) => {
             drop(failure);
-            program::become_command(task, user.as_ref(), streams, theirs.into());
+            program::become_command(task, streams, theirs.into());
         }
         Err(source) => return Err(Refusal::call("make", "a process", source)),
     };
@@ -78,6 +81,16 @@ fn make_workdir(path: &str) -> Result<(), Refusal> {
     match path.starts_with('/') {
         true => fs::create_dir_all(path).map_err(refused),
         false => Err(refused(Errno::INVAL.into())),
+    }
+}
+
+/// Makes secrets the user's; who can't read them is refused by the supervisor, as it
+/// would be by a kernel that knew of users.
+fn give_secrets(task: &Task, user: &Credentials) {
+    let owner = Owner { uid: user.uid, gid: user.gid };
+    for secret in task.mounts.iter().filter(|mount| mount.kind == MountKind::Secret) {
+        // tmpfs has such attributes since Linux 6.6; before, the owner is root, and all may read
+        let _ = setxattr(&*secret.to, OWNER, owner.value().as_bytes(), XattrFlags::empty());
     }
 }
 

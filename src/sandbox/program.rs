@@ -6,20 +6,16 @@ use std::ffi::{CString, NulError};
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Gid, Uid, chown};
 use rustix::io::Errno;
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use super::Refusal;
 use super::init::{Streams, tell};
 use super::spec::Task;
 use super::sys::process::{execute, reset_signals};
-use super::user::Credentials;
-use super::{MountKind, Refusal};
 
 /// Becomes the command of `task`, or says over `failure` why not.
-pub(super) fn become_command(task: &Task, user: Option<&Credentials>, streams: &Streams, failure: OwnedFd) -> ! {
-    let become_user = || user.map_or(Ok(()), |user| set_credentials(task, user));
-    let Err(refusal) = prepare(task, streams).and_then(|()| become_user()).and_then(|()| run(task));
+pub(super) fn become_command(task: &Task, streams: &Streams, failure: OwnedFd) -> ! {
+    let Err(refusal) = prepare(task, streams).and_then(|()| run(task));
     tell(failure, &refusal);
     std::process::exit(127)
 }
@@ -35,21 +31,6 @@ fn prepare(task: &Task, streams: &Streams) -> Result<(), Refusal> {
     reset_signals();
     rustix::process::chdir(&*task.workdir)
         .map_err(|source| Refusal::Workdir { path: task.workdir.clone(), source: source.into() })
-}
-
-/// login(1)'s order: the groups while still root, the user last. Secrets become the
-/// user's before.
-fn set_credentials(task: &Task, user: &Credentials) -> Result<(), Refusal> {
-    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    for secret in task.mounts.iter().filter(|mount| mount.kind == MountKind::Secret) {
-        chown(&*secret.to, Some(uid), Some(gid))
-            .map_err(|source| Refusal::call("change the owner of", &secret.to, source))?;
-    }
-    let groups: Vec<Gid> = user.groups.iter().map(|group| Gid::from_raw(*group)).collect();
-    set_thread_groups(&groups)
-        .and_then(|()| set_thread_res_gid(gid, gid, gid))
-        .and_then(|()| set_thread_res_uid(uid, uid, uid))
-        .map_err(|source| Refusal::call("become", task.user.as_deref().unwrap_or("root"), source))
 }
 
 /// execvp(3), with the PATH that the command gets.

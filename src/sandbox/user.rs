@@ -12,7 +12,7 @@ use super::Refusal;
 const LONGEST: u64 = 16 << 20;
 
 /// Who a step runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Credentials {
     pub uid: u32,
     pub gid: u32,
