@@ -8,6 +8,7 @@ pub mod pylock;
 pub mod record;
 pub mod resolve;
 pub mod scheme;
+pub mod source;
 pub mod standalone;
 pub mod tags;
 pub mod tree;

@@ -4,7 +4,7 @@ use super::error::{Fault, Problem};
 use super::model::{
     Account, Apt, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Run, Sshd, Timezone, Venv,
 };
-use super::requirement::{constraint, requirement};
+use super::requirement::{constraint, project_name, requirement};
 use super::table::{Field, Table};
 use super::tree::Value;
 use super::values;
@@ -53,7 +53,7 @@ fn run(field: Field<'_>) -> Result<Run, Fault> {
 }
 
 fn venv(field: Field<'_>) -> Result<Venv, Fault> {
-    const KEYS: [&str; 13] = [
+    const KEYS: [&str; 17] = [
         "kind",
         "name",
         "after",
@@ -66,6 +66,10 @@ fn venv(field: Field<'_>) -> Result<Venv, Fault> {
         "index-url",
         "extra-index-url",
         "wheels",
+        "projects",
+        "no-binary",
+        "build-requirements",
+        "bytecode",
         "pip",
     ];
     let table = Table::open(field, "a venv layer", &KEYS)?;
@@ -79,6 +83,10 @@ fn venv(field: Field<'_>) -> Result<Venv, Fault> {
         index_url: table.text("index-url", values::index)?,
         extra_index_url: table.texts("extra-index-url", values::index)?,
         wheels: table.list("wheels", wheel)?,
+        projects: table.list("projects", project)?,
+        no_binary: table.texts("no-binary", project_name)?,
+        build_requirements: table.texts("build-requirements", requirement)?,
+        bytecode: table.flag("bytecode")?,
         pip: table.flag("pip")?,
     })
 }
@@ -90,6 +98,13 @@ fn wheel(field: Field<'_>) -> Result<String, Fault> {
     }
     let complaint = values::Complaint::new("a wheel's file name ends in .whl");
     Err(field.refused(&path, complaint.hint("`uv build --wheel` or `pip wheel .` makes one")))
+}
+
+fn project(field: Field<'_>) -> Result<String, Fault> {
+    let path = field.path()?;
+    let built = path.ends_with(".whl");
+    let complaint = || values::Complaint::new("it is a wheel, with nothing left to build");
+    if built { Err(field.refused(&path, complaint().hint("wheels on disk go into `wheels`"))) } else { Ok(path) }
 }
 
 fn interpreter(field: Field<'_>) -> Result<Interpreter, Fault> {

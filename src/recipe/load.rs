@@ -195,6 +195,7 @@ impl Loaded {
                 LayerKind::Venv(venv) => {
                     list("requirements-files", &venv.requirements_files)?;
                     list("wheels", &venv.wheels)?;
+                    list("projects", &venv.projects)?;
                     if let Some(Interpreter::Standalone { url, .. }) = &venv.interpreter
                         && !url.contains("://")
                     {

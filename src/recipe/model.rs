@@ -185,6 +185,19 @@ pub struct Venv {
     /// Wheels on disk, relative to the recipe.
     #[serde(default)]
     pub wheels: Vec<String>,
+    /// Projects on disk, relative to the recipe, that are built into wheels: source
+    /// trees, checkouts, sdists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<String>,
+    /// Packages that are built from their sdists though there are wheels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_binary: Vec<String>,
+    /// Requirements of builds beside those that projects declare themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub build_requirements: Vec<String>,
+    /// Whether there is bytecode for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bytecode: bool,
     /// Whether pip is installed into it.
     #[serde(default)]
     pub pip: bool,

@@ -37,13 +37,23 @@ pub(super) fn constraint(text: &str) -> Verdict {
     Ok(())
 }
 
+/// A package's name, and nothing else.
+pub(super) fn project_name(text: &str) -> Verdict {
+    match name(text)? {
+        "" => Ok(()),
+        _ => Err(Complaint::new("it is more than a package's name")
+            .hint("versions and extras go into `requirements` or `constraints`")),
+    }
+}
+
 fn refused_option(option: &str) -> Complaint {
     let key = match option.trim_start_matches('-').split([' ', '=']).next() {
         Some("r" | "requirement") => "`requirements-files`",
         Some("c" | "constraint") => "`constraints`",
         Some("i" | "index-url") => "`index-url`",
         Some("extra-index-url") => "`extra-index-url`",
-        Some("e" | "editable") => "`wheels`, with a wheel built from it",
+        Some("e" | "editable") => "`projects`, which are built into wheels",
+        Some("no-binary") => "`no-binary`",
         _ => return Complaint::new("it is an option of pip's, not a requirement"),
     };
     Complaint::new("it is an option of pip's, not a requirement").hint(format!("there is a key for it: {key}"))
@@ -58,7 +68,8 @@ fn name(text: &str) -> Result<&str, Complaint> {
         return Ok(rest);
     }
     if text.ends_with(".whl") || text.starts_with('.') || text.contains('/') {
-        return Err(Complaint::new("it is a path, not a requirement").hint("wheels on disk go into `wheels`"));
+        return Err(Complaint::new("it is a path, not a requirement")
+            .hint("wheels on disk go into `wheels`, source trees into `projects`"));
     }
     Err(Complaint::new("it does not begin with a package's name").hint("write name, name[extra] or name>=1.2"))
 }

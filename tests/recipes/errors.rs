@@ -182,6 +182,10 @@ fn a_path_that_cannot_be() {
         "kind = 'files'\nfiles = [{ content = '', to = '/' }]",
         "kind = 'account'\nuser = 'dev'\nhome = '/home/a:b'",
         "kind = 'venv'\npython = '3.11'\nwheels = ['dist/a.tar.gz']",
+        "kind = 'venv'\npython = '3.11'\nprojects = ['dist/a-1-py3-none-any.whl']",
+        "kind = 'venv'\npython = '3.11'\nno-binary = ['docopt==0.6.2']",
+        "kind = 'venv'\npython = '3.11'\nbuild-requirements = ['--no-build-isolation']",
+        "kind = 'venv'\npython = '3.11'\nbytecode = 'yes'",
         "kind = 'jupyter'\nroot-dir = '~/work'",
     ]);
     assert_data_eq!(said, file!["../snapshots/recipes/a_path_that_cannot_be.txt"]);
@@ -401,6 +405,7 @@ fn a_file_that_is_not_there() {
         "kind = 'files'\nfiles = [{ from = 'motd', to = '/etc/motd' }]",
         "kind = 'venv'\npython = '3.11'\nrequirements-files = ['requirements.txt']",
         "kind = 'venv'\npython = '3.11'\nwheels = ['dist/a-1-py3-none-any.whl']",
+        "kind = 'venv'\npython = '3.11'\nprojects = ['model']",
         "kind = 'venv'\npython = '3.11'\ninterpreter = { url = 'python.tar.gz', sha256 = '0000000000000000000000000000000000000000000000000000000000000000' }",
         "kind = 'account'\nuser = 'dev'\nauthorized-keys-files = ['keys/alice.pub']",
     ]);

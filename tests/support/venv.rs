@@ -26,6 +26,10 @@ pub fn recipe(path: &str) -> Venv {
         index_url: None,
         extra_index_url: Vec::new(),
         wheels: Vec::new(),
+        projects: Vec::new(),
+        no_binary: Vec::new(),
+        build_requirements: Vec::new(),
+        bytecode: false,
         pip: false,
     }
 }
