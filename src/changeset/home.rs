@@ -123,7 +123,7 @@ impl OwnVenv {
             (LayerKind::Venv(venv), LockedLayer::Venv(locked)) if venv.path == path => Some(locked),
             _ => None,
         });
-        let Some(LockedVenv { interpreter, python, wheels, .. }) = locked else {
+        let Some(LockedVenv { interpreter, python, wheels, sources, .. }) = locked else {
             return Err(Error::NoVenv { user: account.user.clone(), path: path.to_owned() });
         };
         let version = python.parse().map_err(|source| Error::Python {
@@ -131,7 +131,8 @@ impl OwnVenv {
             path: path.to_owned(),
             source,
         })?;
-        let has = |name: &str| wheels.iter().any(|wheel| wheel.name == name);
+        let built = |name: &str| sources.iter().any(|source| source.name == name);
+        let has = |name: &str| wheels.iter().any(|wheel| wheel.name == name) || built(name);
         Ok(Self {
             shared: path.trim_end_matches('/').to_owned(),
             skeleton: Skeleton {

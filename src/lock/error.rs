@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::oci::Platform;
-use crate::python::{index, resolve, scheme, wheel};
+use crate::python::{index, resolve, scheme, source, wheel};
 use crate::{registry, store};
 
 /// Why there is no lock, or why it can't be used.
@@ -84,6 +84,29 @@ pub enum Error {
     /// The requirements don't resolve.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
+    /// A project that is to be built says too little of itself, or can't be read.
+    #[error("layer `{layer}`: {project} can't be built from source")]
+    Source {
+        /// The layer.
+        layer: String,
+        /// The sdist, or the project's path.
+        project: String,
+        /// Why.
+        #[source]
+        source: source::Error,
+    },
+    /// Two projects of one name.
+    #[error("layer `{layer}`: {first} and {second} are both the project {name}")]
+    SameProject {
+        /// The layer.
+        layer: String,
+        /// One path.
+        first: String,
+        /// The other.
+        second: String,
+        /// The name.
+        name: String,
+    },
     /// A wheel can't be had, or its index.
     #[error(transparent)]
     Index(#[from] index::Error),
@@ -221,6 +244,8 @@ impl Error {
             }
             Self::Base(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
+            Self::Source { source, .. } => source.hint(),
+            Self::SameProject { .. } => Some("leave one of them out of `projects`".into()),
             Self::Index(error) => error.hint(),
             Self::Http(error) => error.hint(),
             Self::Wheel(error) => error.hint(),

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::error::Error;
 use super::local;
-use super::model::{Lock, LockedFile, LockedInput, LockedLayer, LockedVenv};
-use crate::oci::Platform;
+use super::model::{Lock, LockedFile, LockedInput, LockedLayer, LockedOrigin, LockedVenv};
+use crate::oci::{Digest, Platform};
+use crate::python::source;
 use crate::recipe::{LayerKind, Loaded};
 
 /// How much of a value an error shows, in characters.
@@ -38,7 +39,9 @@ pub fn fits(lock: &Lock, loaded: &Loaded, platform: &Platform) -> Result<(), Err
             }
             (LayerKind::Venv(venv), LockedLayer::Venv(locked)) => {
                 let inputs = local::inputs(&layer.name, &venv.requirements_files, &loaded.directory)?;
-                inputs_change(&locked.inputs, &inputs).or_else(|| wheels_change(locked, loaded))
+                inputs_change(&locked.inputs, &inputs)
+                    .or_else(|| wheels_change(locked, loaded))
+                    .or_else(|| sources_change(locked, loaded))
             }
             (LayerKind::Account(account), LockedLayer::Account { inputs, .. }) => {
                 inputs_change(inputs, &local::key_files(&layer.name, account, loaded)?)
@@ -78,12 +81,29 @@ fn inputs_change(was: &[LockedInput], now: &[LockedInput]) -> Change {
 }
 
 fn wheels_change(locked: &LockedVenv, loaded: &Loaded) -> Change {
-    locked.wheels.iter().find_map(|wheel| {
-        let path = wheel.index.strip_prefix("local:")?;
-        match local::hash(&loaded.directory.join(path)) {
-            Ok(found) if found == (wheel.sha256, wheel.size) => None,
-            Ok(_) => Some((path.to_owned(), "changed")),
-            Err(_) => Some((path.to_owned(), "is gone")),
+    locked.wheels.iter().find_map(|wheel| file_change(&wheel.index, (wheel.sha256, wheel.size), loaded))
+}
+
+/// What became of a file on disk, which `index` names.
+fn file_change(index: &str, locked: (Digest, u64), loaded: &Loaded) -> Change {
+    let path = index.strip_prefix("local:")?;
+    match local::hash(&loaded.directory.join(path)) {
+        Ok(found) if found == locked => None,
+        Ok(_) => Some((path.to_owned(), "changed")),
+        Err(_) => Some((path.to_owned(), "is gone")),
+    }
+}
+
+fn sources_change(locked: &LockedVenv, loaded: &Loaded) -> Change {
+    locked.sources.iter().find_map(|source| match &source.from {
+        LockedOrigin::Sdist(sdist) => file_change(&sdist.index, (sdist.sha256, sdist.size), loaded),
+        LockedOrigin::Tree(LockedInput { path, sha256 }) => {
+            let tree = source::files(&loaded.directory.join(path)).and_then(|files| files.digest());
+            match tree {
+                Ok(found) if found == *sha256 => None,
+                Ok(_) => Some((path.clone(), "changed")),
+                Err(_) => Some((path.clone(), "is gone, or can't be read,")),
+            }
         }
     })
 }

@@ -11,6 +11,7 @@ mod local;
 mod model;
 mod packing;
 mod resolve;
+mod source;
 mod venv;
 
 pub use error::Error;
@@ -18,7 +19,8 @@ pub use file::{path_for, read, write};
 pub use fits::fits;
 pub use interpreter::fetch as fetch_archive;
 pub use model::{
-    BaseFile, FileKind, Lock, LockedBase, LockedFile, LockedInput, LockedInterpreter, LockedLayer, LockedVenv,
-    LockedWheel, Pin, VERSION,
+    BaseFile, FileKind, Lock, LockedBase, LockedFile, LockedInput, LockedInterpreter, LockedLayer, LockedOrigin,
+    LockedSdist, LockedSource, LockedVenv, LockedWheel, Pin, VERSION,
 };
+pub use packing::{bytecode_bin, bytecode_bins};
 pub use resolve::resolve;

@@ -168,12 +168,70 @@ pub struct LockedVenv {
     /// The requirements files that it was resolved from, with those that they include.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "input")]
     pub inputs: Vec<LockedInput>,
+    /// What is built from source, by name; a layer of its own each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "source")]
+    pub sources: Vec<LockedSource>,
+    /// Python files that a wheel has and another one's layer replaces with other
+    /// content, by the wheel's name: there is no bytecode of them. Relative to the venv.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shadowed: BTreeMap<String, Vec<String>>,
     /// How many shared bins there are; a wheel's `bin` is less than that, or none
     /// for a layer of its own.
     pub bins: u32,
 }
 
-/// A file on disk that the resolution read, and the build does not.
+/// A project that is built into a wheel in the sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedSource {
+    /// Normalised name.
+    pub name: String,
+    /// Version; none where only the build tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Where it is from.
+    pub from: LockedOrigin,
+    /// The wheels that it is built with.
+    #[serde(default, rename = "requires")]
+    pub requires: Vec<LockedWheel>,
+}
+
+impl LockedSource {
+    /// Name and version as a person reads them.
+    pub fn label(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{} {version}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// Where a project's source is from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockedOrigin {
+    /// An sdist of an index or on disk.
+    Sdist(LockedSdist),
+    /// A source tree on disk.
+    Tree(LockedInput),
+}
+
+/// An sdist.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedSdist {
+    /// File name.
+    pub file: String,
+    /// Its sha256.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Where it is from, as [`LockedWheel::index`].
+    pub index: String,
+}
+
+/// What is on disk and was read when the recipe was locked: a file by its sha256, a
+/// source tree by that of the list of its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedInput {

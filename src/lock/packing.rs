@@ -25,6 +25,25 @@ fn bins(layers: usize) -> u32 {
     }
 }
 
+/// How many layers there are for the bytecode of wheels in `bins` bins and in layers
+/// of their own. The wheels of a bin have theirs in one: what changes one of them
+/// changes one layer of bytecode.
+pub fn bytecode_bins(bins: u32) -> u32 {
+    (bins / 2).max(1)
+}
+
+/// The bytecode layer of a wheel, whether it lies in a bin or alone.
+pub fn bytecode_bin(name: &str, bins: u32) -> u32 {
+    bin(name, bytecode_bins(bins))
+}
+
+/// How many of `layers` are left for wheels if `sources` are built from source, and
+/// there is `bytecode`.
+pub fn left(layers: usize, sources: usize, bytecode: bool) -> usize {
+    let layers = layers.saturating_sub(sources);
+    if bytecode { layers.saturating_sub(bytecode_bins(bins(layers)) as usize) } else { layers }
+}
+
 /// From this size in bytes on, a wheel is a layer of its own.
 pub const ALONE: u64 = 384 << 10;
 
@@ -124,6 +143,18 @@ mod tests {
             let count = fastrand::Rng::with_seed(seed).usize(0..400);
             for budget in [LEAST, 20, 60, 90] {
                 assert!(layers(&packed(wheels(seed, count), budget, &[])) <= budget, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytecode_fits_into_the_budget_and_follows_the_bins() {
+        for budget in LEAST..100 {
+            let mut wheels = wheels(7, 300);
+            let bins = pack(&mut wheels, left(budget, 2, true), &[]);
+            assert!(2 + layers(&wheels) + bytecode_bins(bins) as usize <= budget.max(LEAST + 2), "{budget}");
+            for wheel in wheels.iter().filter(|wheel| wheel.bin.is_some()) {
+                assert_eq!(wheel.bin.map(|bin| bin % bytecode_bins(bins)), Some(bytecode_bin(&wheel.name, bins)));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A venv, resolved: its wheels, their packing, and what of them collides.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -9,22 +10,24 @@ use url::Url;
 use super::collisions;
 use super::error::Error;
 use super::model::{LockedVenv, LockedWheel};
+use super::source::{self, Source};
 use super::{interpreter, local, packing};
 use crate::oci::Platform;
 use crate::progress::{Activity, Progress};
 use crate::python::index::{self, Indexes, Remote};
 use crate::python::install::{self, Listed};
 use crate::python::pylock::Origin;
-use crate::python::resolve::{Chosen, Request};
+use crate::python::resolve::{self, Chosen, Request};
 use crate::python::scheme::Scheme;
+use crate::python::source::Metadata;
 use crate::python::uv::Uv;
-use crate::python::wheel::Wheel;
+use crate::python::wheel::{Wheel, normalize};
 use crate::recipe::Venv;
 use crate::registry::http::Http;
 use crate::store::{Area, Store};
 
 /// How many wheels' directories are read at once.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// What resolving a venv needs besides its recipe.
 pub(super) struct Context<'a> {
@@ -50,55 +53,161 @@ pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<Locked
     let Context { layer, directory, progress, .. } = *context;
     let (interpreter, python) = interpreter::resolve(context, venv).await?;
     let inputs = local::inputs(layer, &venv.requirements_files, directory)?;
-    let (indexes, chosen) = choose(context, venv, &python).await?;
-    let (mut wheels, urls) = measured(context, &indexes, chosen).await?;
+    let asked = Asked::of(context, venv, &python).await?;
+    let (chosen, sources) = choose(context, &asked).await?;
+    let (mut wheels, urls) = measured(context, &asked.indexes, chosen).await?;
+    let sources = stream::iter(sources).map(|source| source::locked(context, &asked, source));
+    let mut sources: Vec<_> = sources.buffered(AT_ONCE).try_collect().await?;
+    sources.sort_by(|one, other| one.name.cmp(&other.name));
     let previous = context.previous.map_or(&[][..], |previous| &previous.wheels);
-    let bins = packing::pack(&mut wheels, context.layers, previous);
-    let listings = listings(context, &indexes, &wheels, &urls, &Scheme::new(&venv.path, python.parse()?)).await?;
+    let bins = packing::pack(&mut wheels, packing::left(context.layers, sources.len(), venv.bytecode), previous);
+    let scheme = Scheme::new(&venv.path, python.parse()?);
+    let listings = listings(context, &asked.indexes, &wheels, &urls, &scheme).await?;
+    let mut shadowed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for found in collisions::settle(layer, &mut wheels, &listings)? {
         let collisions::Trivial { path, winner, loser } = found;
         progress.warn(format!("layer `{layer}`: {winner} and {loser} both bring {path}; {winner}'s is taken"));
+        if venv.bytecode && path.ends_with(".py") {
+            shadowed.entry(loser).or_default().push(path);
+        }
     }
-    Ok(LockedVenv { interpreter, python, wheels, inputs, bins })
+    Ok(LockedVenv { interpreter, python, wheels, inputs, sources, shadowed, bins })
 }
 
-/// Asks uv, on a thread that may block.
-async fn choose(context: &Context<'_>, venv: &Venv, python: &str) -> Result<(Indexes, Vec<Chosen>), Error> {
-    let task = context.progress.task(Activity::Resolve, format!("{} (Python {python})", context.layer), None);
-    let glibc = interpreter::glibc(context.layer, context.platform, context.base)?;
-    let (layer, directory, platform) =
-        (context.layer.to_owned(), context.directory.to_owned(), context.platform.clone());
-    let (venv, python) = (venv.clone(), python.to_owned());
-    let asked = tokio::task::spawn_blocking(move || {
-        let uv = Uv::find().map_err(crate::python::resolve::Error::from)?;
-        let indexes = Indexes::configured(&directory, venv.index_url.as_deref(), &venv.extra_index_url)?;
-        let request = Request {
-            directory: &directory,
-            layer: &layer,
-            python: &python,
-            platform: &platform,
-            glibc,
-            requirements: &venv.requirements,
-            requirements_files: &venv.requirements_files,
-            constraints: &venv.constraints,
-            wheels: &venv.wheels,
-            pip: venv.pip,
-        };
-        let chosen = request.resolve(&uv, &indexes)?;
-        Ok::<_, Error>((indexes, chosen))
+/// What uv is asked about a venv.
+pub(super) struct Asked {
+    pub(super) venv: Venv,
+    pub(super) indexes: Indexes,
+    uv: Uv,
+    python: String,
+    glibc: u32,
+}
+
+/// A question to uv: the venv's own, or another in the same circumstances.
+#[derive(Clone, Default)]
+struct Question {
+    layer: String,
+    venv: Venv,
+    projects: Vec<Metadata>,
+    sdists: Vec<Metadata>,
+}
+
+impl Asked {
+    async fn of(context: &Context<'_>, venv: &Venv, python: &str) -> Result<Self, Error> {
+        let glibc = interpreter::glibc(context.layer, context.platform, context.base)?;
+        let (directory, venv, python) = (context.directory.to_owned(), venv.clone(), python.to_owned());
+        let asked = tokio::task::spawn_blocking(move || {
+            let uv = Uv::find().map_err(crate::python::resolve::Error::from)?;
+            let indexes = Indexes::configured(&directory, venv.index_url.as_deref(), &venv.extra_index_url)?;
+            Ok::<_, Error>(Self { venv, indexes, uv, python, glibc })
+        });
+        asked.await.map_err(|_| Error::Interrupted { doing: "resolving" })?
+    }
+
+    /// Asks uv on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        context: &Context<'_>,
+        question: &Question,
+        ask: impl FnOnce(&Request<'_>, &Uv, &Indexes) -> Result<T, resolve::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (directory, platform, glibc) = (context.directory.to_owned(), context.platform.clone(), self.glibc);
+        let (question, python) = (question.clone(), self.python.clone());
+        let (uv, indexes) = (self.uv.clone(), self.indexes.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let Question { layer, venv, projects, sdists } = &question;
+            let request = Request {
+                directory: &directory,
+                layer,
+                python: &python,
+                platform: &platform,
+                glibc,
+                requirements: &venv.requirements,
+                requirements_files: &venv.requirements_files,
+                constraints: &venv.constraints,
+                wheels: &venv.wheels,
+                projects,
+                sdists,
+                pip: venv.pip,
+            };
+            ask(&request, &uv, &indexes)
+        });
+        Ok(asked.await.map_err(|_| Error::Interrupted { doing: "resolving" })??)
+    }
+
+    /// The wheels of what `project` is built with.
+    pub(super) async fn build_requirements(
+        &self,
+        context: &Context<'_>,
+        project: &str,
+        requirements: Vec<String>,
+    ) -> Result<Vec<Chosen>, Error> {
+        let venv = Venv { requirements, ..Venv::default() };
+        let layer = format!("{}, to build {project}", context.layer);
+        let question = Question { layer, venv, ..Question::default() };
+        Ok(self.ask(context, &question, |request, uv, indexes| request.resolve(uv, indexes)).await?.wheels)
+    }
+}
+
+/// The wheels, and what is built for want of wheels or because the recipe says so.
+async fn choose(context: &Context<'_>, asked: &Asked) -> Result<(Vec<Chosen>, Vec<Source>), Error> {
+    let named = format!("{} (Python {})", context.layer, asked.python);
+    let task = context.progress.task(Activity::Resolve, named, None);
+    let projects = source::on_disk(context, &asked.venv.projects).await?;
+    let mut question = Question {
+        layer: context.layer.to_owned(),
+        venv: asked.venv.clone(),
+        projects: projects.iter().map(|source| source.metadata.clone()).collect(),
+        sdists: Vec::new(),
+    };
+    let mut sdists: Vec<Source> = Vec::new();
+    let mut wanted: Vec<String> = asked.venv.no_binary.iter().map(|name| normalize(name)).collect();
+    // Each time that a package turns out to have no wheel, one more has an sdist.
+    let resolution = loop {
+        if !wanted.is_empty() {
+            let names = wanted.clone();
+            let found =
+                asked.ask(context, &question, move |request, uv, indexes| request.find_sdists(uv, indexes, &names));
+            match found.await {
+                Ok(chosen) => {
+                    sdists.extend(source::of_sdists(context, &asked.indexes, chosen).await?);
+                    wanted.clear();
+                }
+                Err(error) if add_missing(&error, &sdists, &mut wanted) => continue,
+                Err(error) => return Err(error),
+            }
+            question.sdists = sdists.iter().map(|source| source.metadata.clone()).collect();
+        }
+        match asked.ask(context, &question, |request, uv, indexes| request.resolve(uv, indexes)).await {
+            Err(error) if add_missing(&error, &sdists, &mut wanted) => {}
+            outcome => break outcome?,
+        }
+    };
+    let mut sources: Vec<Source> = projects.into_iter().chain(sdists).collect();
+    sources.retain(|source| resolution.sources.contains(&source.name()));
+    task.end(match sources.len() {
+        0 => format!("{} wheels", resolution.wheels.len()),
+        count => format!("{} wheels, {count} to be built from source", resolution.wheels.len()),
     });
-    let (indexes, chosen) = asked.await.map_err(|_| Error::Interrupted { doing: "resolving" })??;
-    task.end(format!("{} wheels", chosen.len()));
-    Ok((indexes, chosen))
+    Ok((resolution.wheels, sources))
+}
+
+/// Adds what has no wheel to `wanted`; false if there is nothing new.
+fn add_missing(error: &Error, sdists: &[Source], wanted: &mut Vec<String>) -> bool {
+    let Error::Resolve(error) = error else { return false };
+    let known = |name: &String| wanted.contains(name) || sdists.iter().any(|source| source.name() == *name);
+    let missing: Vec<String> = error.without_wheels().iter().filter(|name| !known(name)).cloned().collect();
+    wanted.extend(missing.iter().cloned());
+    !missing.is_empty()
 }
 
 /// The wheels with their sizes, and where each was found in this run.
-async fn measured(
+pub(super) async fn measured(
     context: &Context<'_>,
     indexes: &Indexes,
     chosen: Vec<Chosen>,
 ) -> Result<(Vec<LockedWheel>, Vec<Option<Url>>), Error> {
-    let measured = stream::iter(chosen).map(|Chosen { wheel, index }| async move {
+    let measured = stream::iter(chosen).map(|Chosen { resolved: wheel, index }| async move {
         let url = match &wheel.origin {
             Origin::Index(url) | Origin::Direct(url) => Url::parse(url).ok(),
             Origin::Path(_) => None,

@@ -1,6 +1,7 @@
 //! Python as PyPA's specifications have it: what a wheel is, what it becomes when
 //! it is installed into a venv, and the venv itself. Nothing here runs Python.
 
+mod asking;
 pub mod entry_points;
 pub mod index;
 pub mod install;

@@ -37,6 +37,14 @@ pub enum Error {
         /// The platform and Python asked for.
         target: String,
     },
+    /// A package with no sdist.
+    #[error("{name} {version} has no sdist to build it from")]
+    NoSdist {
+        /// The package.
+        name: String,
+        /// Its version.
+        version: String,
+    },
     /// A package from a version control system or a directory.
     #[error("{name} is not a wheel but a {what}")]
     NotAWheel {
@@ -75,12 +83,9 @@ impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoWheel { .. } => Some(
-                "building from source comes with the sandbox; until then pin a version that has a wheel, or build the \
-                 wheel yourself and name it in `wheels`"
-                    .into(),
-            ),
-            Self::NotAWheel { .. } => Some("build its wheel and name it in `wheels`".into()),
+            Self::NoWheel { .. } => Some("name it in `no-binary` to have it built from its sdist".into()),
+            Self::NoSdist { .. } => Some("leave it out of `no-binary`, or pin a version that has an sdist".into()),
+            Self::NotAWheel { .. } => Some("check it out beside the recipe and name it in `projects`".into()),
             Self::NoHash { .. } => Some("use an index that gives hashes, or name the wheel in `wheels`".into()),
             Self::Version { .. } | Self::Form { .. } => Some("dlpack is tested with uv 0.13; try that one".into()),
             _ => None,
@@ -88,24 +93,24 @@ impl Error {
     }
 }
 
-/// A wheel that a resolution chose.
+/// A wheel or an sdist that a resolution chose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
     /// Normalised name.
     pub name: String,
     /// Version, as uv writes it.
     pub version: String,
-    /// The wheel's file name.
+    /// The file's name.
     pub file: String,
     /// Its sha256.
     pub sha256: Digest,
     /// Its length in bytes, where the index says so.
     pub size: Option<u64>,
-    /// Where the wheel lies now.
+    /// Where it lies now.
     pub origin: Origin,
 }
 
-/// Where a wheel lies.
+/// Where a file lies.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     /// In an index, at this URL, which is good for this run only.
@@ -130,6 +135,7 @@ struct Package {
     version: Option<String>,
     #[serde(default)]
     wheels: Vec<Archive>,
+    sdist: Option<Archive>,
     archive: Option<Archive>,
     vcs: Option<toml::Table>,
     directory: Option<toml::Table>,
@@ -158,20 +164,48 @@ impl Archive {
     }
 }
 
-/// Reads `text` and takes, for each package, the wheel that `tags` prefers.
+/// Reads `text` and takes, for each package, the wheel that `tags` prefers. Returns
+/// also those of `sources` that are packages of it: directories, and no wheels.
 ///
 /// # Errors
 /// See [`Error`]; `target` is how they name the target.
-pub fn read(text: &str, tags: &Tags, target: &str) -> Result<Vec<Resolved>, Error> {
+pub fn read(text: &str, tags: &Tags, sources: &[String], target: &str) -> Result<(Vec<Resolved>, Vec<String>), Error> {
+    let (mut wheels, mut found) = (Vec::new(), Vec::new());
+    for package in packages(text)? {
+        let name = normalize(&package.name);
+        match package.directory.is_some() && sources.contains(&name) {
+            true => found.push(name),
+            false => wheels.push(choose(package, tags, target)?),
+        }
+    }
+    wheels.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((wheels, found))
+}
+
+/// Reads `text` and takes the sdists of `names`.
+///
+/// # Errors
+/// See [`Error`].
+pub fn sdists(text: &str, names: &[String]) -> Result<Vec<Resolved>, Error> {
+    let named = packages(text)?.into_iter().filter(|package| names.contains(&normalize(&package.name)));
+    named
+        .map(|package| {
+            let name = normalize(&package.name);
+            let version = package.version.unwrap_or_default();
+            let none = || Error::NoSdist { name: name.clone(), version: version.clone() };
+            let sdist = package.sdist.ok_or_else(none)?;
+            resolved(name, Some(version), &sdist, sdist.file(), false)
+        })
+        .collect()
+}
+
+fn packages(text: &str) -> Result<Vec<Package>, Error> {
     let lock: Pylock = toml::from_str(text).map_err(|source| Error::Form { source })?;
     // "If a tool doesn't support lock-version's major version, it MUST error."
-    if !lock.lock_version.starts_with("1.") {
-        return Err(Error::Version { version: lock.lock_version });
+    match lock.lock_version.starts_with("1.") {
+        true => Ok(lock.packages),
+        false => Err(Error::Version { version: lock.lock_version }),
     }
-    let mut wheels =
-        lock.packages.into_iter().map(|package| choose(package, tags, target)).collect::<Result<Vec<_>, _>>()?;
-    wheels.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(wheels)
 }
 
 fn choose(package: Package, tags: &Tags, target: &str) -> Result<Resolved, Error> {
@@ -194,6 +228,16 @@ fn choose(package: Package, tags: &Tags, target: &str) -> Result<Resolved, Error
         let version = package.version.unwrap_or_else(|| "of unknown version".into());
         return Err(Error::NoWheel { name, version, target: target.to_owned() });
     };
+    resolved(name, package.version, archive, file.clone(), direct)
+}
+
+fn resolved(
+    name: String,
+    version: Option<String>,
+    archive: &Archive,
+    file: String,
+    direct: bool,
+) -> Result<Resolved, Error> {
     let hex = archive.hashes.get("sha256").ok_or_else(|| Error::NoHash { file: file.clone() })?;
     let sha256 = Digest::from_hex(hex).map_err(|source| Error::Hash { file: file.clone(), source })?;
     let origin = match (&archive.url, &archive.path) {
@@ -201,9 +245,9 @@ fn choose(package: Package, tags: &Tags, target: &str) -> Result<Resolved, Error
         (Some(url), _) => Origin::Index(url.clone()),
         (None, path) => Origin::Path(path.clone().unwrap_or_default()),
     };
-    let in_name = || FileName::parse(file).map_or_else(|_| String::new(), |name| name.version);
-    let version = package.version.unwrap_or_else(in_name);
-    Ok(Resolved { name, version, file: file.clone(), sha256, size: archive.size, origin })
+    let in_name = || FileName::parse(&file).map_or_else(|_| String::new(), |name| name.version);
+    let version = version.unwrap_or_else(in_name);
+    Ok(Resolved { name, version, file, sha256, size: archive.size, origin })
 }
 
 #[cfg(test)]
@@ -212,7 +256,8 @@ mod tests {
     use super::*;
 
     fn read_amd64(text: &str) -> Result<Vec<Resolved>, Error> {
-        read(text, &Tags::of(&Target { minor: 10, machine: "x86_64", glibc: 35 }), "linux/amd64, Python 3.10")
+        let tags = Tags::of(&Target { minor: 10, machine: "x86_64", glibc: 35 });
+        read(text, &tags, &["own".into()], "linux/amd64, Python 3.10").map(|(wheels, _)| wheels)
     }
 
     #[test]
@@ -234,15 +279,28 @@ mod tests {
     }
 
     #[test]
-    fn a_package_of_source_alone_says_that_building_comes_with_the_sandbox() {
-        let text = r#"lock-version = "1.0"
+    fn a_package_of_source_alone_has_an_sdist_and_no_wheel() {
+        let hash = "ab".repeat(32);
+        let text = format!(
+            r#"lock-version = "1.0"
             [[packages]]
             name = "old"
             version = "1.0"
-            sdist = { url = "http://h/old-1.0.tar.gz", hashes = {} }"#;
-        let error = read_amd64(text).unwrap_err();
+            sdist = {{ url = "http://h/old-1.0.tar.gz", hashes = {{ sha256 = "{hash}" }} }}"#
+        );
+        let error = read_amd64(&text).unwrap_err();
         assert_eq!(error.to_string(), "old 1.0 has no wheel for linux/amd64, Python 3.10");
-        assert!(error.hint().unwrap().contains("sandbox"));
+        assert!(error.hint().unwrap().contains("`no-binary`"));
+        assert_eq!(sdists(&text, &["old".into()]).unwrap()[0].file, "old-1.0.tar.gz");
+    }
+
+    #[test]
+    fn a_directory_is_a_source_that_was_asked_for_or_an_error() {
+        let text = |name: &str| {
+            format!("lock-version = '1.0'\n[[packages]]\nname = '{name}'\ndirectory = {{ path = '/x' }}\n")
+        };
+        assert_eq!(read_amd64(&text("own")).unwrap(), []);
+        assert!(matches!(read_amd64(&text("other")), Err(Error::NotAWheel { .. })));
     }
 
     #[test]

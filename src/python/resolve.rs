@@ -2,15 +2,15 @@
 //! platform that need not be this machine's.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
 use thiserror::Error;
 use url::Url;
 
+use super::asking::Asking;
 use super::index::Indexes;
 use super::pylock::{self, Origin, Resolved};
+use super::source::Metadata;
 use super::tags::{Tags, Target};
 use super::uv::{self, Uv};
 use super::wheel::{FileName, normalize};
@@ -68,6 +68,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The packages that have no wheel for the target, where that is why.
+    pub fn without_wheels(&self) -> &[String] {
+        match self {
+            Self::Uv(uv::Error::Refused { source, .. }) => source.without_wheels(),
+            _ => &[],
+        }
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -78,7 +86,9 @@ impl Error {
             Self::Requirement { .. } => {
                 Some("options have fields of their own: `index-url`, `extra-index-url`, `constraints`".into())
             }
-            Self::DirectUrl { .. } => Some("download the wheel and name it in `wheels`".into()),
+            Self::DirectUrl { .. } => {
+                Some("download it, and name a wheel in `wheels`, an sdist or a checkout in `projects`".into())
+            }
             Self::LocalWheel { .. } => Some("name a `.whl` file, relative to the recipe".into()),
             Self::UnknownIndex { .. } => Some("name the index in `extra-index-url`".into()),
         }
@@ -106,15 +116,29 @@ pub struct Request<'a> {
     pub constraints: &'a [String],
     /// Wheels on disk that are installed.
     pub wheels: &'a [String],
+    /// Projects that are installed, built from source.
+    pub projects: &'a [Metadata],
+    /// Packages of an index that are built from source if something requires them.
+    pub sdists: &'a [Metadata],
     /// Whether pip is one of the requirements.
     pub pip: bool,
 }
 
-/// A wheel and the alias of where it is from.
+/// What requirements come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolution {
+    /// The wheels, by name.
+    pub wheels: Vec<Chosen>,
+    /// The normalised names of those of [`Request::projects`] and [`Request::sdists`]
+    /// that are part of it.
+    pub sources: Vec<String>,
+}
+
+/// A wheel or an sdist and the alias of where it is from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chosen {
-    /// The wheel.
-    pub wheel: Resolved,
+    /// The file.
+    pub resolved: Resolved,
     /// `default`, `extra-0`, … or `local:PATH`.
     pub index: String,
 }
@@ -126,21 +150,76 @@ impl Request<'_> {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn resolve(&self, uv: &Uv, indexes: &Indexes) -> Result<Vec<Chosen>, Error> {
+    pub fn resolve(&self, uv: &Uv, indexes: &Indexes) -> Result<Resolution, Error> {
         let target = self.target()?;
         let asking = Asking::new(&target, self.python)?;
-        let input = self.input()?;
-        let arguments = asking.arguments();
-        let constraints = asking.write("constraints.txt", &lines(self.constraints)?)?;
-        let mut first = arguments.clone();
-        first.extend(["--format", "pylock.toml", "--generate-hashes"].map(str::to_owned));
-        first.extend(["--constraints".to_owned(), constraints.display().to_string()]);
-        first.extend(self.requirements_files.iter().cloned());
-        let doing = format!("resolve `{}` for {}, Python {}", self.layer, self.platform, self.python);
-        let answer = uv.compile(self.directory, &first, &indexes.environment(), &input, &doing)?;
-        let wheels = pylock::read(&answer, &Tags::of(&target), &format!("{}, Python {}", self.platform, self.python))?;
-        let origins = Origins::ask(uv, self.directory, arguments, &wheels, indexes, &doing)?;
-        wheels.into_iter().map(|wheel| Ok(Chosen { index: self.alias(&wheel, &origins, indexes)?, wheel })).collect()
+        let answer = self.ask(uv, indexes, &asking, &[], &[])?;
+        let sources: Vec<String> =
+            self.projects.iter().chain(self.sdists).map(|project| normalize(&project.name)).collect();
+        let shown = format!("{}, Python {}", self.platform, self.python);
+        let (wheels, sources) = pylock::read(&answer, &Tags::of(&target), &sources, &shown)?;
+        let wheels = self.with_aliases(uv, indexes, asking.arguments(), wheels)?;
+        Ok(Resolution { wheels, sources })
+    }
+
+    /// The sdists of `names`: of each the newest that the requirements themselves and
+    /// the constraints take, whatever else is required.
+    ///
+    /// Blocks while uv runs.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn find_sdists(&self, uv: &Uv, indexes: &Indexes, names: &[String]) -> Result<Vec<Chosen>, Error> {
+        let asking = Asking::new(&self.target()?, self.python)?;
+        let mut options = asking.arguments();
+        options.extend(names.iter().flat_map(|name| ["--no-binary".to_owned(), name.clone()]));
+        let no_deps = [&options[asking.arguments().len()..], &["--no-deps".to_owned()]].concat();
+        let answer = self.ask(uv, indexes, &asking, &no_deps, names)?;
+        let sdists = pylock::sdists(&answer, names)?;
+        self.with_aliases(uv, indexes, options, sdists)
+    }
+
+    /// uv's answer, with further `options` and the packages of `names` required.
+    fn ask(
+        &self,
+        uv: &Uv,
+        indexes: &Indexes,
+        asking: &Asking,
+        options: &[String],
+        names: &[String],
+    ) -> Result<String, Error> {
+        let mut input = self.input()?;
+        names.iter().for_each(|name| input.push_str(&format!("{name}\n")));
+        for project in self.projects {
+            input.push_str(&format!("{} @ {}\n", project.name, asking.describe(project)?));
+        }
+        let mut constraints = lines(self.constraints)?;
+        for sdist in self.sdists {
+            constraints.push_str(&format!("{} @ {}\n", sdist.name, asking.describe(sdist)?));
+        }
+        let constraints = asking.write("constraints.txt", &constraints)?;
+        let mut arguments = asking.arguments();
+        arguments.extend(options.iter().cloned());
+        arguments.extend(["--format", "pylock.toml", "--generate-hashes"].map(str::to_owned));
+        arguments.extend(["--constraints".to_owned(), constraints.display().to_string()]);
+        arguments.extend(self.requirements_files.iter().cloned());
+        Ok(uv.compile(self.directory, &arguments, &indexes.environment(), &input, &self.doing())?)
+    }
+
+    fn doing(&self) -> String {
+        format!("resolve `{}` for {}, Python {}", self.layer, self.platform, self.python)
+    }
+
+    fn with_aliases(
+        &self,
+        uv: &Uv,
+        indexes: &Indexes,
+        arguments: Vec<String>,
+        files: Vec<Resolved>,
+    ) -> Result<Vec<Chosen>, Error> {
+        let origins = Origins::ask(uv, self.directory, arguments, &files, indexes, &self.doing())?;
+        let chosen = |resolved| Ok(Chosen { index: self.alias(&resolved, &origins, indexes)?, resolved });
+        files.into_iter().map(chosen).collect()
     }
 
     /// The tags' target.
@@ -245,95 +324,4 @@ impl Origins {
         let index = found.iter().find(|(package, _)| package == name).map_or("an index it doesn't name", |(_, i)| i);
         indexes.alias(index).ok_or_else(|| Error::UnknownIndex { name: name.to_owned(), index: index.to_owned() })
     }
-}
-
-/// What uv is asked for, and a stand-in for the target's interpreter: a script that
-/// prints what uv would ask a Python.
-pub(super) struct Asking {
-    directory: tempfile::TempDir,
-    arguments: Vec<String>,
-}
-
-impl Asking {
-    /// For a question that no target has a part in.
-    pub(super) fn any() -> Result<Self, uv::Error> {
-        Self::new(&Target { minor: 12, machine: "x86_64", glibc: 28 }, "3.12")
-    }
-
-    fn new(target: &Target, python: &str) -> Result<Self, uv::Error> {
-        let cannot = |source| uv::Error::Scratch { path: std::env::temp_dir(), source };
-        let directory = tempfile::TempDir::new().map_err(cannot)?;
-        let interpreter = directory.path().join("python");
-        let platform = format!("{}-manylinux_2_{}", target.machine, known_to_uv(target.glibc));
-        let interpreter = interpreter.display().to_string();
-        let arguments = [
-            "--only-binary",
-            ":all:",
-            "--python",
-            &interpreter,
-            "--python-platform",
-            &platform,
-            "--python-version",
-            python,
-        ];
-        let asking = Self { arguments: arguments.map(str::to_owned).into(), directory };
-        let answer = answer(target, python, asking.directory.path());
-        let path = asking.write("python", &format!("#!/bin/sh\ncat <<'END'\n{answer}\nEND\n"))?;
-        let executable = fs::set_permissions(&path, fs::Permissions::from_mode(0o755));
-        executable.map_err(|source| uv::Error::Scratch { path, source })?;
-        Ok(asking)
-    }
-
-    fn write(&self, name: &str, content: &str) -> Result<PathBuf, uv::Error> {
-        let path = self.directory.path().join(name);
-        fs::write(&path, content).map_err(|source| uv::Error::Scratch { path: path.clone(), source })?;
-        Ok(path)
-    }
-
-    pub(super) fn arguments(&self) -> Vec<String> {
-        self.arguments.clone()
-    }
-}
-
-/// The newest glibc that uv has a platform for and that is not newer than `glibc`.
-fn known_to_uv(glibc: u32) -> u32 {
-    match glibc {
-        ..28 => 17,
-        28..31 => 28,
-        31..=40 => glibc,
-        _ => 40,
-    }
-}
-
-/// What uv asks an interpreter, answered for the target.
-fn answer(target: &Target, python: &str, prefix: &Path) -> serde_json::Value {
-    let short = format!("3.{}", target.minor);
-    let full = if python.matches('.').count() == 2 { python.to_owned() } else { format!("{short}.0") };
-    let library = prefix.join(format!("lib/python{short}"));
-    let packages = library.join("site-packages");
-    let executable = prefix.join("python");
-    json!({
-        "result": "success",
-        "markers": {
-            "implementation_name": "cpython", "implementation_version": full, "os_name": "posix",
-            "platform_machine": target.machine, "platform_python_implementation": "CPython",
-            "platform_release": "", "platform_system": "Linux", "platform_version": "",
-            "python_full_version": full, "python_version": short, "sys_platform": "linux",
-        },
-        "sys_base_prefix": prefix, "sys_base_exec_prefix": prefix, "sys_prefix": prefix,
-        "sys_base_executable": executable, "sys_executable": executable, "sys_path": [packages],
-        "site_packages": [packages], "stdlib": library,
-        "extension_suffixes": [".abi3.so", ".so"], "standalone": false,
-        "scheme": {
-            "platlib": packages, "purelib": packages, "include": prefix.join("include"),
-            "scripts": prefix.join("bin"), "data": prefix,
-        },
-        "virtualenv": {
-            "purelib": format!("lib/python{short}/site-packages"), "platlib": format!("lib/python{short}/site-packages"),
-            "include": format!("include/site/python{short}"), "scripts": "bin", "data": "",
-        },
-        "os": { "name": "manylinux", "major": 2, "minor": target.glibc }, "arch": target.machine,
-        "cpu_info": { "detected": { "kind": "flags", "flags": "" } }, "manylinux_compatible": true, "gil_disabled": false, "debug_enabled": false,
-        "pointer_size": "64",
-    })
 }

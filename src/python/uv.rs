@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use thiserror::Error;
 
+use super::wheel::normalize;
+
 /// The oldest uv whose `pylock.toml` and index annotations dlpack was tested with.
 const OLDEST: (u32, u32) = (0, 13);
 
@@ -77,6 +79,7 @@ impl Error {
 pub struct Said {
     message: String,
     hint: Option<String>,
+    without_wheels: Vec<String>,
 }
 
 impl Said {
@@ -94,16 +97,27 @@ impl Said {
                 message.push(text.fold(line, |line, label| line.strip_prefix(label).unwrap_or(line).trim()));
             }
         }
-        // uv's own hint names an option that dlpack set; the reason is ours to give.
         let hint = hint.join(" ");
-        let hint = match hint.contains("building from source is disabled") {
-            true => "building from source comes with the sandbox; until then pin a version that has a wheel, or build \
-                     the wheel yourself and name it in `wheels`"
-                .into(),
+        // uv's own hint names an option that dlpack set.
+        let refused = hint.contains("building from source is disabled");
+        let without_wheels = if refused { quoted(&hint) } else { Vec::new() };
+        let hint = match refused {
+            true => "pin a version that has a wheel or an sdist, or name a wheel of it in `wheels`".into(),
             false => hint,
         };
-        Self { message: message.join("\n"), hint: Some(hint).filter(|hint| !hint.is_empty()) }
+        Self { message: message.join("\n"), hint: Some(hint).filter(|hint| !hint.is_empty()), without_wheels }
     }
+
+    /// The packages of which uv says that they would have to be built.
+    pub(super) fn without_wheels(&self) -> &[String] {
+        &self.without_wheels
+    }
+}
+
+/// The names in "Wheels are required for `a` because building from source is disabled".
+fn quoted(hint: &str) -> Vec<String> {
+    let after = hint.split("Wheels are required for ").skip(1);
+    after.filter_map(|rest| Some(normalize(rest.strip_prefix('`')?.split('`').next()?))).collect()
 }
 
 /// A uv that was found and is new enough.
@@ -222,6 +236,13 @@ mod tests {
     fn a_version_is_read_from_what_uv_says() {
         assert_eq!(version("uv 0.13.9 (x86_64-unknown-linux-gnu)"), Some((0, 13)));
         assert_eq!(version("pip 24.0"), None);
+    }
+
+    #[test]
+    fn what_would_have_to_be_built_is_known_by_name() {
+        let hint = "hint: Wheels are required for `Doc.opt` because building from source is disabled for all packages";
+        assert_eq!(Said::new(hint).without_wheels(), ["doc-opt"]);
+        assert!(Said::new("error: no\nhint: try `c`").without_wheels().is_empty());
     }
 
     #[test]

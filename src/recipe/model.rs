@@ -155,7 +155,7 @@ pub struct Run {
 }
 
 /// `kind = "venv"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Venv {
     /// Where it lies in the image, absolute.

@@ -101,6 +101,8 @@ fn locked(kind: &LayerKind, wheels: &[&str]) -> LockedLayer {
     match kind {
         LayerKind::Venv(_) => LockedLayer::Venv(LockedVenv {
             inputs: Vec::new(),
+            sources: Vec::new(),
+            shadowed: Default::default(),
             interpreter: LockedInterpreter { path: "/usr/bin/python3.11".into(), archive: None },
             python: "3.11".into(),
             wheels: wheels.iter().map(|name| wheel(name)).collect(),

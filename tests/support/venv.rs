@@ -60,6 +60,8 @@ pub fn venv(wheels: Vec<LockedWheel>) -> LockedVenv {
         },
         python: super::wheel::python().into(),
         inputs: Vec::new(),
+        sources: Vec::new(),
+        shadowed: Default::default(),
         bins: wheels.iter().filter_map(|wheel| wheel.bin).max().map_or(0, |bin| bin + 1),
         wheels,
     }

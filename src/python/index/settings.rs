@@ -11,7 +11,7 @@ use url::Url;
 use super::Error;
 use super::netrc;
 use super::pip::PipSettings;
-use crate::python::resolve::Asking;
+use crate::python::asking::Asking;
 use crate::python::uv::{self, Uv};
 
 /// The indexes, by alias: `default`, and `extra-0`, `extra-1`, … which are asked
