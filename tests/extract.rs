@@ -1,1 +1,6 @@
-//! Layers become a root filesystem, and nothing leaves it.
+//! Layers become directories, and whatever a tar says, nothing outside of its root is
+//! touched; what one uid can't give stands in the record.
+
+mod escapes;
+mod tars;
+mod trees;

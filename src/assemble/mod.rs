@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::oci::{Digest, InvalidManifest, Platform};
+use crate::sandbox::ExtractError;
 pub use build::{Built, build};
 pub use image::{ANNOTATION_CONTENTS, ANNOTATION_LAYER, Image};
 pub use pull::{Described, Pulled, describe, pull};
@@ -63,7 +64,7 @@ pub enum Error {
     },
     /// What lies under a layer can't be laid out on disk.
     #[error(transparent)]
-    Sandbox(#[from] crate::sandbox::Error),
+    Extract(#[from] ExtractError),
     /// The base can't be had.
     #[error(transparent)]
     Base(#[from] crate::lock::base::Error),
@@ -140,7 +141,7 @@ impl Error {
         match self {
             Self::Plan(error) => error.hint(),
             Self::Layer { source, .. } => source.hint(),
-            Self::Sandbox(error) => error.hint(),
+            Self::Extract(error) => error.hint(),
             Self::Index(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Source(error) => error.hint(),

@@ -33,7 +33,7 @@ impl<'a> RootFilesystems<'a> {
         let mut lower: Vec<PathBuf> = self.base().await?.iter().cloned().collect();
         let mut under: Vec<DiffId> = self.work.lock.base.diff_ids.clone();
         for layer in layers {
-            lower.push(self.layer(layer, &under).await?);
+            lower.push(self.layer(layer, &under, &lower).await?);
             under.push(layer.diff_id);
         }
         Ok(Rootfs::new(lower, Arc::clone(&self.work.host)))
@@ -46,7 +46,7 @@ impl<'a> RootFilesystems<'a> {
     }
 
     /// A layer of ours over those of `under`. Its blob may be nowhere but in the target.
-    async fn layer(&self, layer: &LayerRecord, under: &[DiffId]) -> Result<PathBuf, Error> {
+    async fn layer(&self, layer: &LayerRecord, under: &[DiffId], lower: &[PathBuf]) -> Result<PathBuf, Error> {
         let Work { store, progress, target, .. } = self.work;
         let (descriptor, diff_id) = (layer.descriptor.clone(), layer.diff_id);
         if store.size(Area::Blobs, &descriptor.digest).is_none()
@@ -57,8 +57,9 @@ impl<'a> RootFilesystems<'a> {
             Source::Registry(Box::new((*target).clone())).fetch(&descriptor, store, &task).await?;
             task.end("received");
         }
-        let (store, under) = (Store::clone(store), ChainId::of(under));
-        let extracting = tokio::task::spawn_blocking(move || extract::layer(&store, &descriptor, diff_id, under));
+        let (store, under, lower) = (Store::clone(store), ChainId::of(under), lower.to_vec());
+        let extracting =
+            tokio::task::spawn_blocking(move || extract::layer(&store, &descriptor, diff_id, under, &lower));
         let interrupted = |_| Error::Thread { layer: layer.descriptor.digest.to_string() };
         Ok(extracting.await.map_err(interrupted)??)
     }

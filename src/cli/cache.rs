@@ -82,6 +82,8 @@ fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::Blob => "blob",
         Kind::Download => "download",
+        Kind::Root => "rootfs",
+        Kind::Overlay => "overlay",
         Kind::Listing => "listing",
         Kind::Record => "key",
     }

@@ -72,6 +72,13 @@ explain!(crate::sandbox::Error, self => match self {
     _ => ExitKind::Sandbox,
 });
 
+explain!(crate::sandbox::ExtractError, self => match self {
+    Self::Store(error) => error.exit(),
+    Self::Missing { .. } | Self::Io { .. } | Self::Entry { .. } | Self::Xattrs { .. } => ExitKind::Store,
+    Self::Openat2 { .. } => ExitKind::Sandbox,
+    _ => ExitKind::Integrity,
+});
+
 explain!(plan::Error, self => match self {
     Self::Changeset(error) => error.exit(),
     Self::Store(error) => error.exit(),
@@ -105,7 +112,7 @@ explain!(lock::Error, self => match self {
 explain!(assemble::Error, self => match self {
     Self::Plan(error) => error.exit(),
     Self::Layer { source, .. } => source.exit(),
-    Self::Sandbox(error) => error.exit(),
+    Self::Extract(error) => error.exit(),
     Self::Index(error) => error.exit(),
     Self::Base(error) => error.exit(),
     Self::Source(error) => error.exit(),

@@ -9,6 +9,7 @@ mod inflate;
 mod lane;
 mod order;
 mod output;
+pub mod read;
 mod tar;
 mod writer;
 

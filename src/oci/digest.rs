@@ -126,6 +126,11 @@ impl ChainId {
         Some(rest.iter().fold(Self(first.0), Self::with))
     }
 
+    /// The identity of `layer` on top of `under`, or of it alone.
+    pub fn on(under: Option<Self>, layer: &DiffId) -> Self {
+        under.map_or(Self(layer.0), |under| under.with(layer))
+    }
+
     // config.md: "ChainID(L₀|...|Lₙ₋₁|Lₙ) = Digest(ChainID(L₀|...|Lₙ₋₁) + " " + DiffID(Lₙ))"
     fn with(self, layer: &DiffId) -> Self {
         Self(Digest::of(format!("{} {}", self.0, layer.0).as_bytes()))

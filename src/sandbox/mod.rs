@@ -38,6 +38,7 @@ mod user;
 
 pub use changes::{Change, ChangeKind};
 pub use error::Error;
+pub use extract::ExtractError;
 pub use fallback::Fallback;
 pub use helper::main;
 pub use host::Host;

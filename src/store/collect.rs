@@ -7,8 +7,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Area, Error, LayerKey, LayerRecord, Link, Store};
+use super::{Area, Error, LayerKey, LayerRecord, Link, Store, Tree};
 use crate::oci::Digest;
+
+/// The kinds that are files, and those that are trees of them.
+const FILES: [Kind; 4] = [Kind::Blob, Kind::Download, Kind::Listing, Kind::Record];
+const TREES: [Kind; 2] = [Kind::Root, Kind::Overlay];
 
 /// What a file of the store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,20 +21,35 @@ pub enum Kind {
     Blob,
     /// A wheel or an interpreter.
     Download,
+    /// A base's layers, extracted.
+    Root,
+    /// A sandboxed layer, extracted.
+    Overlay,
     /// What a base's layer holds.
     Listing,
     /// What is known of a layer by its key.
     Record,
 }
 
-/// One file of the store.
+impl Kind {
+    /// The form of the tree that it is, if it is one.
+    fn tree(self) -> Option<Tree> {
+        match self {
+            Self::Root => Some(Tree::Flattened),
+            Self::Overlay => Some(Tree::Overlay),
+            _ => None,
+        }
+    }
+}
+
+/// One file of the store, or one tree of files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// What it is.
     pub kind: Kind,
-    /// The digest in its name: its own, or for a record its key.
+    /// The digest in its name: its own, or for a record its key, for a tree its ChainId.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// Its length in bytes, or that of all files of a tree.
     pub size: u64,
     /// When it was last read or written, to a minute. A layer's blob counts as
     /// used with a record that names it.
@@ -87,11 +106,18 @@ impl Store {
             }
         }
         let mut entries = Vec::new();
-        for kind in [Kind::Blob, Kind::Download, Kind::Listing, Kind::Record] {
+        for kind in FILES {
             for (digest, metadata) in self.files(kind)? {
                 let last_used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 let needed_by = needed.get(&digest).filter(|_| kind == Kind::Blob).cloned().unwrap_or_default();
                 entries.push(Entry { kind, digest, size: metadata.len(), last_used, needed_by });
+            }
+        }
+        for kind in TREES {
+            for (digest, path) in self.trees_of(kind)? {
+                let (content, last_used) =
+                    Self::peek_tree(&path).unwrap_or((Default::default(), SystemTime::UNIX_EPOCH));
+                entries.push(Entry { kind, digest, size: content.bytes, last_used, needed_by: Vec::new() });
             }
         }
         self.use_with_records(&mut entries);
@@ -118,6 +144,7 @@ impl Store {
             Kind::Download => ("downloads/sha256", ""),
             Kind::Listing => ("listings", ".json"),
             Kind::Record => ("keys", ".json"),
+            Kind::Root | Kind::Overlay => return Ok(Vec::new()),
         };
         let top = self.root.join(top);
         if !top.is_dir() {
@@ -146,7 +173,13 @@ impl Store {
             Kind::Download => self.path(Area::Downloads, digest),
             Kind::Listing => self.listing_path(digest),
             Kind::Record => self.key_path(&LayerKey(*digest)),
+            Kind::Root => self.tree_path(Tree::Flattened, digest),
+            Kind::Overlay => self.tree_path(Tree::Overlay, digest),
         }
+    }
+
+    fn trees_of(&self, kind: Kind) -> Result<Vec<(Digest, PathBuf)>, Error> {
+        kind.tree().map_or(Ok(Vec::new()), |tree| self.trees(tree))
     }
 
     /// Reads everything, and removes what is not what its name says. `seen` is
@@ -159,7 +192,7 @@ impl Store {
         let _lease = self.lease()?;
         self.roots()?;
         let mut verified = Verified::default();
-        for kind in [Kind::Blob, Kind::Download, Kind::Listing, Kind::Record] {
+        for kind in FILES {
             for (digest, _) in self.files(kind)? {
                 let path = self.path_of(kind, &digest);
                 let Some((sound, bytes)) = self.is_sound(kind, &digest, &path, seen)? else { continue };
@@ -167,6 +200,16 @@ impl Store {
                 verified.bytes += bytes;
                 if !sound {
                     let _ = fs::remove_file(&path);
+                    verified.damaged.push(path);
+                }
+            }
+        }
+        // A tree has no digest of its own: whole is what has its name, and says what is in it.
+        for kind in TREES {
+            for (_, path) in self.trees_of(kind)? {
+                verified.files += 1;
+                if Self::peek_tree(&path).is_none() {
+                    let _ = self.remove_tree(&path);
                     verified.damaged.push(path);
                 }
             }
@@ -232,7 +275,10 @@ impl Store {
             let too_much = policy.ceiling.is_some_and(|ceiling| collected.kept > ceiling);
             if too_old || too_much {
                 let path = self.path_of(entry.kind, &entry.digest);
-                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+                match entry.kind.tree() {
+                    Some(_) => self.remove_tree(&path)?,
+                    None => fs::remove_file(&path).map_err(Error::io("remove", &path))?,
+                }
                 collected.kept -= entry.size;
                 collected.freed += entry.size;
                 collected.removed.push(entry);
@@ -242,7 +288,7 @@ impl Store {
         Ok(collected)
     }
 
-    /// Removes files under `tmp/` whose writers are dead: a writer holds a lock.
+    /// Removes files and trees under `tmp/` whose writers are dead: a writer holds a lock.
     pub(super) fn sweep(&self) -> Result<Collected, Error> {
         let mut collected = Collected::default();
         let tmp = self.root.join("tmp");
@@ -252,9 +298,13 @@ impl Store {
             // writer renames meanwhile is locked still, or has left.
             let Ok(file) = File::open(&path) else { continue };
             let Ok(metadata) = file.metadata() else { continue };
-            if metadata.is_file() && file.try_lock().is_ok() && fs::remove_file(&path).is_ok() {
+            if file.try_lock().is_err() {
+                continue;
+            }
+            let removed = if metadata.is_dir() { super::remove_tree(&path) } else { fs::remove_file(&path) };
+            if removed.is_ok() {
                 collected.leftovers += 1;
-                collected.freed += metadata.len();
+                collected.freed += if metadata.is_dir() { 0 } else { metadata.len() };
             }
         }
         Ok(collected)

@@ -11,7 +11,10 @@
 //!   repositories/NAME/       what was pushed to the embedded registry, by repository (v1)
 //!     _blobs/HEX               an empty file: the repository has this blob
 //!     _manifests/HEX           a file with the media type that the manifest came as
-//!   rootfs/sha256/HEX/       a base's files, by ChainId
+//!   rootfs/sha256/HEX/       a base's layers, extracted and flattened, by ChainId (v1)
+//!   overlays/sha256/HEX/     a sandboxed layer, extracted in overlayfs's form, by ChainId (v1)
+//!     root/, owners            the files; what one uid can't give to links and FIFOs
+//!     content.json             how much it is; its time is that of the last use
 //!   caches/NAME/             cache directories of `run` layers
 //!   logs/NAME.log            what steps printed
 //!   scratch/                 what steps write, while they run
@@ -31,6 +34,7 @@ mod lease;
 mod links;
 mod listings;
 mod tags;
+mod trees;
 
 use std::fs;
 use std::io;
@@ -46,6 +50,7 @@ pub use lease::Lease;
 pub use links::Link;
 pub use listings::{Listed, ListedKind, Listing};
 use tags::INDEX_LOCK;
+pub use trees::{Tree, TreeContent, TreeWriter, remove as remove_tree};
 
 /// What can go wrong with files of the store.
 #[derive(Debug, Error)]

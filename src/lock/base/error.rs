@@ -99,7 +99,7 @@ pub enum Error {
     },
     /// It can't be laid out on disk.
     #[error(transparent)]
-    Extract(#[from] crate::sandbox::Error),
+    Extract(#[from] crate::sandbox::ExtractError),
     /// A thread ended by panicking.
     #[error("reading layer {layer} broke off")]
     Broken {

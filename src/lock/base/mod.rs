@@ -2,7 +2,6 @@
 //! recipe's layers amend. Layers are streamed once for each store, and only if the
 //! recipe needs to know what is in them.
 
-mod archive;
 mod error;
 mod image;
 mod read;
@@ -12,7 +11,6 @@ mod tree;
 
 use std::path::Path;
 
-pub use archive::InvalidTar;
 pub use error::Error;
 pub use image::{BaseImage, load};
 pub use rootfs::extracted;

@@ -1,6 +1,7 @@
 //! Walking the tar of a layer that a stranger wrote: one header at a time, in
 //! bounded memory, whatever the headers claim.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use tar::{EntryType, Header};
@@ -36,6 +37,20 @@ pub enum InvalidTar {
         /// What it announces.
         length: u64,
     },
+    /// An extended header that is not made of `LENGTH KEYWORD=VALUE` records.
+    #[error("the extended header at byte {at} can't be read")]
+    Extended {
+        /// Where in the tar.
+        at: u64,
+    },
+    /// Headers that one reader takes so and another otherwise.
+    #[error("the entry at byte {at} has two {what} that differ")]
+    Disagreement {
+        /// Where in the tar.
+        at: u64,
+        /// `names`, `lengths` …
+        what: &'static str,
+    },
 }
 
 /// An entry's header, with its extensions applied.
@@ -55,16 +70,30 @@ pub struct Entry {
     pub gid: u32,
     /// The length of its content in bytes.
     pub size: u64,
+    /// When it was changed: seconds since 1970, and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Major and minor number of a device.
+    pub device: (u32, u32),
+    /// Its extended attributes.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Whether its content is a map of holes and what lies between them.
+    pub sparse: bool,
 }
 
 /// Extensions that apply to the next entry.
 #[derive(Default)]
 struct Extensions {
+    seen_pax: bool,
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
     size: Option<u64>,
     uid: Option<u32>,
     gid: Option<u32>,
+    mtime: Option<(i64, u32)>,
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    sparse: bool,
 }
 
 /// A tar being read.
@@ -97,10 +126,14 @@ impl<R: Read> Archive<R> {
             // POSIX pax: "x" says more about the next file, "g" about all that follow; GNU's "L" and "K" hold
             // the next file's long name and long link target
             match kind {
-                EntryType::XHeader => extensions.read_pax(&self.extension(length)?),
-                EntryType::GNULongName => extensions.path = Some(until_nul(self.extension(length)?)),
-                EntryType::GNULongLink => extensions.target = Some(until_nul(self.extension(length)?)),
-                EntryType::XGlobalHeader => self.left = padded(length),
+                EntryType::XHeader => extensions.read_pax(&self.extension(length)?, at)?,
+                EntryType::GNULongName => {
+                    once(&mut extensions.long_name, until_nul(self.extension(length)?), at, "names")?;
+                }
+                EntryType::GNULongLink => {
+                    once(&mut extensions.long_link, until_nul(self.extension(length)?), at, "link targets")?;
+                }
+                EntryType::XGlobalHeader => refuse_names_for_all(&self.extension(length)?, at)?,
                 _ => {
                     let entry = extensions.entry(&header, kind, length, at)?;
                     // what is no file has no content, whatever its header says of its size
@@ -110,6 +143,16 @@ impl<R: Read> Archive<R> {
                 }
             }
         }
+    }
+
+    /// How many bytes of the tar were read.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Something to read the current entry's content of `size` bytes from.
+    pub fn reader(&mut self, size: u64) -> Content<'_, R> {
+        Content { archive: self, left: size }
     }
 
     /// The current entry's content of `size` bytes.
@@ -133,7 +176,7 @@ impl<R: Read> Archive<R> {
     ///
     /// # Errors
     /// [`InvalidTar::Io`].
-    pub fn drain(mut self) -> Result<(), InvalidTar> {
+    pub fn drain(&mut self) -> Result<(), InvalidTar> {
         io::copy(&mut self.inner, &mut io::sink()).map(drop).map_err(|source| InvalidTar::Io { at: self.at, source })
     }
 
@@ -185,35 +228,151 @@ impl<R: Read> Archive<R> {
     }
 }
 
+/// An entry's content.
+pub struct Content<'a, R> {
+    archive: &'a mut Archive<R>,
+    left: u64,
+}
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = self.archive.inner.read(&mut buffer[..most])?;
+        if count == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= count as u64;
+        self.archive.left -= count as u64;
+        self.archive.at += count as u64;
+        Ok(count)
+    }
+}
+
 impl Extensions {
-    fn read_pax(&mut self, bytes: &[u8]) {
-        for extension in tar::PaxExtensions::new(bytes).flatten() {
-            let value = extension.value_bytes();
+    fn read_pax(&mut self, bytes: &[u8], at: u64) -> Result<(), InvalidTar> {
+        if std::mem::replace(&mut self.seen_pax, true) {
+            return Err(InvalidTar::Disagreement { at, what: "extended headers" });
+        }
+        for record in Records(bytes) {
+            let (keyword, value) = record.ok_or(InvalidTar::Extended { at })?;
+            // pax: "If the <value> field is zero length, it shall delete any header block field"
+            if value.is_empty() && !keyword.starts_with(XATTR) {
+                continue;
+            }
             let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
-            match extension.key_bytes() {
+            match keyword {
                 b"path" => self.path = Some(value.to_owned()),
                 b"linkpath" => self.target = Some(value.to_owned()),
-                b"size" => self.size = number(),
+                b"size" => self.size = Some(number().ok_or(InvalidTar::Extended { at })?),
                 b"uid" => self.uid = number().and_then(|id| id.try_into().ok()),
                 b"gid" => self.gid = number().and_then(|id| id.try_into().ok()),
-                _ => {}
+                b"mtime" => self.mtime = std::str::from_utf8(value).ok().and_then(seconds),
+                _ if keyword.starts_with(b"GNU.sparse.") => self.sparse = true,
+                _ => {
+                    if let Some(name) = keyword.strip_prefix(XATTR) {
+                        self.xattrs.insert(name.to_owned(), value.to_owned());
+                    }
+                }
             }
         }
+        Ok(())
     }
 
     fn entry(&mut self, header: &Header, kind: EntryType, length: u64, at: u64) -> Result<Entry, InvalidTar> {
         let extensions = std::mem::take(self);
         let id = |number: io::Result<u64>| number.ok().and_then(|id| id.try_into().ok()).unwrap_or(0);
+        let device = |number: io::Result<Option<u32>>| number.ok().flatten().unwrap_or(0);
+        let long = |pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>, what| match (pax, gnu) {
+            (Some(pax), Some(gnu)) if pax != gnu => Err(InvalidTar::Disagreement { at, what }),
+            (pax, gnu) => Ok(pax.or(gnu)),
+        };
+        // a length that the header could have said, and says otherwise
+        if extensions.size.is_some_and(|size| size != length && size <= LARGEST_OCTAL) {
+            return Err(InvalidTar::Disagreement { at, what: "lengths" });
+        }
+        let path = long(extensions.path, extensions.long_name, "names")?;
+        let target = long(extensions.target, extensions.long_link, "link targets")?;
+        let mtime = header.mtime().ok().and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
         Ok(Entry {
-            path: extensions.path.unwrap_or_else(|| header.path_bytes().into_owned()),
+            path: path.unwrap_or_else(|| header.path_bytes().into_owned()),
             kind,
-            target: extensions.target.or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default(),
+            target: target.or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default(),
             mode: header.mode().map_err(|_| InvalidTar::Header { at })? & 0o7777,
             uid: extensions.uid.unwrap_or_else(|| id(header.uid())),
             gid: extensions.gid.unwrap_or_else(|| id(header.gid())),
             size: extensions.size.unwrap_or(length),
+            mtime: extensions.mtime.unwrap_or((mtime, 0)),
+            device: (device(header.device_major()), device(header.device_minor())),
+            xattrs: extensions.xattrs,
+            sparse: extensions.sparse || kind.is_gnu_sparse(),
         })
     }
+}
+
+/// What the keyword of an extended attribute begins with, as GNU tar, Docker and
+/// containerd write it (image-spec `layer.md`, "Header Types").
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// What the eleven octal digits of a header's length can say.
+const LARGEST_OCTAL: u64 = (1 << 33) - 1;
+
+/// The records of an extended header: `"%d %s=%s\n", <length>, <keyword>, <value>`.
+/// Nothing for one that is not of this form, which is then the last.
+struct Records<'a>(&'a [u8]);
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Option<(&'a [u8], &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let record = self.take();
+        if record.is_none() {
+            self.0 = &[];
+        }
+        Some(record)
+    }
+}
+
+impl<'a> Records<'a> {
+    fn take(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let space = self.0.iter().position(|byte| *byte == b' ')?;
+        let length: usize = std::str::from_utf8(&self.0[..space]).ok()?.parse().ok()?;
+        let record = self.0.get(space + 1..length)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|byte| *byte == b'=')?;
+        self.0 = &self.0[length..];
+        let (keyword, value) = (&record[..equals], &record[equals + 1..]);
+        // a NUL would end the value for readers in C
+        (keyword.starts_with(XATTR) || !value.contains(&0)).then_some((keyword, value))
+    }
+}
+
+/// A header for all that follow may not name them: some readers heed it, some don't.
+fn refuse_names_for_all(bytes: &[u8], at: u64) -> Result<(), InvalidTar> {
+    for record in Records(bytes) {
+        let (keyword, _) = record.ok_or(InvalidTar::Extended { at })?;
+        if matches!(keyword, b"path" | b"linkpath" | b"size") {
+            return Err(InvalidTar::Extended { at });
+        }
+    }
+    Ok(())
+}
+
+fn once(place: &mut Option<Vec<u8>>, value: Vec<u8>, at: u64, what: &'static str) -> Result<(), InvalidTar> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(InvalidTar::Disagreement { at, what }),
+    }
+}
+
+/// Seconds since 1970 as a decimal number, and nanoseconds.
+fn seconds(text: &str) -> Option<(i64, u32)> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let (whole, nanos) = (whole.parse::<i64>().ok()?, digits.parse::<u32>().ok()?);
+    // before 1970 the fraction counts backwards; nobody needs it then
+    Some((whole, if text.starts_with('-') { 0 } else { nanos }))
 }
 
 /// A length with the padding that fills the last block.

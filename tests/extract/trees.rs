@@ -1,0 +1,1 @@
+//! What an extracted tree has.
