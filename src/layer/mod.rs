@@ -151,6 +151,17 @@ impl Attributes {
     }
 }
 
+/// Which device a device file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Whether it is a block device.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
 /// A finished layer: what manifest and config say of it. Its bytes are in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {

@@ -14,7 +14,7 @@ pub(super) struct Order {
 impl Order {
     /// Takes the next path in.
     pub(super) fn take(&mut self, path: &str, is_directory: bool) -> Result<(), Error> {
-        if !path.split('/').all(is_plain) {
+        if !is_plain_path(path) {
             return Err(Error::Path { path: path.to_owned() });
         }
         if path <= self.last.as_str() {
@@ -39,6 +39,11 @@ impl Order {
     pub(super) fn last(&self) -> &str {
         &self.last
     }
+}
+
+/// Whether a layer can have `path`.
+pub(super) fn is_plain_path(path: &str) -> bool {
+    path.split('/').all(is_plain)
 }
 
 // layer.md: "Files with the .wh. prefix are special whiteout tombstones": what an

@@ -1,7 +1,9 @@
 //! Tar headers (POSIX.1-2001 pax interchange format), in the one form that dlpack
 //! writes: ustar, with a pax header only where ustar can't say it.
 
-use super::Attributes;
+use std::collections::BTreeMap;
+
+use super::{Attributes, Device};
 
 /// The unit that headers and contents fill.
 pub(super) const BLOCK: usize = 512;
@@ -18,6 +20,12 @@ pub(super) enum Kind<'a> {
     Directory,
     /// A symbolic link to the target.
     Symlink(&'a str),
+    /// Another name of the target, which stands before it.
+    HardLink(&'a str),
+    /// A FIFO.
+    Fifo,
+    /// A device.
+    Device(Device),
 }
 
 /// How many zeros follow a content of `size` bytes.
@@ -27,11 +35,21 @@ pub(super) fn padding(size: u64) -> usize {
 }
 
 /// The header of an entry, with the pax header before it where one is needed.
-pub(super) fn header(path: &str, kind: Kind<'_>, attributes: Attributes, mtime: u64) -> Vec<u8> {
+pub(super) fn header(
+    path: &str,
+    kind: Kind<'_>,
+    attributes: Attributes,
+    xattrs: &BTreeMap<String, Vec<u8>>,
+    mtime: u64,
+) -> Vec<u8> {
     let (flag, size, link) = match kind {
         Kind::File(size) => (b'0', size, ""),
-        Kind::Directory => (b'5', 0, ""),
+        Kind::HardLink(target) => (b'1', 0, target),
         Kind::Symlink(target) => (b'2', 0, target),
+        Kind::Device(Device { block: false, .. }) => (b'3', 0, ""),
+        Kind::Device(Device { block: true, .. }) => (b'4', 0, ""),
+        Kind::Directory => (b'5', 0, ""),
+        Kind::Fifo => (b'6', 0, ""),
     };
     // Readers tell a directory by its type flag; old ones by the slash at its end.
     let path = if kind == Kind::Directory { format!("{path}/") } else { path.to_owned() };
@@ -41,14 +59,14 @@ pub(super) fn header(path: &str, kind: Kind<'_>, attributes: Attributes, mtime: 
     match split(&path) {
         Some((prefix, name)) => ustar.text(PREFIX, prefix).text(NAME, name),
         None => {
-            record(&mut pax, "path", &path);
+            record(&mut pax, "path", path.as_bytes());
             ustar.text(NAME, lossy(&path))
         }
     };
     if link.is_ascii() && link.len() <= LINK.1 {
         ustar.text(LINK, link);
     } else {
-        record(&mut pax, "linkpath", link);
+        record(&mut pax, "linkpath", link.as_bytes());
         ustar.text(LINK, lossy(link));
     }
     ustar.octal(MODE, attributes.mode.into());
@@ -62,9 +80,16 @@ pub(super) fn header(path: &str, kind: Kind<'_>, attributes: Attributes, mtime: 
             ustar.octal(field, value);
         } else {
             // pax: an extended header's record overrides the field, which is left at 0.
-            record(&mut pax, keyword, &value.to_string());
+            record(&mut pax, keyword, value.to_string().as_bytes());
             ustar.octal(field, 0);
         }
+    }
+    if let Kind::Device(Device { major, minor, .. }) = kind {
+        // Linux has 12 and 20 bits for them, seven octal digits hold 21
+        ustar.octal(MAJOR, major.into()).octal(MINOR, minor.into());
+    }
+    for (name, value) in xattrs {
+        record(&mut pax, &format!("SCHILY.xattr.{name}"), value);
     }
 
     let mut bytes = Vec::with_capacity(BLOCK);
@@ -101,13 +126,15 @@ fn lossy(text: &str) -> &str {
 
 /// pax: `"%d %s=%s\n", <length>, <keyword>, <value>`, where the length counts
 /// itself and the newline.
-fn record(pax: &mut Vec<u8>, keyword: &str, value: &str) {
+fn record(pax: &mut Vec<u8>, keyword: &str, value: &[u8]) {
     let rest = keyword.len() + value.len() + 3;
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {
         length = rest + length.to_string().len();
     }
-    pax.extend_from_slice(format!("{length} {keyword}={value}\n").as_bytes());
+    pax.extend_from_slice(format!("{length} {keyword}=").as_bytes());
+    pax.extend_from_slice(value);
+    pax.push(b'\n');
 }
 
 /// Offset and width of a field of the header.
@@ -122,6 +149,8 @@ const CHECKSUM: Field = (148, 8);
 const FLAG: usize = 156;
 const LINK: Field = (157, 100);
 const MAGIC: Field = (257, 8);
+const MAJOR: Field = (329, 8);
+const MINOR: Field = (337, 8);
 const PREFIX: Field = (345, 155);
 
 /// The largest number that a field holds: octal digits and a NUL.

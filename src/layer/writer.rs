@@ -1,13 +1,14 @@
 //! The writer of a layer. Consumed by [`LayerWriter::complete`]: a half-written
 //! layer has no name.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use super::inflate::Flaw;
-use super::order::Order;
+use super::order::{self, Order};
 use super::output::Output;
 use super::tar::{self, Kind};
-use super::{Attributes, Compression, Error, Layer, Threads};
+use super::{Attributes, Compression, Device, Error, Layer, Threads};
 use crate::oci::{Descriptor, DiffId, media_type};
 use crate::store::{Area, Store};
 
@@ -26,6 +27,8 @@ pub struct LayerWriter {
     compression: Compression,
     mtime: u64,
     order: Order,
+    /// Those of the next entry.
+    xattrs: BTreeMap<String, Vec<u8>>,
     output: Output,
     /// An entry was begun and not ended.
     broken: bool,
@@ -50,7 +53,8 @@ impl LayerWriter {
         let blob = store.writer()?;
         let begun = Output::new(blob, compression, threads);
         let output = begun.map_err(|source| Error::Io { path: String::new(), source })?;
-        Ok(Self { store: store.clone(), compression, mtime, order: Order::default(), output, broken: false })
+        let (store, order, xattrs) = (store.clone(), Order::default(), BTreeMap::new());
+        Ok(Self { store, compression, mtime, order, xattrs, output, broken: false })
     }
 
     /// A directory that this layer owns.
@@ -156,6 +160,75 @@ impl LayerWriter {
         self.end(0)
     }
 
+    /// Another name of `to`, a file that comes before it in the layer.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::symlink`].
+    pub fn hard_link(&mut self, path: &str, attributes: Attributes, to: &str) -> Result<(), Error> {
+        if to >= path || !order::is_plain_path(to) {
+            return Err(Error::Path { path: to.to_owned() });
+        }
+        self.begin(path, Kind::HardLink(to), attributes)?;
+        self.end(0)
+    }
+
+    /// A FIFO.
+    ///
+    /// # Errors
+    /// [`Error::Path`], [`Error::Order`], [`Error::Parent`], [`Error::Store`].
+    pub fn fifo(&mut self, path: &str, attributes: Attributes) -> Result<(), Error> {
+        self.begin(path, Kind::Fifo, attributes)?;
+        self.end(0)
+    }
+
+    /// A character or block device.
+    ///
+    /// # Errors
+    /// [`Error::Path`], [`Error::Order`], [`Error::Parent`], [`Error::Store`].
+    pub fn device(&mut self, path: &str, attributes: Attributes, device: Device) -> Result<(), Error> {
+        self.begin(path, Kind::Device(device), attributes)?;
+        self.end(0)
+    }
+
+    /// Takes `path` of the layers below away. In the order of entries it stands where the
+    /// path would.
+    ///
+    /// # Errors
+    /// [`Error::Path`], [`Error::Order`], [`Error::Parent`], [`Error::Store`].
+    pub fn whiteout(&mut self, path: &str) -> Result<(), Error> {
+        self.refuse_if_broken()?;
+        self.order.take(path, false)?;
+        // layer.md: "Whiteout files MUST be … the basename of the deleted path prefixed with .wh."
+        let (parent, name) = path.rsplit_once('/').map_or(("", path), |(parent, name)| (parent, name));
+        let slash = if parent.is_empty() { "" } else { "/" };
+        self.mark(&format!("{parent}{slash}.wh.{name}"))
+    }
+
+    /// A directory that this layer owns, and that hides all that the layers below have in it.
+    ///
+    /// # Errors
+    /// [`Error::Path`], [`Error::Order`], [`Error::Parent`], [`Error::Store`].
+    pub fn opaque_directory(&mut self, path: &str, attributes: Attributes) -> Result<(), Error> {
+        self.directory(path, attributes)?;
+        // layer.md: "Opaque whiteout … `.wh..wh..opq`"; "implementations SHOULD generate layers such that
+        // the whiteout files appear before sibling directory entries"
+        self.mark(&format!("{path}/.wh..wh..opq"))
+    }
+
+    /// Gives the next entry extended attributes, as `SCHILY.xattr` records. One whose name
+    /// has `=` in it is refused with [`Error::Path`] by that entry.
+    pub fn with_xattrs(&mut self, xattrs: &BTreeMap<String, Vec<u8>>) -> &mut Self {
+        self.xattrs.clone_from(xattrs);
+        self
+    }
+
+    /// An empty file whose name says all.
+    fn mark(&mut self, path: &str) -> Result<(), Error> {
+        self.broken = true;
+        self.write(&tar::header(path, Kind::File(0), Attributes::root(0), &BTreeMap::new(), self.mtime))?;
+        self.end(0)
+    }
+
     /// Ends the layer and gives its blob a name in the store.
     ///
     /// # Errors
@@ -177,9 +250,14 @@ impl LayerWriter {
 
     fn begin(&mut self, path: &str, kind: Kind<'_>, attributes: Attributes) -> Result<(), Error> {
         self.refuse_if_broken()?;
+        // pax: a keyword ends at its first `=`
+        if let Some(name) = self.xattrs.keys().find(|name| name.contains(['=', '\0'])) {
+            return Err(Error::Path { path: name.clone() });
+        }
         self.order.take(path, kind == Kind::Directory)?;
         self.broken = true;
-        self.write(&tar::header(path, kind, attributes, self.mtime))
+        let xattrs = std::mem::take(&mut self.xattrs);
+        self.write(&tar::header(path, kind, attributes, &xattrs, self.mtime))
     }
 
     fn end(&mut self, size: u64) -> Result<(), Error> {

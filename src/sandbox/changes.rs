@@ -1,12 +1,11 @@
 //! What a sandbox's steps changed, as a layer has it (image-spec `layer.md`).
 
 use std::collections::BTreeMap;
-
-use std::io::Write;
+use std::io::{Read, Write};
 
 use super::Refusal;
 use super::upper::View;
-use crate::layer::Attributes;
+use crate::layer::{self, Attributes, Device, LayerWriter};
 
 /// A path that differs from what lies under the sandbox.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +56,29 @@ pub enum ChangeKind {
     },
     /// The path was deleted.
     Whiteout,
+}
+
+impl Change {
+    /// Writes it into a layer. `content` is that of a file.
+    ///
+    /// # Errors
+    /// Those of [`LayerWriter`].
+    pub fn write_to(&self, out: &mut LayerWriter, content: &mut dyn Read) -> Result<(), layer::Error> {
+        let (path, attributes) = (self.path.as_str(), self.attributes);
+        out.with_xattrs(&self.xattrs);
+        match &self.kind {
+            ChangeKind::Directory { opaque: false } => out.directory(path, attributes),
+            ChangeKind::Directory { opaque: true } => out.opaque_directory(path, attributes),
+            ChangeKind::File { size } => out.stream(path, attributes, *size, content),
+            ChangeKind::Symlink { target } => out.symlink(path, attributes, target),
+            ChangeKind::HardLink { to } => out.hard_link(path, attributes, to),
+            ChangeKind::Fifo => out.fifo(path, attributes),
+            ChangeKind::Device { block, major, minor } => {
+                out.device(path, attributes, Device { block: *block, major: *major, minor: *minor })
+            }
+            ChangeKind::Whiteout => out.whiteout(path),
+        }
+    }
 }
 
 /// Writes what differs in `view` from what lies under it.
