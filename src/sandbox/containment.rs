@@ -34,11 +34,12 @@ impl Containment {
         match user_namespace() {
             Ok(()) => Ok(Self::UserNamespace),
             Err(_) if root => {
-                fallbacks.push(Fallback::Chroot);
-                match mount_namespace() {
-                    Ok(()) => Ok(Self::MountNamespace),
-                    Err(_) => Ok(Self::Chroot),
-                }
+                let (containment, fallback) = match mount_namespace() {
+                    Ok(()) => (Self::MountNamespace, Fallback::RealRoot),
+                    Err(_) => (Self::Chroot, Fallback::Chroot),
+                };
+                fallbacks.push(fallback);
+                Ok(containment)
             }
             Err((attempt, source)) => {
                 let errno = Errno::from_io_error(&source).unwrap_or(Errno::IO);

@@ -12,7 +12,7 @@ use super::mounts::{self, attach};
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 
 /// Links that programs expect, as the kernel's devices.txt recommends.
-const LINKS: [(&str, &str); 5] = [
+pub(super) const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("ptmx", "pts/ptmx"),
     ("stderr", "/proc/self/fd/2"),

@@ -1,20 +1,23 @@
-//! Makes a step's root its own: /proc, /sys, /dev and what it is given are mounted, and
-//! pivot_root(2) leaves nothing else.
+//! Furnishes a step's root: /proc, /sys, /dev and what it is given are mounted on places
+//! inside of it; pivot_root(2) then leaves nothing else.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, XattrFlags, fsetxattr, openat, unlinkat};
 use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree, unmount};
-use rustix::process::{fchdir, pivot_root};
+use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::containment::Isolation;
 use super::mounts::{attach, existing, fresh};
 use super::places::{self, Kind, Root};
+use super::record::{OWNER, Owner};
 use super::spec::Task;
 use super::sys::{mount::make_read_only, network::loopback_up};
 use super::upper::View;
+use super::user::Credentials;
 use super::{Mount, MountKind, Refusal, devices};
 
 /// What a step's machine is called; the same everywhere, since programs write it down.
@@ -23,8 +26,8 @@ const HOSTNAME: &[u8] = b"sandbox";
 /// How large a secret may be, in bytes.
 const LARGEST_SECRET: u64 = 16 << 20;
 
-/// Makes `view` this process' root, with the mounts of `task`.
-pub(super) fn root(view: &View, isolation: &Isolation, task: &Task) -> Result<(), Refusal> {
+/// Mounts the root of `view`, with nothing on it.
+pub(super) fn bare(view: &View, task: &Task) -> Result<Root, Refusal> {
     for path in ["/proc", "/sys", "/dev"] {
         places::below(view, path, Kind::Directory)?;
     }
@@ -32,16 +35,19 @@ pub(super) fn root(view: &View, isolation: &Isolation, task: &Task) -> Result<()
         places::below(view, &mount.to, Kind::of(&mount.from)?)?;
     }
     view.mount()?;
-    let root = Root::open(view)?;
-    let dev = system(&root, isolation, task)?;
+    Root::open(view)
+}
+
+/// Mounts what a step has of this machine, and what it is given, on `root`.
+pub(super) fn furnish(root: &Root, isolation: &Isolation, task: &Task, user: &Credentials) -> Result<(), Refusal> {
+    let dev = system(root, isolation, task)?;
     for mount in &task.mounts {
-        given(&root, &dev, mount)?;
+        given(root, &dev, mount, user)?;
     }
     if isolation.own_network(task.network) {
         loopback_up().map_err(|source| Refusal::call("set up", "lo", source))?;
     }
-    rustix::system::sethostname(HOSTNAME).map_err(|source| Refusal::call("set", "the host's name", source))?;
-    pivot(&root).map_err(|source| Refusal::call("pivot_root to", view.root(), source))
+    rustix::system::sethostname(HOSTNAME).map_err(|source| Refusal::call("set", "the host's name", source))
 }
 
 /// runtime-spec `config-linux.md`, Default Filesystems: /proc, /sys, /dev, /dev/pts,
@@ -66,11 +72,11 @@ fn sysfs(own_network: bool) -> io::Result<OwnedFd> {
 }
 
 /// Mounts what a step is given.
-fn given(root: &Root, dev: &OwnedFd, mount: &Mount) -> Result<(), Refusal> {
+fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Result<(), Refusal> {
     let failed = |source| Refusal::call("mount", &mount.from, source);
     let place = root.place(&mount.to, Kind::of(&mount.from)?)?;
     let tree = match mount.kind {
-        MountKind::Secret => secret(dev, &mount.from).map_err(failed)?,
+        MountKind::Secret => secret(dev, &mount.from, user).map_err(failed)?,
         MountKind::ReadOnly | MountKind::Writable => existing(&mount.from).map_err(failed)?,
     };
     if mount.kind == MountKind::ReadOnly {
@@ -81,23 +87,38 @@ fn given(root: &Root, dev: &OwnedFd, mount: &Mount) -> Result<(), Refusal> {
 
 /// A copy of the file `from` that is in memory only. It lies in /dev for the moment that
 /// it takes to mount it elsewhere.
-fn secret(dev: &OwnedFd, from: &Path) -> io::Result<OwnedFd> {
+fn secret(dev: &OwnedFd, from: &Path, user: &Credentials) -> io::Result<OwnedFd> {
     const NAME: &str = ".secret";
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let copy = openat(dev, NAME, flags, Mode::from_raw_mode(0o400))?;
-    let content = io::Read::take(std::fs::File::open(from)?, LARGEST_SECRET);
-    io::copy(&mut { content }, &mut std::fs::File::from(copy))?;
+    let copy = secret_file(dev, Path::new(NAME), from)?;
+    give(&copy, user);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(dev, NAME, flags)?;
     unlinkat(dev, NAME, AtFlags::empty())?;
     Ok(tree)
 }
 
+/// A new file at `to` that holds the secret in the file `from`.
+pub(super) fn secret_file(under: impl AsFd, to: &Path, from: &Path) -> io::Result<File> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut copy = File::from(openat(under, to, flags, Mode::from_raw_mode(0o400))?);
+    io::copy(&mut File::open(from)?.take(LARGEST_SECRET), &mut copy)?;
+    Ok(copy)
+}
+
+/// Makes a secret the user's; who may not read it is refused by the supervisor, as by a
+/// kernel that knew of users.
+pub(super) fn give(secret: &File, user: &Credentials) {
+    let owner = Owner { uid: user.uid, gid: user.gid };
+    // tmpfs has such attributes since Linux 6.6; before, the owner is root
+    let _ = fsetxattr(secret, OWNER, owner.value().as_bytes(), XattrFlags::empty());
+}
+
 /// pivot_root(2), "pivot_root(".", ".")": the old root is stacked under the new one, and
 /// unmounted.
-fn pivot(root: &Root) -> io::Result<()> {
-    fchdir(root.descriptor())?;
-    pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
-    Ok(rustix::process::chdir("/")?)
+pub(super) fn pivot(root: &Root) -> Result<(), Refusal> {
+    let pivoted = fchdir(root.descriptor())
+        .and_then(|()| pivot_root(".", "."))
+        .and_then(|()| unmount(".", UnmountFlags::DETACH))
+        .and_then(|()| chdir("/"));
+    pivoted.map_err(|source| Refusal::call("pivot_root to", root.path(), source))
 }

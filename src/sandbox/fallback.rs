@@ -15,6 +15,8 @@ pub enum Fallback {
     HostProc,
     /// There is no network namespace: a step without network reaches it nonetheless.
     HostNetwork,
+    /// Steps run as this machine's root: there are no user namespaces, and dlpack is root.
+    RealRoot,
     /// chroot, without namespaces: dlpack is root in a container.
     Chroot,
     /// Owners are recorded but not answered: there is no seccomp user notification.
@@ -38,7 +40,14 @@ impl fmt::Display for Fallback {
                 "the sandbox's /proc is this machine's: a fresh one may not be mounted here, as in most containers"
             }
             Self::HostNetwork => "steps without network reach it nonetheless: there are no network namespaces here",
-            Self::Chroot => "the sandbox is a chroot: there are no user namespaces here, and dlpack is root",
+            Self::RealRoot => {
+                "steps run as this machine's root, with few capabilities: there are no user namespaces here, and dlpack \
+                 is root"
+            }
+            Self::Chroot => {
+                "steps run in a chroot, as root with few capabilities and without a network of their own: nothing may be \
+                 mounted here, as in most containers"
+            },
             Self::RecordedOwners => {
                 "owners that steps give are recorded but not shown to them: seccomp user notification is taken by the \
                  container that dlpack runs in"

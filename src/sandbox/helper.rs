@@ -25,7 +25,7 @@ use super::containment::{Containment, Isolation};
 use super::spec::{Opening, Reply, Request, Task, receive, send};
 use super::sys::process::{Cloned, clone, ignore_terminal_signals};
 use super::upper::View;
-use super::{Fallback, Refusal, changes, init};
+use super::{Fallback, Refusal, changes, descendants, init};
 
 /// Serves the dlpack that started this process, over its stdin, until that one hangs up.
 pub fn main() -> ExitCode {
@@ -70,6 +70,9 @@ impl Helper {
         let containment = Containment::enter(&mut fallbacks)?;
         let view = View::choose(opening, containment, &mut fallbacks)?;
         let isolation = Isolation::find(containment, &mut fallbacks);
+        if !isolation.processes {
+            descendants::adopt();
+        }
         Ok(Self { view, isolation, fallbacks })
     }
 
@@ -85,9 +88,11 @@ impl Helper {
             Request::Changes => {
                 let Some(out) = descriptors.into_iter().next() else { return Ok(None) };
                 let view = &self.view;
-                supervise(control, UnshareFlags::empty(), move |_| match changes::write(view, &mut File::from(out)) {
-                    Ok(()) => Reply::Written,
-                    Err(refusal) => Reply::Refused(refusal),
+                supervise(control, UnshareFlags::empty(), true, move |_| {
+                    match changes::write(view, &mut File::from(out)) {
+                        Ok(()) => Reply::Written,
+                        Err(refusal) => Reply::Refused(refusal),
+                    }
                 })
             }
             Request::Open(_) => Ok(None),
@@ -101,7 +106,7 @@ impl Helper {
         loop {
             let isolation = &self.isolation;
             let view = &self.view;
-            let reply = supervise(control, isolation.flags(task.network), |report| {
+            let reply = supervise(control, isolation.flags(task.network), isolation.processes, |report| {
                 init::run(view, isolation, task, &streams, control, report)
             });
             match reply {
@@ -122,10 +127,12 @@ impl Helper {
 }
 
 /// Runs `work` in a new process in the namespaces of `flags` and returns its answer when
-/// it and all that it started are gone; none if dlpack went away meanwhile.
+/// it and all that it started are gone; none if dlpack went away meanwhile. `ends_all` says
+/// that what it started ends with it; if not, it is to end that by itself.
 fn supervise(
     control: &UnixStream,
     flags: UnshareFlags,
+    ends_all: bool,
     work: impl FnOnce(&UnixStream) -> Reply,
 ) -> io::Result<Option<Reply>> {
     let (ours, theirs) = UnixStream::pair()?;
@@ -133,14 +140,18 @@ fn supervise(
         Cloned::Parent(pid, ended) => (pid, ended),
         Cloned::Child => {
             drop(ours);
-            let sent = rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-                .map_err(io::Error::from)
-                .and_then(|()| send(&theirs, &work(&theirs), &[]));
+            if ends_all {
+                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            }
+            let sent = send(&theirs, &work(&theirs), &[]);
             std::process::exit(i32::from(sent.is_err()));
         }
     };
     drop(theirs);
-    let alive = wait(control, pid, &ended)?;
+    let alive = wait(control, pid, &ended, ends_all)?;
+    if !ends_all {
+        descendants::kill();
+    }
     if !alive {
         return Ok(None);
     }
@@ -149,7 +160,7 @@ fn supervise(
 }
 
 /// Waits for the end of `pid`, and brings it about if dlpack hangs up: false then.
-fn wait(control: &UnixStream, pid: Pid, ended: &OwnedFd) -> io::Result<bool> {
+fn wait(control: &UnixStream, pid: Pid, ended: &OwnedFd, ends_all: bool) -> io::Result<bool> {
     let alive = loop {
         let mut events = [PollFd::new(control, PollFlags::RDHUP), PollFd::new(ended, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut events, None))?;
@@ -157,7 +168,9 @@ fn wait(control: &UnixStream, pid: Pid, ended: &OwnedFd) -> io::Result<bool> {
             break true;
         }
         if !events[0].revents().is_empty() {
-            pidfd_send_signal(ended, Signal::KILL)?;
+            if ends_all {
+                pidfd_send_signal(ended, Signal::KILL)?;
+            }
             break false;
         }
     };

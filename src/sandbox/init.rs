@@ -1,24 +1,26 @@
-//! Process 1 of a step: mounts its root, starts the command, reaps what it leaves, and
+//! Process 1 of a step: furnishes its root, starts the command, reaps what it leaves, and
 //! ends all of it with itself.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, XattrFlags, setxattr};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
+use rustix::thread::UnshareFlags;
 
-use super::containment::Isolation;
-use super::record::{OWNER, Owner};
+use super::chroot::Furniture;
+use super::containment::{Containment, Isolation};
+use super::places::Root;
 use super::spec::{Reply, Task};
 use super::step::Ending;
 use super::sys::process::{Cloned, clone};
 use super::upper::View;
 use super::user::{self, Credentials};
-use super::{MountKind, Refusal, enter, program};
+use super::{Refusal, descendants, enter, program};
 
 /// What a command reads and writes.
 pub(super) struct Streams {
@@ -37,70 +39,87 @@ pub(super) fn run(
     control: &UnixStream,
     report: &UnixStream,
 ) -> Reply {
-    match start(view, isolation, task, streams) {
-        Ok(command) => {
-            end_with(control, report);
-            let ending = reap(command, isolation.processes);
-            Reply::Ended(ending, Vec::new())
-        }
-        Err(refusal) => Reply::Refused(refusal),
-    }
-}
-
-fn start(view: &View, isolation: &Isolation, task: &Task, streams: &Streams) -> Result<Pid, Refusal> {
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    enter::root(view, isolation, task)?;
-    make_workdir(&task.workdir)?;
-    let user = task.user.as_deref().map(user::look_up).transpose()?.unwrap_or_default();
-    give_secrets(task, &user);
     // ptrace(2): a step has this process' uid, and must not look through its descriptors
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|source| Refusal::call("hide", "process 1", source))?;
-    let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
-    let command = match clone(rustix::thread::UnshareFlags::empty()) {
-        Ok(Cloned::Parent(pid, _)) => pid,
-        Ok(Cloned::Child) => {
-            drop(failure);
-            program::become_command(task, streams, theirs.into());
-        }
-        Err(source) => return Err(Refusal::call("make", "a process", source)),
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let processes = isolation.processes;
+    if !processes {
+        descendants::adopt();
+    }
+    let work = || {
+        let room = Room::enter(view, isolation, task)?;
+        let command = room.start(isolation, task, streams)?;
+        end_with(control, report, processes);
+        let ending = reap(command, processes);
+        room.leave()?;
+        Ok(Reply::Ended(ending, Vec::new()))
     };
-    drop(theirs);
-    // what stays of the pipe after execve(2) is nothing: it closes on it
-    let mut text = Vec::new();
-    failure.read_to_end(&mut text).map_err(|source| Refusal::call("read", "a pipe", source))?;
-    match serde_json::from_slice(&text) {
-        Ok(refusal) => Err(refusal),
-        Err(_) => Ok(command),
-    }
+    work().unwrap_or_else(Reply::Refused)
 }
 
-/// image-spec `config.md`: WorkingDir is made if it is not there.
-fn make_workdir(path: &str) -> Result<(), Refusal> {
-    let refused = |source| Refusal::Workdir { path: path.to_owned(), source };
-    match path.starts_with('/') {
-        true => fs::create_dir_all(path).map_err(refused),
-        false => Err(refused(Errno::INVAL.into())),
-    }
+/// A furnished root.
+struct Room {
+    root: Root,
+    /// What lies in it, if it can't be mounted; the command alone goes in there.
+    furniture: Option<Furniture>,
+    #[allow(dead_code, reason = "the supervisor starts with it")]
+    user: Credentials,
 }
 
-/// Makes secrets the user's; who can't read them is refused by the supervisor, as it
-/// would be by a kernel that knew of users.
-fn give_secrets(task: &Task, user: &Credentials) {
-    let owner = Owner { uid: user.uid, gid: user.gid };
-    for secret in task.mounts.iter().filter(|mount| mount.kind == MountKind::Secret) {
-        // tmpfs has such attributes since Linux 6.6; before, the owner is root, and all may read
-        let _ = setxattr(&*secret.to, OWNER, owner.value().as_bytes(), XattrFlags::empty());
+impl Room {
+    fn enter(view: &View, isolation: &Isolation, task: &Task) -> Result<Self, Refusal> {
+        let mounts = isolation.containment != Containment::Chroot;
+        let root = if mounts { enter::bare(view, task)? } else { Root::open(view)? };
+        let user = task.user.as_deref().map(|user| user::look_up(user, &root)).transpose()?.unwrap_or_default();
+        let mut furniture = None;
+        if mounts {
+            enter::furnish(&root, isolation, task, &user)?;
+            root.make_workdir(&task.workdir)?;
+            enter::pivot(&root)?;
+        } else {
+            furniture = Some(Furniture::put(&root, &view.directory, task, &user)?);
+            root.make_workdir(&task.workdir)?;
+        }
+        Ok(Self { root, furniture, user })
+    }
+
+    /// Starts the command; returns when it runs.
+    fn start(&self, isolation: &Isolation, task: &Task, streams: &Streams) -> Result<Pid, Refusal> {
+        let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
+        let command = match clone(UnshareFlags::empty()) {
+            Ok(Cloned::Parent(pid, _)) => pid,
+            Ok(Cloned::Child) => {
+                drop(failure);
+                let root = self.furniture.is_some().then_some(&self.root);
+                program::become_command(task, isolation.containment, root, streams, theirs.into());
+            }
+            Err(source) => return Err(Refusal::call("make", "a process", source)),
+        };
+        drop(theirs);
+        // execve(2) closes the pipe, and there is nothing in it
+        let mut text = Vec::new();
+        failure.read_to_end(&mut text).map_err(|source| Refusal::call("read", "a pipe", source))?;
+        match serde_json::from_slice(&text) {
+            Ok(refusal) => Err(refusal),
+            Err(_) => Ok(command),
+        }
+    }
+
+    fn leave(self) -> Result<(), Refusal> {
+        self.furniture.map_or(Ok(()), Furniture::remove)
     }
 }
 
 /// Ends this process, and with it all others of the step, when one of the two that it
 /// works for is gone.
-fn end_with(control: &UnixStream, report: &UnixStream) {
+fn end_with(control: &UnixStream, report: &UnixStream, own_processes: bool) {
     let (Ok(control), Ok(report)) = (control.try_clone(), report.try_clone()) else { return };
     std::thread::spawn(move || {
         let mut lines = [PollFd::new(&control, PollFlags::RDHUP), PollFd::new(&report, PollFlags::RDHUP)];
         while poll(&mut lines, None) == Err(Errno::INTR) {}
+        if !own_processes {
+            descendants::kill();
+        }
         std::process::exit(1);
     });
 }
@@ -118,6 +137,8 @@ fn reap(command: Pid, own_processes: bool) -> Ending {
         // kill(2): from process 1, all of its namespace but itself
         let _ = rustix::process::kill_process_group(Pid::INIT, Signal::KILL);
         while !matches!(rustix::process::wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+    } else {
+        descendants::kill();
     }
     ending
 }

@@ -9,7 +9,10 @@
 //! ```
 
 mod changes;
+mod chroot;
 mod containment;
+mod copy;
+mod descendants;
 mod devices;
 mod enter;
 mod error;
@@ -20,6 +23,7 @@ mod host;
 mod init;
 mod launch;
 mod log;
+mod lookup;
 mod mounts;
 mod network;
 mod places;

@@ -2,7 +2,7 @@
 //! holds them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -82,6 +82,45 @@ impl Root {
     /// The directory itself.
     pub(super) fn descriptor(&self) -> &OwnedFd {
         &self.descriptor
+    }
+
+    /// Its path on this machine.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The content of the file at `path`, as far as `longest` bytes; empty if there is no
+    /// file.
+    pub(super) fn read(&self, path: &str, longest: u64) -> Vec<u8> {
+        let mut content = Vec::new();
+        // a FIFO without a writer would never open
+        if let Ok(file) = self.open_inside(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC) {
+            let _ = File::from(file).take(longest).read_to_end(&mut content);
+        }
+        content
+    }
+
+    /// image-spec `config.md`: WorkingDir is made if it is not there.
+    pub(super) fn make_workdir(&self, path: &str) -> Result<(), Refusal> {
+        let failed = |source: Errno| Refusal::Workdir { path: path.to_owned(), source: source.into() };
+        if !path.starts_with('/') {
+            return Err(failed(Errno::INVAL));
+        }
+        let names = normal(path).map_err(|_| failed(Errno::INVAL))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut inside = PathBuf::from(".");
+        let mut under = self.open_inside(".", flags).map_err(failed)?;
+        for name in names {
+            inside.push(name);
+            under = match self.open_inside(&inside.to_string_lossy(), flags) {
+                Err(Errno::NOENT) => {
+                    mkdirat(&under, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
+                    self.open_inside(&inside.to_string_lossy(), flags).map_err(failed)?
+                }
+                next => next.map_err(failed)?,
+            };
+        }
+        Ok(())
     }
 
     /// The directory at `path`, to which no symbolic link leads.

@@ -7,15 +7,28 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, remove_capability_from_bounding_set,
+    set_capabilities,
+};
 
 use super::Refusal;
+use super::containment::Containment;
 use super::init::{Streams, tell};
+use super::places::Root;
 use super::spec::Task;
 use super::sys::process::{execute, reset_signals};
 
 /// Becomes the command of `task`, or says over `failure` why not.
-pub(super) fn become_command(task: &Task, streams: &Streams, failure: OwnedFd) -> ! {
-    let Err(refusal) = prepare(task, streams).and_then(|()| run(task));
+pub(super) fn become_command(
+    task: &Task,
+    containment: Containment,
+    chroot: Option<&Root>,
+    streams: &Streams,
+    failure: OwnedFd,
+) -> ! {
+    let ready = prepare(task, streams).and_then(|()| enter(task, containment, chroot));
+    let Err(refusal) = ready.and_then(|()| run(task));
     tell(failure, &refusal);
     std::process::exit(127)
 }
@@ -29,8 +42,51 @@ fn prepare(task: &Task, streams: &Streams) -> Result<(), Refusal> {
     rustix::stdio::dup2_stdout(&streams.output).map_err(failed("stdout"))?;
     rustix::stdio::dup2_stderr(&streams.output).map_err(failed("stderr"))?;
     reset_signals();
+    Ok(())
+}
+
+/// Goes to where the command starts, and gives up what it may not have.
+fn enter(task: &Task, containment: Containment, root: Option<&Root>) -> Result<(), Refusal> {
+    if let Some(root) = root {
+        let entered = rustix::process::fchdir(root.descriptor()).and_then(|()| rustix::process::chroot("."));
+        entered.map_err(|source| Refusal::call("chroot to", root.path(), source))?;
+    }
     rustix::process::chdir(&*task.workdir)
-        .map_err(|source| Refusal::Workdir { path: task.workdir.clone(), source: source.into() })
+        .map_err(|source| Refusal::Workdir { path: task.workdir.clone(), source: source.into() })?;
+    match containment {
+        Containment::UserNamespace => Ok(()),
+        Containment::MountNamespace | Containment::Chroot => {
+            keep_few_capabilities().map_err(|source| Refusal::call("give up", "capabilities", source))
+        }
+    }
+}
+
+/// capabilities(7): what real root needs to install packages, and nothing with which it
+/// leaves its root: no CAP_SYS_CHROOT, CAP_MKNOD, CAP_SYS_ADMIN, CAP_SYS_PTRACE,
+/// CAP_DAC_READ_SEARCH.
+fn keep_few_capabilities() -> Result<(), Errno> {
+    let kept = CapabilitySet::CHOWN
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::FOWNER
+        | CapabilitySet::FSETID
+        | CapabilitySet::KILL
+        | CapabilitySet::NET_BIND_SERVICE
+        | CapabilitySet::SETFCAP
+        | CapabilitySet::SETGID
+        | CapabilitySet::SETUID;
+    for capability in (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)) {
+        // prctl(2): EINVAL for what this kernel does not know
+        if !kept.contains(capability) && capability_is_in_bounding_set(capability) == Ok(true) {
+            remove_capability_from_bounding_set(capability)?;
+        }
+    }
+    let sets = capabilities(None)?;
+    let few = CapabilitySets {
+        effective: sets.effective & kept,
+        permitted: sets.permitted & kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, few)
 }
 
 /// execvp(3), with the PATH that the command gets.

@@ -1,5 +1,6 @@
 //! What lies under a step, and the sandbox that is opened over it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use super::launch::Helper;
 use super::scratch::Directory;
 use super::spec::Opening;
-use super::{Change, Ending, Error, Fallback, Host, Log, Step, network};
+use super::{Change, Ending, Error, Fallback, Host, Log, Step, lookup, network};
 use crate::progress::Output;
 
 /// What a changeset sees beneath it: extracted layers, which are never written to.
@@ -58,8 +59,8 @@ impl Rootfs {
     /// # Errors
     /// [`Error::Io`].
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
-        let _ = path;
-        Ok(None)
+        let failed = |source| Error::Io { doing: "read from the root filesystem", path: path.into(), source };
+        lookup::read(&self.lower, path).map_err(failed)
     }
 
     /// A sandbox over it, with nothing changed yet.
@@ -73,7 +74,7 @@ impl Rootfs {
         let directory = Directory::create(&host.scratch).map_err(failed)?;
         let opening = Opening { lower: self.lower.clone(), directory: directory.path().to_owned() };
         let (helper, fallbacks) = Helper::start(host, opening)?;
-        let sandbox = Sandbox { rootfs: self.clone(), helper, directory };
+        let mut sandbox = Sandbox { rootfs: self.clone(), helper, directory, fallbacks: BTreeSet::new() };
         sandbox.announce(fallbacks);
         Ok(sandbox)
     }
@@ -85,6 +86,7 @@ pub struct Sandbox {
     // before the directory: the helper must have let go of it
     helper: Helper,
     directory: Directory,
+    fallbacks: BTreeSet<Fallback>,
 }
 
 impl Sandbox {
@@ -104,11 +106,18 @@ impl Sandbox {
         }
     }
 
-    fn announce(&self, fallbacks: Vec<Fallback>) {
-        let Ok(host) = self.rootfs.host() else { return };
+    fn announce(&mut self, fallbacks: Vec<Fallback>) {
         for fallback in fallbacks {
-            host.announce(fallback);
+            if let Ok(host) = self.rootfs.host() {
+                host.announce(fallback);
+            }
+            self.fallbacks.insert(fallback);
         }
+    }
+
+    /// What it does without, so far.
+    pub fn fallbacks(&self) -> &BTreeSet<Fallback> {
+        &self.fallbacks
     }
 
     /// The sandbox's own directory on this machine.

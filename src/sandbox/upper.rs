@@ -1,16 +1,21 @@
 //! What a sandbox shows as its root: the lower directories under an upper directory that
 //! takes what steps write, or a copy of them.
 
+use std::ffi::CString;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{XattrFlags, setxattr};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::containment::Containment;
+use super::mounts::{attach, existing, fresh};
 use super::places::BELOW;
 use super::spec::Opening;
-use super::{Fallback, Refusal};
+use super::{Fallback, Refusal, copy};
 
 /// What a sandbox shows as its root, and where what steps write goes.
 #[derive(Debug)]
@@ -21,36 +26,49 @@ pub(super) struct View {
     pub upper: Upper,
     /// The sandbox's own directory.
     pub directory: PathBuf,
-    /// What keeps it apart.
-    #[allow(dead_code, reason = "chroot comes next")]
-    pub containment: Containment,
 }
 
 /// Where what steps write goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Upper {
     /// overlayfs's upper directory; `work` lies beside it.
     Overlay(PathBuf),
     /// A copy of all that is below.
-    #[allow(dead_code, reason = "copies come next")]
     Copy(PathBuf),
 }
 
 impl View {
-    /// Finds the best that this machine has.
+    /// Finds the best that this machine has: an overlay on disk, one in memory, a copy.
     pub(super) fn choose(
         opening: Opening,
         containment: Containment,
         fallbacks: &mut Vec<Fallback>,
     ) -> Result<Self, Refusal> {
         let Opening { lower, directory } = opening;
-        let view = Self { lower, upper: Upper::Overlay(directory.join("upper")), directory, containment };
-        for path in ["upper", BELOW, "root"].map(|name| view.directory.join(name)) {
+        for path in [BELOW, "root"].map(|name| directory.join(name)) {
             fs::create_dir(&path).map_err(|source| Refusal::call("create", path, source))?;
         }
-        let _ = fallbacks;
-        view.mount()?;
-        view.unmount()?;
+        let mut view = Self { lower, upper: Upper::Overlay(directory.join("upper")), directory };
+        if containment != Containment::Chroot {
+            let on_disk = view.try_overlay();
+            match on_disk {
+                // a layer that is not there is no reason to write elsewhere
+                Err(Refusal::Call { source, .. }) if source.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {
+                    return Err(Refusal::call("find the layers under", &view.directory, source));
+                }
+                Ok(()) => return Ok(view),
+                Err(_) => {}
+            }
+            let memory = view.directory.join("memory");
+            view.upper = Upper::Overlay(memory.join("upper"));
+            if in_memory(&memory).is_ok() && view.try_overlay().is_ok() {
+                fallbacks.push(Fallback::UpperInMemory);
+                return Ok(view);
+            }
+            fallbacks.push(Fallback::Copy);
+        }
+        view.upper = Upper::Copy(view.root());
+        copy::layers(&view.lower, &view.root())?;
         Ok(view)
     }
 
@@ -61,45 +79,77 @@ impl View {
 
     /// Mounts the root in this mount namespace.
     pub(super) fn mount(&self) -> Result<(), Refusal> {
+        let root = self.root();
         match &self.upper {
-            Upper::Overlay(upper) => self.mount_overlay(upper),
-            Upper::Copy(_) => Ok(()),
+            Upper::Overlay(upper) => self.mount_overlay(upper, &root),
+            // pivot_root(2): "new_root must be a path to a mount point"
+            Upper::Copy(copy) => {
+                let mounted = existing(copy).and_then(|tree| attach(tree, File::open(&root)?));
+                mounted.map_err(|source| Refusal::call("mount", root, source))
+            }
         }
     }
 
-    fn unmount(&self) -> Result<(), Refusal> {
+    fn try_overlay(&self) -> Result<(), Refusal> {
+        let Upper::Overlay(upper) = &self.upper else { return Ok(()) };
+        fs::create_dir(upper).map_err(|source| Refusal::call("create", upper, source))?;
+        // overlayfs.rst: without such attributes it mounts, and forgets what is opaque
+        let name = "user.overlay.dlpack";
+        setxattr(upper, name, b"y", XattrFlags::empty())
+            .and_then(|()| rustix::fs::removexattr(upper, name))
+            .map_err(|source| Refusal::call("set an attribute of", upper, source))?;
+        self.mount()?;
         let root = self.root();
         unmount(&root, UnmountFlags::DETACH).map_err(|source| Refusal::call("unmount", root, source))
     }
 
-    fn mount_overlay(&self, upper: &Path) -> Result<(), Refusal> {
+    fn mount_overlay(&self, upper: &Path, root: &Path) -> Result<(), Refusal> {
         let work = upper.with_file_name("work");
-        // overlayfs.rst: a volatile mount leaves a mark in the work directory, and the next is refused
+        // overlayfs.rst: after a volatile mount, "the overlay filesystem will refuse to mount"
+        // on a work directory that was not made anew
         remove_work(&work)?;
         fs::create_dir(&work).map_err(|source| Refusal::call("create", &work, source))?;
         let mut open = Vec::new();
         let mut path = |path: &Path| -> Result<String, Refusal> {
             // a path of its own may hold `:` or `,`, and many of them don't fit into a page
             let directory = File::open(path).map_err(|source| Refusal::call("open", path, source))?;
+            let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
             open.push(OwnedFd::from(directory));
-            Ok(open.last().map(|fd| format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).unwrap_or_default())
+            Ok(path)
         };
         let mut lower = self.lower.iter().rev().map(|lower| path(lower)).collect::<Result<Vec<_>, _>>()?;
         lower.push(path(&self.directory.join(BELOW))?);
-        let (upper, work) = (path(upper)?, path(&work)?);
-        let data = format!("userxattr,volatile,lowerdir={},upperdir={upper},workdir={work}", lower.join(":"));
-        let data = std::ffi::CString::new(data).map_err(|source| Refusal::call("mount", "overlay", source))?;
-        let root = self.root();
-        mount("overlay", &root, "overlay", MountFlags::empty(), data.as_c_str())
-            .map_err(|source| Refusal::call("mount an overlay on", root, source))
+        let directories = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), path(upper)?, path(&work)?);
+        // overlayfs.rst: volatile leaves out sync(2); before Linux 5.10 it is not known
+        let options = ["userxattr,volatile", "userxattr"].map(|options| format!("{options},{directories}"));
+        let mut tried = options.iter().map(|options| overlay(root, options));
+        let mounted = tried.next().unwrap_or(Err(Errno::INVAL.into()));
+        match mounted {
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                tried.next().unwrap_or(Err(error))
+            }
+            mounted => mounted,
+        }
+        .map_err(|source| Refusal::call("mount an overlay on", root, source))
     }
+}
+
+fn overlay(root: &Path, options: &str) -> io::Result<()> {
+    let options = CString::new(options)?;
+    Ok(mount("overlay", root, "overlay", MountFlags::empty(), options.as_c_str())?)
+}
+
+/// Mounts a directory in memory, which lasts as long as this mount namespace.
+fn in_memory(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)?;
+    attach(fresh("tmpfs", &[("mode", "755")])?, File::open(path)?)
 }
 
 /// Removes overlayfs's work directory; its own `work` has mode 000, which only matters
 /// outside of the namespace.
 fn remove_work(work: &Path) -> Result<(), Refusal> {
     match fs::remove_dir_all(work) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Refusal::call("remove", work, source)),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Refusal::call("remove", work, source)),
         _ => Ok(()),
     }
 }

@@ -1,12 +1,7 @@
 //! Who a step runs as, looked up in the root filesystem's own passwd(5) and group(5).
 
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-
-use rustix::fs::OFlags;
-
 use super::Refusal;
+use super::places::Root;
 
 /// How much of a database is read, in bytes: a hostile one may have no end.
 const LONGEST: u64 = 16 << 20;
@@ -23,18 +18,9 @@ pub(super) struct Credentials {
 /// `user:gid`"; "if group/gid is not specified, the default group and supplementary
 /// groups of the given user/uid in /etc/passwd and /etc/group from the container are
 /// applied".
-pub(super) fn look_up(user: &str) -> Result<Credentials, Refusal> {
-    resolve(user, &read("/etc/passwd"), &read("/etc/group"))
-}
-
-/// A database of the root that this process is in; what can't be read has no users.
-fn read(path: &str) -> String {
-    let mut text = Vec::new();
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
-    if let Ok(file) = file {
-        let _ = file.take(LONGEST).read_to_end(&mut text);
-    }
-    String::from_utf8_lossy(&text).into_owned()
+pub(super) fn look_up(user: &str, root: &Root) -> Result<Credentials, Refusal> {
+    let read = |path| String::from_utf8_lossy(&root.read(path, LONGEST)).into_owned();
+    resolve(user, &read("etc/passwd"), &read("etc/group"))
 }
 
 fn resolve(user: &str, passwd: &str, group: &str) -> Result<Credentials, Refusal> {

@@ -29,6 +29,23 @@ pub fn as_user(name: &str, test: impl FnOnce()) {
 /// The same, in a process that `wrapper` starts.
 #[track_caller]
 pub fn under(name: &str, wrapper: &[&str], test: impl FnOnce()) {
+    run_as(Some(UID), name, wrapper, test);
+}
+
+/// The same as root, which is what a container often gives.
+#[track_caller]
+pub fn as_root_under(name: &str, wrapper: &[&str], test: impl FnOnce()) {
+    run_as(None, name, wrapper, test);
+}
+
+/// `refuse.py` with what it refuses.
+pub fn refusing(calls: &[&'static str]) -> Vec<&'static str> {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/refuse.py");
+    ["python3", SCRIPT].into_iter().chain(calls.iter().copied()).chain(["--"]).collect()
+}
+
+#[track_caller]
+fn run_as(uid: Option<u32>, name: &str, wrapper: &[&str], test: impl FnOnce()) {
     if std::env::var_os(INNER).is_some() {
         return test();
     }
@@ -44,7 +61,9 @@ pub fn under(name: &str, wrapper: &[&str], test: impl FnOnce()) {
     if is_root() {
         // made before, since only root can write where it is kept
         command.env(ROOT, root());
-        command.uid(UID).gid(UID);
+        if let Some(uid) = uid {
+            command.uid(uid).gid(uid);
+        }
     }
     let output = command.output().expect("the test runs");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -107,6 +126,15 @@ impl Bench {
             secrets: Default::default(),
             shell_on_failure: false,
             progress: Progress::silent(),
+        }
+    }
+
+    /// What keeps `open` from making a sandbox.
+    #[track_caller]
+    pub fn refusal(&self) -> dlpack::sandbox::Error {
+        match Rootfs::new(vec![root()], Arc::new(self.host())).open() {
+            Ok(_) => panic!("a sandbox was made"),
+            Err(error) => error,
         }
     }
 
