@@ -239,7 +239,8 @@ fn its_own_venv_comes_first_in_path_wherever_the_account_stands() {
             if let (dlpack::recipe::LayerKind::Venv(recipe), dlpack::lock::LockedLayer::Venv(locked)) =
                 (&layer.kind, locked)
             {
-                venv = dlpack::changeset::venv::changesets(recipe, locked, &store).expect("a venv");
+                venv = dlpack::changeset::venv::changesets(recipe, locked, std::path::Path::new("."), &store)
+                    .expect("a venv");
             }
         }
         let configure_venv = |config: &mut ImageConfig| venv.iter().for_each(|layer| layer.changeset.configure(config));

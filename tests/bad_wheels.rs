@@ -28,7 +28,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn layer_of(store: &Store, file: &str, bytes: &[u8]) -> Arc<dyn Changeset> {
     let locked = venv::venv(vec![venv::locked(store, file, bytes, None)]);
-    let mut changesets = changesets(&venv::recipe("/opt/venv"), &locked, store).expect("changesets");
+    let mut changesets =
+        changesets(&venv::recipe("/opt/venv"), &locked, std::path::Path::new("."), store).expect("changesets");
     changesets.pop().expect("a layer of wheels").changeset
 }
 

@@ -35,7 +35,10 @@ fn interpreter(store: &Store, sha256: Digest, size: u64) -> Arc<dyn Changeset> {
         sha256,
         size,
     });
-    changesets(&venv::recipe("/opt/venv"), &locked, store).expect("changesets").remove(0).changeset
+    changesets(&venv::recipe("/opt/venv"), &locked, std::path::Path::new("."), store)
+        .expect("changesets")
+        .remove(0)
+        .changeset
 }
 
 fn kept(store: &Store, archive: &[u8]) -> Arc<dyn Changeset> {

@@ -52,7 +52,8 @@ impl Place {
             venv::locked(&self.store, file, bytes, (index > 0).then_some(0))
         });
         let locked = venv::venv(locked.collect());
-        let changesets = changesets(&venv::recipe(&self.prefix), &locked, &self.store).expect("changesets");
+        let changesets = changesets(&venv::recipe(&self.prefix), &locked, std::path::Path::new("."), &self.store)
+            .expect("changesets");
         let layers: Vec<Layer> = changesets
             .iter()
             .map(|layer| {
@@ -265,7 +266,8 @@ fn a_wheel_layer_depends_on_wheels_path_and_python_alone() {
     let one = venv::locked(&place.store, FILE, &bytes, Some(0));
     let two = venv::locked(&place.store, "made-1.0-1-py3-none-any.whl", &other, Some(0));
     let key = |path: &str, wheels| {
-        let changesets = changesets(&venv::recipe(path), &venv::venv(wheels), &place.store).expect("changesets");
+        let changesets = changesets(&venv::recipe(path), &venv::venv(wheels), std::path::Path::new("."), &place.store)
+            .expect("changesets");
         changesets.last().expect("wheels").changeset.inputs().key(None)
     };
     let first = key("/opt/venv", vec![one.clone(), two.clone()]);
@@ -280,7 +282,9 @@ fn a_wheel_layer_depends_on_wheels_path_and_python_alone() {
 #[test]
 fn the_venv_comes_first_in_path_once() {
     let place = Place::new();
-    let changesets = changesets(&venv::recipe("/opt/venv"), &venv::venv(Vec::new()), &place.store).expect("changesets");
+    let changesets =
+        changesets(&venv::recipe("/opt/venv"), &venv::venv(Vec::new()), std::path::Path::new("."), &place.store)
+            .expect("changesets");
     let mut config = ImageConfig::default();
     for _ in 0..2 {
         changesets.iter().for_each(|layer| layer.changeset.configure(&mut config));
@@ -358,7 +362,9 @@ fn a_shared_file_is_written_once_and_a_different_one_must_be_left_out() {
     let same = venv::locked(&place.store, "other-2.0-py3-none-any.whl", &second(b""), Some(0));
     let differs = venv::locked(&place.store, "other-2.0-py3-none-any.whl", &second(b"# other\n"), Some(0));
     let build = |wheels| {
-        let changesets = changesets(&venv::recipe(&place.prefix), &venv::venv(wheels), &place.store).expect("some");
+        let changesets =
+            changesets(&venv::recipe(&place.prefix), &venv::venv(wheels), std::path::Path::new("."), &place.store)
+                .expect("some");
         venv::write(&place.store, changesets.last().expect("wheels").changeset.as_ref())
     };
     build(vec![one.clone(), same]).expect("equal bytes are one file");

@@ -10,7 +10,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::work::Work;
 use super::{Error, PARALLEL};
 use crate::changeset::Need;
-use crate::lock;
+use crate::lock::{self, LockedSdist, LockedWheel};
 use crate::plan::Step;
 use crate::python::index::{self, Indexes};
 use crate::recipe::{LayerKind, Venv};
@@ -40,8 +40,12 @@ impl<'a> Downloads<'a> {
         let Work { directory, store, registries, progress, .. } = self.work;
         let http = registries.http();
         let indexes = match need {
-            Need::Wheel(wheel) if !wheel.index.starts_with("local:") => Some(self.indexes(step).await?),
-            Need::Wheel(_) | Need::Archive(_) => None,
+            Need::Wheel(LockedWheel { index, .. }) | Need::Sdist(LockedSdist { index, .. })
+                if !index.starts_with("local:") =>
+            {
+                Some(self.indexes(step).await?)
+            }
+            Need::Wheel(_) | Need::Sdist(_) | Need::Archive(_) => None,
         };
         let _turn = self.turn.acquire().await;
         let wanted = match need {
@@ -49,6 +53,7 @@ impl<'a> Downloads<'a> {
                 return Ok(lock::fetch_archive(archive, directory, store, http, progress).await?);
             }
             Need::Wheel(wheel) => [wheel.into()],
+            Need::Sdist(sdist) => [sdist.into()],
         };
         Ok(index::fetch(http, indexes.as_deref(), directory, store, &wanted, progress).await?)
     }

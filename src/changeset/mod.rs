@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod apt;
+pub mod bytecode;
 mod entries;
 pub mod entrypoint;
 pub mod files;
@@ -12,6 +13,7 @@ pub mod jupyter;
 mod passwd;
 pub mod password;
 pub mod run;
+pub mod source;
 pub mod sshd;
 pub mod timezone;
 pub mod venv;
@@ -19,7 +21,7 @@ pub mod venv;
 use thiserror::Error;
 
 use crate::layer::{Attributes, LayerWriter};
-use crate::lock::{LockedFile, LockedWheel};
+use crate::lock::{LockedFile, LockedSdist, LockedWheel};
 use crate::oci::ImageConfig;
 use crate::sandbox::Rootfs;
 use crate::store::{Area, Store};
@@ -57,6 +59,8 @@ pub trait Changeset: Send + Sync {
 pub enum Need {
     /// A wheel.
     Wheel(LockedWheel),
+    /// An sdist.
+    Sdist(LockedSdist),
     /// An interpreter's archive.
     Archive(LockedFile),
 }
@@ -66,6 +70,7 @@ impl Need {
     pub fn at_hand(&self, store: &Store) -> bool {
         let (digest, size) = match self {
             Self::Wheel(wheel) => (&wheel.sha256, wheel.size),
+            Self::Sdist(sdist) => (&sdist.sha256, sdist.size),
             Self::Archive(archive) => (&archive.sha256, archive.size),
         };
         store.size(Area::Downloads, digest) == Some(size)
@@ -75,6 +80,7 @@ impl Need {
     pub fn size(&self) -> u64 {
         match self {
             Self::Wheel(wheel) => wheel.size,
+            Self::Sdist(sdist) => sdist.size,
             Self::Archive(archive) => archive.size,
         }
     }
@@ -89,6 +95,12 @@ pub enum Error {
     /// A venv can't become layers.
     #[error(transparent)]
     Venv(#[from] venv::VenvError),
+    /// A project can't be built into a wheel.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// There is no bytecode.
+    #[error(transparent)]
+    Bytecode(#[from] bytecode::Error),
     /// An account can't be made.
     #[error(transparent)]
     Account(#[from] account::Error),
@@ -117,6 +129,8 @@ impl Error {
             Self::Files(error) => error.hint(),
             Self::Timezone(error) => error.hint(),
             Self::Venv(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Bytecode(error) => error.hint(),
             Self::NeedsSandbox { .. } => {
                 Some("it comes with the sandbox; until then take a base that has what the layer would bring".into())
             }

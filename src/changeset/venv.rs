@@ -1,20 +1,23 @@
 //! A venv: its interpreter if that is a standalone build, its skeleton, and its
-//! wheels, a bin or a big wheel a changeset.
+//! wheels, a bin or a big wheel a changeset; then what is built from source, and bytecode.
 //!
 //! A layer of wheels is a function of the wheels' hashes, the venv's path and the
 //! Python version: the same bytes for every index, user and registry.
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rawzip::FileReader;
 use serde_json::json;
 use thiserror::Error;
 
+use super::bytecode::Bytecode;
+use super::source::SourceWheel;
 use super::{Changeset, Inputs, Need};
 use crate::layer::LayerWriter;
-use crate::lock::{LockedFile, LockedVenv, LockedWheel};
+use crate::lock::{self, LockedFile, LockedVenv, LockedWheel};
 use crate::oci::{DEFAULT_PATH, Digest, ImageConfig};
 use crate::python::install::Installed;
 use crate::python::scheme::{InvalidVersion, Scheme};
@@ -85,16 +88,34 @@ pub struct VenvLayer {
     pub needs: Vec<Need>,
 }
 
-/// The changesets of a venv, lowest first.
+/// The Python of a venv.
+pub(super) struct Python {
+    /// The venv.
+    pub(super) scheme: Scheme,
+    /// The absolute path of the executable in the image.
+    pub(super) interpreter: String,
+    /// Its version, as far as it is known.
+    pub(super) version: String,
+}
+
+/// The changesets of a venv, lowest first: interpreter, skeleton, bins, wheels alone,
+/// what is built from source, bytecode. Source trees are relative to `directory`.
 ///
 /// # Errors
 /// [`VenvError::Version`].
-pub fn changesets(venv: &Venv, locked: &LockedVenv, store: &Store) -> Result<Vec<VenvLayer>, VenvError> {
+pub fn changesets(
+    venv: &Venv,
+    locked: &LockedVenv,
+    directory: &Path,
+    store: &Store,
+) -> Result<Vec<VenvLayer>, VenvError> {
     let python = locked.python.parse().map_err(|source| VenvError::Version { path: venv.path.clone(), source })?;
     let scheme = Scheme::new(&venv.path, python);
     let mut layers = Vec::new();
     if let Some(archive) = &locked.interpreter.archive {
-        let changeset = Arc::new(Interpreter { archive: archive.clone(), store: store.clone() });
+        // What is built and compiled in the sandbox is by this Python.
+        let runs = !locked.sources.is_empty() || venv.bytecode;
+        let changeset = Arc::new(Interpreter { archive: archive.clone(), runs, store: store.clone() });
         layers.push(VenvLayer { changeset, needs: vec![Need::Archive(archive.clone())] });
     }
     let skeleton = Skeleton {
@@ -103,16 +124,59 @@ pub fn changesets(venv: &Venv, locked: &LockedVenv, store: &Store) -> Result<Vec
         version: locked.python.clone(),
     };
     layers.push(VenvLayer { changeset: Arc::new(SkeletonLayer(skeleton)), needs: Vec::new() });
-    let scheme = Arc::new(scheme);
+    let python = Python { scheme, interpreter: locked.interpreter.path.clone(), version: locked.python.clone() };
+    let python = Arc::new(python);
     for mut wheels in packed(&locked.wheels) {
         // The order decides whose copy of a shared file is taken: by hash, so that it
         // is the same whatever the lock's order.
         wheels.sort_by_key(|wheel| wheel.sha256);
         let needs = wheels.iter().cloned().map(Need::Wheel).collect();
-        let changeset = Arc::new(Wheels { wheels, scheme: Arc::clone(&scheme), store: store.clone() });
+        let changeset = Arc::new(Wheels { wheels, python: Arc::clone(&python), store: store.clone() });
         layers.push(VenvLayer { changeset, needs });
     }
+    layers.extend(from_source(venv, locked, &python, directory, store));
+    if venv.bytecode {
+        layers.extend(bytecode(locked, &python, store));
+    }
     Ok(layers)
+}
+
+fn from_source<'a>(
+    venv: &'a Venv,
+    locked: &'a LockedVenv,
+    python: &'a Arc<Python>,
+    directory: &'a Path,
+    store: &'a Store,
+) -> impl Iterator<Item = VenvLayer> + 'a {
+    let wheels = locked.wheels.iter().map(|wheel| wheel.name.clone());
+    let installed: Arc<Vec<String>> =
+        Arc::new(wheels.chain(locked.sources.iter().map(|source| source.name.clone())).collect());
+    locked.sources.iter().map(move |source| {
+        let changeset = SourceWheel {
+            source: source.clone(),
+            python: Arc::clone(python),
+            directory: directory.to_owned(),
+            installed: Arc::clone(&installed),
+            bytecode: venv.bytecode,
+            store: store.clone(),
+        };
+        let needs = changeset.needs();
+        VenvLayer { changeset: Arc::new(changeset), needs }
+    })
+}
+
+fn bytecode(locked: &LockedVenv, python: &Arc<Python>, store: &Store) -> impl Iterator<Item = VenvLayer> {
+    let mut layers: BTreeMap<u32, Vec<LockedWheel>> = BTreeMap::new();
+    for wheel in &locked.wheels {
+        layers.entry(lock::bytecode_bin(&wheel.name, locked.bins)).or_default().push(wheel.clone());
+    }
+    let shadowed = Arc::new(locked.shadowed.clone());
+    layers.into_values().map(move |mut wheels| {
+        wheels.sort_by_key(|wheel| wheel.sha256);
+        let needs = wheels.iter().cloned().map(Need::Wheel).collect();
+        let (shadowed, python, store) = (Arc::clone(&shadowed), Arc::clone(python), store.clone());
+        VenvLayer { changeset: Arc::new(Bytecode { wheels, shadowed, python, store }), needs }
+    })
 }
 
 /// The wheels of each layer: the shared bins in order, then the big ones by name.
@@ -162,6 +226,8 @@ impl Changeset for SkeletonLayer {
 
 struct Interpreter {
     archive: LockedFile,
+    /// Whether steps of the venv's own run it.
+    runs: bool,
     store: Store,
 }
 
@@ -170,10 +236,11 @@ impl Changeset for Interpreter {
         // A URL's query may be signed, and what stands here is for everybody.
         let address = self.archive.from.split(['?', '#']).next().unwrap_or_default();
         let name = address.rsplit('/').next().unwrap_or_default();
-        Inputs::new("interpreter", INTERPRETER, format!("dlpack python /{}: {name}", self.archive.to))
+        let inputs = Inputs::new("interpreter", INTERPRETER, format!("dlpack python /{}: {name}", self.archive.to))
             .with("sha256", self.archive.sha256.to_string())
             .with("path", self.archive.to.as_str())
-            .containing(name, self.archive.size)
+            .containing(name, self.archive.size);
+        if self.runs { inputs.seen() } else { inputs }
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
@@ -189,7 +256,7 @@ impl Changeset for Interpreter {
 
 /// Reads a download whole. One that is damaged is removed, so that the next build
 /// fetches it again; one that is not there is as good.
-fn verify(store: &Store, sha256: &Digest) -> Result<(), VenvError> {
+pub(super) fn verify(store: &Store, sha256: &Digest) -> Result<(), VenvError> {
     let Some(mut download) = store.open_blob(Area::Downloads, sha256)? else { return Ok(()) };
     match std::io::copy(&mut download, &mut std::io::sink()) {
         Ok(_) => Ok(()),
@@ -197,9 +264,38 @@ fn verify(store: &Store, sha256: &Digest) -> Result<(), VenvError> {
     }
 }
 
+/// A wheel in the store.
+pub(super) fn open(store: &Store, locked: &LockedWheel) -> Result<Wheel<FileReader>, VenvError> {
+    let path = store.path(Area::Downloads, &locked.sha256);
+    let file =
+        File::open(&path).map_err(|_| VenvError::NotDownloaded { name: locked.file.clone(), digest: locked.sha256 })?;
+    let unreadable = |source| wheel::Error { wheel: locked.file.clone(), problem: Problem::Read(source) };
+    let size = file.metadata().map_err(unreadable).map_err(tree::Error::from)?.len();
+    Ok(Wheel::open(FileReader::from(file), size, &locked.file).map_err(tree::Error::from)?)
+}
+
+/// A wheel in the store, and what it becomes under `scheme`.
+pub(super) fn source_of(store: &Store, locked: &LockedWheel, scheme: &Scheme) -> Result<Source<FileReader>, VenvError> {
+    let wheel = open(store, locked)?;
+    let installed = Installed::of(&wheel, scheme).map_err(tree::Error::from)?;
+    Ok(Source { wheel, installed, without: locked.without.iter().cloned().collect() })
+}
+
+/// Writes wheels, with bytecode that lies on disk beside them.
+pub(super) fn write_wheels(
+    store: &Store,
+    wheels: &[LockedWheel],
+    scheme: &Scheme,
+    bytecode: &BTreeMap<String, PathBuf>,
+    out: &mut LayerWriter,
+) -> Result<(), VenvError> {
+    let sources = wheels.iter().map(|wheel| source_of(store, wheel, scheme)).collect::<Result<Vec<_>, _>>()?;
+    Ok(tree::write(&sources, scheme, bytecode, out)?)
+}
+
 struct Wheels {
     wheels: Vec<LockedWheel>,
-    scheme: Arc<Scheme>,
+    python: Arc<Python>,
     store: Store,
 }
 
@@ -207,26 +303,7 @@ impl Wheels {
     fn summary(&self) -> String {
         let mut names: Vec<String> = self.wheels.iter().map(label).collect();
         names.sort();
-        format!("dlpack venv {}: {}", self.scheme.prefix(), names.join(", "))
-    }
-
-    fn open(&self, locked: &LockedWheel) -> Result<Source<FileReader>, VenvError> {
-        let path = self.store.path(Area::Downloads, &locked.sha256);
-        let file = File::open(&path)
-            .map_err(|_| VenvError::NotDownloaded { name: locked.file.clone(), digest: locked.sha256 })?;
-        let unreadable = |source| wheel::Error { wheel: locked.file.clone(), problem: Problem::Read(source) };
-        let size = file.metadata().map_err(unreadable).map_err(tree::Error::from)?.len();
-        let opened = || {
-            let wheel = Wheel::open(FileReader::from(file), size, &locked.file)?;
-            let installed = Installed::of(&wheel, &self.scheme)?;
-            Ok(Source { wheel, installed, without: locked.without.iter().cloned().collect() })
-        };
-        opened().map_err(|error: wheel::Error| VenvError::Wheels(error.into()))
-    }
-
-    fn write_all(&self, out: &mut LayerWriter) -> Result<(), VenvError> {
-        let sources = self.wheels.iter().map(|wheel| self.open(wheel)).collect::<Result<Vec<_>, _>>()?;
-        Ok(tree::write(&sources, &self.scheme, out)?)
+        format!("dlpack venv {}: {}", self.python.scheme.prefix(), names.join(", "))
     }
 
     /// What is behind `error`, if it is that the bytes of a wheel are no longer those
@@ -249,17 +326,19 @@ impl Changeset for Wheels {
             json!({ "sha256": wheel.sha256, "without": without })
         });
         let inputs = Inputs::new("wheels", WHEELS, self.summary())
-            .with("path", self.scheme.prefix())
-            .with("python", self.scheme.python().to_string())
+            .with("path", self.python.scheme.prefix())
+            .with("python", self.python.scheme.python().to_string())
             .with("wheels", wheels.collect::<Vec<_>>());
         self.wheels.iter().fold(inputs, |inputs, wheel| inputs.containing(label(wheel), wheel.size))
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
-        self.write_all(out).map_err(|error| self.explain(error).into())
+        let written = write_wheels(&self.store, &self.wheels, &self.python.scheme, &BTreeMap::new(), out);
+        written.map_err(|error| self.explain(error).into())
     }
 }
 
-fn label(wheel: &LockedWheel) -> String {
+/// Name and version as a person reads them.
+pub(super) fn label(wheel: &LockedWheel) -> String {
     format!("{} {}", wheel.name, wheel.version)
 }

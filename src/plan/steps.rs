@@ -24,7 +24,8 @@ pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Ste
             (LayerKind::Apt(recipe), LockedLayer::Apt) => add(Arc::new(apt::changeset(recipe)), Vec::new()),
             (LayerKind::Run(recipe), LockedLayer::Run) => add(Arc::new(run::changeset(recipe)), Vec::new()),
             (LayerKind::Venv(recipe), LockedLayer::Venv(locked)) => {
-                let layers = venv::changesets(recipe, locked, store).map_err(crate::changeset::Error::from)?;
+                let layers =
+                    venv::changesets(recipe, locked, directory, store).map_err(crate::changeset::Error::from)?;
                 layers.into_iter().for_each(|layer| add(layer.changeset, layer.needs));
             }
             (LayerKind::Account(_), LockedLayer::Account { .. }) => {

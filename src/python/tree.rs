@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use rawzip::ReaderAt;
 use thiserror::Error;
@@ -66,20 +67,28 @@ pub struct Source<R> {
     pub without: HashSet<String>,
 }
 
-/// Writes `sources` under `scheme`, all owned by root.
+/// Writes `sources` under `scheme`, all owned by root, with the `bytecode` that lies on
+/// disk, by its path relative to the venv; where a wheel brings a file, that is taken.
 ///
 /// # Errors
 /// [`Error`]; the layer is then incomplete and must be dropped.
-pub fn write<R: ReaderAt>(sources: &[Source<R>], scheme: &Scheme, out: &mut LayerWriter) -> Result<(), Error> {
+pub fn write<R: ReaderAt>(
+    sources: &[Source<R>],
+    scheme: &Scheme,
+    bytecode: &BTreeMap<String, PathBuf>,
+    out: &mut LayerWriter,
+) -> Result<(), Error> {
     let files = merged(sources)?;
-    let directories = directories(&files, scheme)?;
-    let paths: BTreeSet<&str> = files.keys().copied().chain(directories.iter().map(String::as_str)).collect();
+    let directories = directories(&files, bytecode, scheme)?;
+    let owned = directories.iter().chain(bytecode.keys()).map(String::as_str);
+    let paths: BTreeSet<&str> = files.keys().copied().chain(owned).collect();
     let prefix = scheme.prefix().trim_start_matches('/');
     for path in paths {
         let absolute = format!("{prefix}/{path}");
-        match files.get(path) {
-            Some((source, file)) => write_file(&source.wheel, file, &absolute, out)?,
-            None => out.directory(&absolute, Attributes::root(0o755))?,
+        match (files.get(path), bytecode.get(path)) {
+            (Some((source, file)), _) => write_file(&source.wheel, file, &absolute, out)?,
+            (None, Some(disk)) => write_bytecode(disk, &absolute, out)?,
+            (None, None) => out.directory(&absolute, Attributes::root(0o755))?,
         }
     }
     Ok(())
@@ -112,10 +121,14 @@ fn merged<R: ReaderAt>(sources: &[Source<R>]) -> Result<Files<'_, R>, Error> {
 
 /// The directories that the files need beyond those that every venv has. Several
 /// layers may name one; they all say the same of it.
-fn directories<R: ReaderAt>(files: &Files<'_, R>, scheme: &Scheme) -> Result<BTreeSet<String>, Error> {
+fn directories<R: ReaderAt>(
+    files: &Files<'_, R>,
+    bytecode: &BTreeMap<String, PathBuf>,
+    scheme: &Scheme,
+) -> Result<BTreeSet<String>, Error> {
     let present = scheme.directories();
     let mut directories = BTreeSet::new();
-    for path in files.keys() {
+    for path in files.keys().copied().chain(bytecode.keys().map(String::as_str)) {
         for (end, _) in path.match_indices('/') {
             let directory = &path[..end];
             if let Some((source, _)) = files.get(directory) {
@@ -128,6 +141,13 @@ fn directories<R: ReaderAt>(files: &Files<'_, R>, scheme: &Scheme) -> Result<BTr
         }
     }
     Ok(directories)
+}
+
+fn write_bytecode(disk: &Path, path: &str, out: &mut LayerWriter) -> Result<(), Error> {
+    let unreadable = |source| layer::Error::Io { path: path.to_owned(), source };
+    let content = std::fs::File::open(disk).map_err(unreadable)?;
+    let size = content.metadata().map_err(unreadable)?.len();
+    Ok(out.stream(path, Attributes::root(0o644), size, content)?)
 }
 
 fn write_file<R: ReaderAt>(wheel: &Wheel<R>, file: &File, path: &str, out: &mut LayerWriter) -> Result<(), Error> {
