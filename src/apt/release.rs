@@ -9,7 +9,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::deb822;
-use super::openpgp::{self, Cleartext, Keyring};
+use super::openpgp::{self, Keyring};
 use crate::oci::Digest;
 use crate::registry::download::{self, send};
 use crate::registry::http::{Http, redacted};
@@ -135,22 +135,18 @@ impl Release {
     pub async fn fetch(http: &Http, url: &Url, suite: &str, keyring: &Keyring, now: SystemTime) -> Result<Self, Error> {
         let at = |file: &str| directory(url, suite, file);
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (from, text, verified) = match read(http, &at("InRelease")).await? {
-            Some(bytes) => {
-                let message = Cleartext::parse(&bytes);
-                let message = message.map_err(|source| Error::Signature { url: redacted(&at("InRelease")), source })?;
-                (at("InRelease"), message.text(), keyring.verify_cleartext(&message, seconds))
-            }
+        let (from, verified) = match read(http, &at("InRelease")).await? {
+            Some(bytes) => (at("InRelease"), keyring.verify_cleartext(&bytes, seconds)),
             None => {
                 let missing = || Error::NoRelease { url: redacted(url), suite: suite.to_owned() };
                 let bytes = read(http, &at("Release")).await?.ok_or_else(missing)?;
                 let signature = read(http, &at("Release.gpg")).await?.unwrap_or_default();
                 let verified = keyring.verify(&signature, &bytes, seconds);
-                (at("Release"), String::from_utf8_lossy(&bytes).into_owned(), verified)
+                (at("Release"), verified.map(|key| (key, String::from_utf8_lossy(&bytes).into_owned())))
             }
         };
         let from = redacted(&from);
-        let key = verified.map_err(|source| Error::Signature { url: from.clone(), source })?;
+        let (key, text) = verified.map_err(|source| Error::Signature { url: from.clone(), source })?;
         Self::parse(&text, key, suite, &from, now)
     }
 

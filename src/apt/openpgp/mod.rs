@@ -1,26 +1,27 @@
-//! OpenPGP as archives use it (RFC 9580): signatures of version 4 over a file, made
-//! with RSA or Ed25519 by the keys of a keyring. The arithmetic is ring's; what is
-//! here is the form, and which of what is in a keyring may sign.
+//! OpenPGP as archives use it (RFC 9580): signatures over a file by the keys of a
+//! keyring. The `pgp` crate reads and computes; what is here says which key may sign,
+//! and until when.
 
-mod armor;
-mod cleartext;
-mod key;
-mod packet;
-mod signature;
+mod keyring;
 
 use thiserror::Error;
 
-pub use cleartext::Cleartext;
-pub use key::Keyring;
+pub use keyring::Keyring;
 
 /// Why nobody vouches for a file.
 #[derive(Debug, Error)]
 pub enum Error {
     /// Not the form that it should have.
-    #[error("not OpenPGP as it is written for archives: {what}")]
+    #[error("the signature can't be read")]
     Form {
         /// What is wrong with it.
-        what: &'static str,
+        source: Box<pgp::errors::Error>,
+    },
+    /// A keyring that is none.
+    #[error("the keyring can't be read")]
+    Keyring {
+        /// What is wrong with it.
+        source: Box<pgp::errors::Error>,
     },
     /// There is no signature.
     #[error("it has no signature")]
@@ -75,7 +76,7 @@ impl Error {
                 Some("dlpack takes no archive that is not signed: sign it, or name another mirror".into())
             }
             Self::Expired { .. } => Some("the mirror is out of date: name another one".into()),
-            Self::Form { .. } | Self::Weak { .. } => None,
+            Self::Form { .. } | Self::Keyring { .. } | Self::Weak { .. } => None,
         }
     }
 }
