@@ -134,7 +134,7 @@ impl Compression {
 }
 
 /// Mode and owner of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attributes {
     /// Permission bits with set-uid, set-gid and sticky: at most 0o7777.
     pub mode: u32,

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
+use serde::{Deserialize, Serialize};
+
 use super::Refusal;
-use super::upper::View;
+use super::diff::{Frames, Trees};
+use super::upper::{Upper, View};
 use crate::layer::{self, Attributes, Device, LayerWriter};
 
 /// A path that differs from what lies under the sandbox.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Relative to the root, without a slash at either end.
     pub path: String,
@@ -21,7 +24,7 @@ pub struct Change {
 }
 
 /// What a path is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ChangeKind {
     /// A directory; an opaque one hides what lies under it.
     Directory {
@@ -59,6 +62,11 @@ pub enum ChangeKind {
 }
 
 impl Change {
+    /// Whether it is a file, which has a content.
+    pub fn is_file(&self) -> bool {
+        matches!(self.kind, ChangeKind::File { .. })
+    }
+
     /// Writes it into a layer. `content` is that of a file.
     ///
     /// # Errors
@@ -83,6 +91,10 @@ impl Change {
 
 /// Writes what differs in `view` from what lies under it.
 pub(super) fn write(view: &View, out: &mut dyn Write) -> Result<(), Refusal> {
-    let _ = (view, out);
-    Ok(())
+    let (upper, whole) = match &view.upper {
+        Upper::Overlay(upper) => (upper, false),
+        Upper::Copy(copy) => (copy, true),
+    };
+    let trees = Trees { lower: &view.lower, upper, whole, owners: &|_| Ok(None) };
+    trees.write(&mut Frames::new(out))
 }

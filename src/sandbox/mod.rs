@@ -14,6 +14,7 @@ mod containment;
 mod copy;
 mod descendants;
 mod devices;
+mod diff;
 mod enter;
 mod error;
 pub mod extract;

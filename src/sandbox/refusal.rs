@@ -70,6 +70,12 @@ pub enum Refusal {
         /// Who was looked for.
         name: String,
     },
+    /// A step made a file whose name no layer of dlpack can have.
+    #[error("`{path}` is not UTF-8")]
+    Name {
+        /// The path, or a link's target, with what is no text replaced.
+        path: String,
+    },
     /// The sandbox's process 1 was killed from outside.
     #[error("the sandbox was killed")]
     Killed,
@@ -101,6 +107,7 @@ impl Refusal {
             }
             Self::Program { .. } => None,
             Self::User { .. } => Some("make the user in a layer before this one, or name a number".to_owned()),
+            Self::Name { .. } => Some("let the step rename or remove the file".to_owned()),
             Self::Killed => Some("was memory short? the kernel's log names who killed it".to_owned()),
         }
     }

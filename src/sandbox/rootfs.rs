@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::diff::{Broken, receive};
 use super::launch::Helper;
 use super::scratch::Directory;
 use super::spec::Opening;
@@ -134,10 +135,13 @@ impl Sandbox {
         self,
         each: &mut dyn FnMut(Change, &mut dyn Read) -> Result<(), E>,
     ) -> Result<(), E> {
-        let changes = self.helper.changes()?;
-        drop(changes);
-        self.helper.written()?;
-        let _ = each;
-        Ok(())
+        let received = receive(self.helper.changes()?, each);
+        let written = self.helper.written();
+        match received {
+            Ok(()) => Ok(written?),
+            Err(Broken::Refused(error)) => Err(error),
+            // the helper knows better why it broke off
+            Err(Broken::Lost(source)) => Err(written.err().unwrap_or(Error::Helper { source }).into()),
+        }
     }
 }

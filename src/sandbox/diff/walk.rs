@@ -1,0 +1,184 @@
+//! Walking both trees at once.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::lower::Lower;
+use super::node::{Kind, Node, names};
+use super::{DIRECTORY, Trees};
+use crate::layer::Attributes;
+use crate::sandbox::Refusal;
+use crate::sandbox::changes::{Change, ChangeKind};
+
+/// A path that may be in the layer.
+struct Found {
+    path: Vec<u8>,
+    what: What,
+}
+
+enum What {
+    /// It is new or other than below; or it is as it was, and counts only if one of its
+    /// hard links does.
+    Entry { node: Node, opaque: bool, as_it_was: bool },
+    /// It is gone.
+    Removed,
+}
+
+struct Walk<'a> {
+    trees: &'a Trees<'a>,
+    found: Vec<Found>,
+}
+
+/// What differs, sorted by path.
+pub(super) fn compare(trees: &Trees<'_>, upper: &OwnedFd) -> Result<Vec<Change>, Refusal> {
+    let lower = Lower::open(trees.lower)?;
+    let mut walk = Walk { trees, found: Vec::new() };
+    walk.directory(b"", upper, &lower, trees.whole)?;
+    let mut found = walk.found;
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    listed(found)
+}
+
+/// What became of the children that a directory has below.
+struct Children {
+    /// None of two or more is left.
+    all_gone: bool,
+    removed: Vec<Found>,
+}
+
+impl Walk<'_> {
+    /// Compares the directory at `path`. What it shows is in `upper` alone if `alone`.
+    fn directory(&mut self, path: &[u8], upper: &OwnedFd, lower: &Lower, alone: bool) -> Result<(), Refusal> {
+        let children = self.children(path, upper, lower, alone)?;
+        // The root can't be said to be opaque: it has no entry.
+        self.found.extend(children.removed);
+        Ok(())
+    }
+
+    fn children(&mut self, path: &[u8], upper: &OwnedFd, lower: &Lower, alone: bool) -> Result<Children, Refusal> {
+        let cannot = |path: &[u8]| {
+            let path = String::from_utf8_lossy(path).into_owned();
+            move |source: io::Error| Refusal::call("read", path, source)
+        };
+        let mut removed = Vec::new();
+        let own = names(upper).map_err(cannot(path))?;
+        for name in &own {
+            let child = join(path, name);
+            let node = Node::read(upper, name, &child, self.trees.owners).map_err(cannot(&child))?;
+            let below = lower.get(name, &child).map_err(cannot(&child))?;
+            match (node, below) {
+                (None, None) => {}
+                (None, Some(_)) => removed.push(Found { path: child, what: What::Removed }),
+                (Some(node), below) if node.is_directory() => {
+                    self.subdirectory(child, name, node, below, upper, lower, alone)?;
+                }
+                (Some(node), below) => {
+                    let as_it_was = below.is_some_and(|below| node.looks_like(&below))
+                        && same_content(&node, name, upper, lower).map_err(cannot(&child))?;
+                    self.found.push(Found { path: child, what: What::Entry { node, opaque: false, as_it_was } });
+                }
+            }
+        }
+        let mut all_gone = false;
+        if alone || !removed.is_empty() {
+            let below = lower.names().map_err(cannot(path))?;
+            if alone {
+                let gone = below.iter().filter(|name| own.binary_search(name).is_err());
+                removed.extend(gone.map(|name| Found { path: join(path, name), what: What::Removed }));
+            }
+            all_gone = below.len() > 1 && removed.len() == below.len();
+        }
+        Ok(Children { all_gone, removed })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of a walk through two trees")]
+    fn subdirectory(
+        &mut self,
+        path: Vec<u8>,
+        name: &[u8],
+        node: Node,
+        below: Option<Node>,
+        upper: &OwnedFd,
+        lower: &Lower,
+        alone: bool,
+    ) -> Result<(), Refusal> {
+        let cannot = |source: io::Error| Refusal::call("read", String::from_utf8_lossy(&path).into_owned(), source);
+        let own = rustix::fs::openat(upper, name, DIRECTORY, Mode::empty()).map_err(|error| cannot(error.into()))?;
+        let was_directory = below.as_ref().is_some_and(Node::is_directory);
+        let under = if was_directory { lower.below(name).map_err(cannot)? } else { Lower::default() };
+        let alone = alone || node.kind == Kind::Directory { opaque: true };
+        let children = self.children(&path, &own, &under, alone)?;
+        if !children.all_gone {
+            self.found.extend(children.removed);
+        }
+        let as_it_was = below.is_some_and(|below| node.looks_like(&below));
+        if children.all_gone || !as_it_was {
+            self.found.push(Found { path, what: What::Entry { node, opaque: children.all_gone, as_it_was: false } });
+        }
+        Ok(())
+    }
+}
+
+fn same_content(node: &Node, name: &[u8], upper: &OwnedFd, lower: &Lower) -> io::Result<bool> {
+    if !matches!(node.kind, Kind::File { .. }) {
+        return Ok(true);
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    lower.has_content(name, &rustix::fs::openat(upper, name, flags, Mode::empty())?)
+}
+
+/// The changes among `found`, which is sorted: of files with several names the first is
+/// the file, and none is left out if one is other than below.
+fn listed(found: Vec<Found>) -> Result<Vec<Change>, Refusal> {
+    let mut groups: HashMap<(u64, u64), (bool, Option<String>)> = HashMap::new();
+    for entry in &found {
+        if let What::Entry { node: Node { kind: Kind::File { .. }, inode, .. }, as_it_was, .. } = &entry.what {
+            groups.entry(*inode).or_default().0 |= !as_it_was;
+        }
+    }
+    let mut changes = Vec::new();
+    for Found { path, what } in found {
+        let path = text(path)?;
+        let What::Entry { node, opaque, as_it_was } = what else {
+            let attributes = Attributes::root(0);
+            changes.push(Change { path, kind: ChangeKind::Whiteout, attributes, xattrs: Default::default() });
+            continue;
+        };
+        let group = if matches!(node.kind, Kind::File { .. }) { groups.get_mut(&node.inode) } else { None };
+        if !group.as_ref().map_or(!as_it_was, |(changed, _)| *changed) {
+            continue;
+        }
+        let kind = match (node.kind, group) {
+            (Kind::File { size }, Some((_, first))) => match first {
+                Some(first) => ChangeKind::HardLink { to: first.clone() },
+                None => {
+                    *first = Some(path.clone());
+                    ChangeKind::File { size }
+                }
+            },
+            (Kind::File { size }, None) => ChangeKind::File { size },
+            (Kind::Directory { .. }, _) => ChangeKind::Directory { opaque },
+            (Kind::Symlink { target }, _) => ChangeKind::Symlink { target: text(target)? },
+            (Kind::Fifo, _) => ChangeKind::Fifo,
+            (Kind::Device(number), _) => {
+                ChangeKind::Device { block: number.block, major: number.major, minor: number.minor }
+            }
+        };
+        let attributes = Attributes { mode: node.mode, uid: node.owner.uid, gid: node.owner.gid };
+        let xattrs = node.xattrs.into_iter().map(|(name, value)| Ok((text(name)?, value))).collect::<Result<_, _>>()?;
+        changes.push(Change { path, kind, attributes, xattrs });
+    }
+    Ok(changes)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Refusal> {
+    let name = |error: std::string::FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+    String::from_utf8(bytes).map_err(|error| Refusal::Name { path: name(error) })
+}
+
+fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() { name.to_owned() } else { [parent, b"/", name].concat() }
+}
