@@ -2,13 +2,13 @@
 //! at hand, and the recipe before and after a small change.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::peers::registry::{Registry, free_port};
 use crate::peers::{must, wait_for};
 
 /// The name under which the recipes know their base.
@@ -41,9 +41,9 @@ pub struct Bench(Rc<Parts>);
 
 struct Parts {
     directory: PathBuf,
-    registry: String,
+    registry: Registry,
     wheelhouse: String,
-    servers: Vec<Child>,
+    wheel_server: Child,
 }
 
 impl Bench {
@@ -54,12 +54,11 @@ impl Bench {
             .map(PathBuf::from)
             .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-image"));
         fs::create_dir_all(&directory).unwrap();
-        let (registry, registry_server) = start_registry(&directory);
+        let registry = Registry::start(&directory);
         let (wheelhouse, wheel_server) = start_wheelhouse(&directory);
-        let parts = Parts { directory, registry, wheelhouse, servers: vec![registry_server, wheel_server] };
-        let bench = Self(Rc::new(parts));
-        bench.write_settings();
-        bench.push_base();
+        registry.be_docker_io(&directory.join("registries.conf"));
+        registry.push_debian(&directory, BASE, &["--variant=minbase", INCLUDE]);
+        let bench = Self(Rc::new(Parts { directory, registry, wheelhouse, wheel_server }));
         for (round, tqdm) in [("before", "4.67.0"), ("after", "4.67.1")] {
             bench.write_recipe(round, tqdm, small);
             println!("locking and fetching `{round}` …");
@@ -80,7 +79,7 @@ impl Bench {
 
     /// `127.0.0.1:PORT` of the registry.
     pub fn registry(&self) -> &str {
-        &self.0.registry
+        &self.0.registry.address
     }
 
     /// The page that links the wheels, for pip's `--find-links`.
@@ -100,14 +99,7 @@ impl Bench {
 
     /// How many bytes of blobs the registry holds.
     pub fn registry_bytes(&self) -> u64 {
-        let blobs = self.directory().join("registry/docker/registry/v2/blobs");
-        walkdir::WalkDir::new(blobs)
-            .into_iter()
-            .filter_map(Result::ok)
-            .filter_map(|entry| entry.metadata().ok())
-            .filter(fs::Metadata::is_file)
-            .map(|meta| meta.len())
-            .sum()
+        self.0.registry.bytes()
     }
 
     /// `dlpack push`, timed, with its peak memory.
@@ -137,13 +129,6 @@ impl Bench {
         command
     }
 
-    /// docker.io is the registry on loopback, as a person would set up a mirror.
-    fn write_settings(&self) {
-        let text =
-            format!("[[registry]]\nprefix = \"docker.io\"\nlocation = \"{}\"\ninsecure = true\n", self.registry());
-        fs::write(self.directory().join("registries.conf"), text).unwrap();
-    }
-
     /// The torch recipe on a base that has what its apt layer installs; the small
     /// change is one version of one pure-Python wheel.
     fn write_recipe(&self, round: &str, tqdm: &str, small: bool) {
@@ -156,25 +141,6 @@ impl Bench {
             TORCH.replace("@TQDM@", tqdm)
         };
         fs::write(self.recipe(round), text).unwrap();
-    }
-
-    /// Debian with Python 3.11 and pip, under the CUDA base's name.
-    fn push_base(&self) {
-        let (tar, layout) = (self.directory().join("base.tar"), self.directory().join("base-layout"));
-        if !tar.exists() {
-            println!("making the base …");
-            let include = "--include=python3,python3-venv,python3-pip,ca-certificates,openssh-server,tmux,curl,tzdata";
-            let release = fs::read_to_string("/etc/os-release").unwrap();
-            let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap().to_owned();
-            must(Command::new("mmdebstrap").args(["--quiet", "--variant=minbase", include, &suite]).arg(&tar));
-        }
-        let _ = fs::remove_dir_all(&layout);
-        let image = format!("{}:base", layout.display());
-        must(Command::new("umoci").args(["init", "--layout"]).arg(&layout));
-        must(Command::new("umoci").args(["new", "--image", &image]));
-        must(Command::new("umoci").args(["raw", "add-layer", "--image", &image]).arg(&tar));
-        let target = format!("docker://{}/{BASE}", self.registry());
-        must(Command::new("skopeo").args(["copy", "-q", "--dest-tls-verify=false", &format!("oci:{image}"), &target]));
     }
 
     /// Every wheel of the lock under its own name, and a requirements file of them.
@@ -208,15 +174,17 @@ impl Bench {
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        for server in &mut self.servers {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
+        let _ = self.wheel_server.kill();
+        let _ = self.wheel_server.wait();
         if std::env::var_os("DLPACK_BENCH_KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
 }
+
+/// What the stand-in for the base has: Python 3.11 and pip, and what the recipe's apt
+/// layer would install.
+const INCLUDE: &str = "--include=python3,python3-venv,python3-pip,ca-certificates,openssh-server,tmux,curl,tzdata";
 
 /// On Debian's Python, and without the packages that the stand-in base has.
 const TORCH: &str = r#"extends = "torch"
@@ -228,23 +196,6 @@ python = "3.11"
 interpreter = "/usr/bin/python3.11"
 constraints = ["tqdm==@TQDM@"]
 "#;
-
-fn start_registry(directory: &Path) -> (String, Child) {
-    let address = format!("127.0.0.1:{}", free_port());
-    let config = directory.join("registry.yml");
-    let storage = directory.join("registry");
-    let text = format!(
-        "version: 0.1\nlog: {{ level: error }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\nhttp: {{ addr: {address} }}\n",
-        storage.display()
-    );
-    fs::write(&config, text).unwrap();
-    let log = fs::File::create(directory.join("registry.log")).unwrap();
-    let server =
-        Command::new("docker-registry").arg("serve").arg(&config).stdout(log.try_clone().unwrap()).stderr(log).spawn();
-    let server = server.expect("apt-get install docker-registry");
-    wait_for("the registry", || std::net::TcpStream::connect(&address).is_ok());
-    (address, server)
-}
 
 fn start_wheelhouse(directory: &Path) -> (String, Child) {
     let (port, wheels) = (free_port().to_string(), directory.join("wheels"));
@@ -258,10 +209,6 @@ fn start_wheelhouse(directory: &Path) -> (String, Child) {
     let server = server.spawn().expect("apt-get install python3");
     wait_for("the wheelhouse", || std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
     (format!("http://127.0.0.1:{port}/"), server)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The kernel keeps the peak itself (proc(5), VmHWM); it is read until the process ends.

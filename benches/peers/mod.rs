@@ -1,5 +1,7 @@
-//! What people use today, for the benches: each with a storage of its own, which
-//! goes with it.
+//! What benches are run beside and stand on: the tools that people use today, each
+//! with a storage of its own, which goes with it; and a registry.
+
+pub mod registry;
 
 use std::fs;
 use std::path::{Path, PathBuf};
