@@ -15,6 +15,7 @@ use snapbox::{file, str};
 use crate::support::command::{Dlpack, Ran};
 use crate::support::output;
 use crate::support::registry::DebianRegistry;
+use crate::support::shown::redacted;
 
 const VERBS: [&str; 12] =
     ["lock", "plan", "build", "push", "pull", "inspect", "serve", "login", "logout", "cache", "completions", "man"];
@@ -70,30 +71,6 @@ impl<'a> Transcript<'a> {
     fn is(&self, expected: impl snapbox::IntoData) {
         snapbox::Assert::new().action_env("SNAPSHOTS").eq(self.text.as_str(), expected);
     }
-}
-
-/// The text with `DIGEST` for each digest or the beginning of one, and `TIME` for
-/// each span of time.
-fn redacted(text: &str) -> String {
-    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some(c) = rest.chars().next() {
-        let boundary = !out.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '.');
-        let run = rest.find(|c| !hex(c)).unwrap_or(rest.len());
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let after = &rest[number..];
-        if boundary && [12, 64].contains(&run) {
-            out += "DIGEST";
-            rest = &rest[run..];
-        } else if boundary && number > 0 && (after.starts_with(" s)") || after.starts_with(" s\n")) {
-            out += "TIME";
-            rest = &after[2..];
-        } else {
-            out.push(c);
-            rest = &rest[c.len_utf8()..];
-        }
-    }
-    out
 }
 
 #[test]

@@ -15,6 +15,8 @@ use dlpack::store::{self, Area, Store};
 use futures_util::TryStreamExt as _;
 use tempfile::TempDir;
 
+use crate::support::shown::Shown;
+
 /// The layer's length: several pieces on the way, and more than counts as progress.
 const LAYER: u64 = 3_000_000;
 
@@ -101,6 +103,17 @@ impl Scene {
         })
     }
 
+    /// Shows the error of `case`. Where a connection was seen to break is chance, and
+    /// no snapshot has it.
+    fn show(&self, shown: &mut Shown, case: &str, failure: Failure) {
+        if !matches!(&failure, Failure::Registry(error) if matches!(**error, Error::Http(_) | Error::Broken { .. }))
+            || case.ends_with("in circles")
+        {
+            shown.replace(self.server.address().to_string(), "REGISTRY");
+            shown.add(case, failure);
+        }
+    }
+
     /// Nothing lies under a wrong name, and nothing is left half-written.
     fn assert_stores_are_sound(&self, case: &str) {
         for store in [&self.local, &self.remote] {
@@ -156,6 +169,15 @@ fn put_image(store: &Store) -> Digest {
     let digest = store.put(Area::Blobs, &manifest()).unwrap();
     store.tag("docker.io/team/image:tag", &Descriptor::of(media_type::MANIFEST, &manifest())).unwrap();
     digest
+}
+
+impl From<Failure> for dlpack::cli::error::Failure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Registry(error) => (*error).into(),
+            Failure::Store(error) => error.into(),
+        }
+    }
 }
 
 /// The name of the error's variant.
@@ -284,15 +306,29 @@ fn a_pull_names_every_fault_that_stays_and_the_next_honest_one_succeeds() {
         ("blob: too long", on("GET", layer, What::Lengthen(1)), "Length"),
         ("blob: broken for ever", on("GET", layer, What::BreakAnswer(0)), "Http"),
     ];
+    let mut shown = Shown::new();
     for (case, fault, expected) in cases {
         let scene = Scene::to_pull(Options { faults: vec![fault.always()], ..Options::default() });
         let failure = scene.pull().expect_err(case);
         assert_eq!(name_of(&failure), expected, "{case}: {failure:?}");
+        scene.show(&mut shown, case, failure);
         scene.assert_stores_are_sound(case);
         assert!(scene.server.requests().len() < 20, "{case}: it was asked again and again");
         scene.server.set_faults(Vec::new());
         assert_eq!(scene.pull().unwrap_or_else(|error| panic!("{case}: {error:?}")), scene.image, "{case}");
     }
+    shown.is("registries/pull");
+}
+
+#[test]
+fn a_pull_that_breaks_off_again_and_again_says_how_far_it_got() {
+    let fault = on("GET", &layer_path(), What::BreakAnswer(10_000)).always();
+    let scene = Scene::to_pull(Options { faults: vec![fault], ..Options::default() });
+    let Failure::Registry(error) = scene.pull().unwrap_err() else { panic!("the registry's") };
+    let mut shown = Shown::new();
+    shown.replace(scene.server.address().to_string(), "REGISTRY");
+    shown.add_without_causes("broken off", *error);
+    shown.is("registries/broken");
 }
 
 fn redirect(to: &str) -> What {
@@ -381,14 +417,17 @@ fn a_push_names_every_fault_that_stays_and_the_next_honest_one_succeeds() {
         ("manifest: 400", on("PUT", MANIFESTS, answer(400)), "Refused"),
         ("manifest: 503 for ever", on("PUT", MANIFESTS, answer(503)), "Refused"),
     ];
+    let mut shown = Shown::new();
     for (case, fault, expected) in cases {
         let scene = Scene::to_push(Options { faults: vec![fault.always()], ..Options::default() });
         let failure = scene.push().expect_err(case);
         assert_eq!(name_of(&failure), expected, "{case}: {failure:?}");
+        scene.show(&mut shown, case, failure);
         scene.assert_stores_are_sound(case);
         scene.server.set_faults(Vec::new());
         assert_eq!(scene.push().unwrap_or_else(|error| panic!("{case}: {error:?}")), scene.image, "{case}");
     }
+    shown.is("registries/push");
 }
 
 #[test]
@@ -401,6 +440,11 @@ fn a_damaged_layer_is_not_pushed_and_is_dropped() {
     std::fs::write(&path, bytes).unwrap();
     let failure = scene.push().unwrap_err();
     assert_eq!(name_of(&failure), "OriginStore", "{failure:?}");
+    let mut shown = Shown::new();
+    shown.replace(scene.local.root().display().to_string(), "STORE");
+    shown.add("a damaged layer", failure);
+    shown.add("a layer that was dropped", scene.push().unwrap_err());
+    shown.is("registries/origins");
     assert!(!path.exists());
     assert_eq!(scene.remote.size(Area::Blobs, &digest), None);
     scene.local.put(Area::Blobs, layer()).unwrap();
@@ -506,6 +550,11 @@ fn an_upload_is_not_sent_to_another_host_over_http() {
         let scene = Scene::to_push(Options { auth: Some(auth), faults, ..Options::default() });
         let failure = scene.push().unwrap_err();
         assert_eq!(name_of(&failure), "Location", "{failure:?}");
+        let mut shown = Shown::new();
+        shown.replace(scene.server.address().to_string(), "REGISTRY");
+        shown.replace(other.address().to_string(), "ELSEWHERE");
+        shown.add("an upload sent elsewhere", failure);
+        shown.is("registries/locations");
         assert_eq!(other.requests().len(), 0);
         scene.server.set_faults(Vec::new());
         assert_eq!(scene.push().unwrap(), scene.image);

@@ -1,18 +1,19 @@
 //! A standalone build of Python becomes a layer; an archive that lies doesn't.
 
-use std::error::Error as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use dlpack::assemble::Error;
 use dlpack::changeset::{Changeset, venv::changesets};
 use dlpack::lock::{FileKind, LockedFile};
 use dlpack::oci::Digest;
 use dlpack::store::{Area, Store};
 use tempfile::TempDir;
 
+use crate::support::shown::Shown;
 use crate::support::{output, venv};
 
 fn place() -> (TempDir, Store) {
@@ -98,12 +99,16 @@ fn tar_of(entries: &[(tar::EntryType, &str, &str)]) -> Vec<u8> {
     builder.into_inner().and_then(flate2::write::GzEncoder::finish).expect("memory")
 }
 
+/// `archive` is refused with an error that says `because`; nothing is left; an honest
+/// one can be written right after.
 #[track_caller]
-fn refused(archive: &[u8], because: &str) {
+fn refused(shown: &mut Shown, archive: &[u8], because: &str) {
     let (_directory, store) = place();
-    let error = venv::write(&store, kept(&store, archive).as_ref()).expect_err("refused");
-    let said = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
+    let source = venv::write(&store, kept(&store, archive).as_ref()).expect_err("refused");
+    let error = Error::Layer { layer: "python".into(), source };
+    let said = venv::chain(&error);
     assert!(said.contains("python.tar") && said.contains(because), "{said:?} does not say {because:?}");
+    shown.add(because, error);
     assert_eq!(venv::leftovers(&store), [] as [std::path::PathBuf; 0]);
     let honest = tar_of(&[(tar::EntryType::Regular, "python/bin/python3", "")]);
     venv::write(&store, kept(&store, &honest).as_ref()).expect("the next honest run succeeds");
@@ -111,32 +116,39 @@ fn refused(archive: &[u8], because: &str) {
 
 #[test]
 fn entries_that_lead_out_of_the_build_are_refused() {
+    let mut shown = Shown::new();
     use tar::EntryType::{Block, Char, Fifo, Link, Regular, Symlink};
     for path in ["bin/python", "/python/x", "python/../x", "python/a/../../x", "pythonx/y", "python//x"] {
-        refused(&tar_of(&[(Regular, path, "")]), "not a plain path below `python/`");
+        refused(&mut shown, &tar_of(&[(Regular, path, "")]), "not a plain path below `python/`");
     }
     for (path, target) in
         [("python/x", "/etc/passwd"), ("python/x", ".."), ("python/bin/x", "../../x"), ("python/bin/x", "a/../../../x")]
     {
-        refused(&tar_of(&[(Symlink, path, target)]), "outside");
+        refused(&mut shown, &tar_of(&[(Symlink, path, target)]), "outside");
     }
-    refused(&tar_of(&[(Symlink, "python/x", "")]), "missing");
-    refused(&tar_of(&[(Link, "python/x", "/etc/passwd")]), "outside");
-    refused(&tar_of(&[(Link, "python/x", "python/missing")]), "no file");
+    refused(&mut shown, &tar_of(&[(Symlink, "python/x", "")]), "missing");
+    refused(&mut shown, &tar_of(&[(Link, "python/x", "/etc/passwd")]), "outside");
+    refused(&mut shown, &tar_of(&[(Link, "python/x", "python/missing")]), "no file");
     let under_link = [(Symlink, "python/d", "e"), (Regular, "python/d/x", "")];
-    refused(&tar_of(&under_link), "lies in something that is not a directory");
-    refused(&tar_of(&[(Symlink, "python", "etc")]), "the root is not a directory");
+    refused(&mut shown, &tar_of(&under_link), "lies in something that is not a directory");
+    refused(&mut shown, &tar_of(&[(Symlink, "python", "etc")]), "the root is not a directory");
     for kind in [Char, Block, Fifo] {
-        refused(&tar_of(&[(kind, "python/x", "")]), "neither a file, a directory nor a link");
+        refused(&mut shown, &tar_of(&[(kind, "python/x", "")]), "neither a file, a directory nor a link");
     }
+    shown.is("interpreters/entries_that_lead_out_of_the_build_are_refused");
 }
 
 #[test]
 fn what_is_no_archive_is_refused() {
-    refused(b"", "not a tar.gz or tar.zst");
-    refused(b"not an archive", "not a tar.gz or tar.zst");
+    let mut shown = Shown::new();
+    refused(&mut shown, b"", "not a tar.gz or tar.zst");
+    refused(&mut shown, b"not an archive", "not a tar.gz or tar.zst");
     let whole = tar_of(&[(tar::EntryType::Regular, "python/x", "")]);
-    refused(&whole[..whole.len() / 2], "not a tar.gz or tar.zst");
+    refused(&mut shown, &whole[..whole.len() / 2], "not a tar.gz or tar.zst");
+    let many: Vec<String> = (0..=200_000).map(|at| format!("python/{at}")).collect();
+    let many: Vec<_> = many.iter().map(|path| (tar::EntryType::Regular, path.as_str(), "")).collect();
+    refused(&mut shown, &tar_of(&many), "has more than");
+    shown.is("interpreters/what_is_no_archive_is_refused");
 }
 
 #[test]

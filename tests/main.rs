@@ -17,6 +17,7 @@ mod commands;
 mod determinism;
 mod directions;
 mod entrypoint;
+mod errors;
 mod extract;
 mod faults;
 mod from_source;

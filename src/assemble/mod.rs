@@ -149,14 +149,12 @@ impl Error {
             Self::Write(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::Platform { .. } => Some("name one of these with --platform".into()),
-            Self::Gone { .. } => Some("run the command again: it is made anew".into()),
-            Self::Thread { .. }
-            | Self::NoIndexes { .. }
-            | Self::Manifest(_)
-            | Self::Config { .. }
-            | Self::NestedIndex { .. }
-            | Self::NotAnImage { .. }
-            | Self::Encode(_) => None,
+            Self::Gone { .. } => Some("build the image again, or pull it".into()),
+            Self::NestedIndex { .. } | Self::NotAnImage { .. } => Some("name the tag or digest of an image".into()),
+            Self::Manifest(_) | Self::Config { .. } => {
+                Some("the image is broken: push it again, or take another tag".into())
+            }
+            Self::Thread { .. } | Self::NoIndexes { .. } | Self::Encode(_) => None,
         }
     }
 }

@@ -117,7 +117,7 @@ impl Error {
             Self::Name { .. } => {
                 Some(format!("a small letter or `_`, then small letters, digits, `_`, `-`; at most {LONGEST_NAME}"))
             }
-            Self::Field { .. } => None,
+            Self::Field { .. } => Some("write an absolute path, without `..` and `:`".into()),
             Self::UidTaken { holder, free, .. } => {
                 Some(format!("take that account over with `user = \"{holder}\"`, or set `uid = {free}`"))
             }
@@ -126,7 +126,9 @@ impl Error {
                 Some(format!("leave `{field}` out to use the base's {found}, or take another name"))
             }
             Self::NoGroup { .. } => Some("an account joins groups that the base has".into()),
-            Self::BaseFile { .. } => None,
+            Self::BaseFile { .. } => {
+                Some("take another base: an account needs this file to be a regular one, in UTF-8".into())
+            }
             Self::NoVenv { .. } => Some("name the `path` of a venv layer, or leave `venv` out".into()),
             Self::Python { source, .. } => source.hint(),
             Self::Password { source, .. } => source.hint(),

@@ -45,7 +45,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { name } => Some(format!("export {name}=\"$(openssl passwd -6)\"")),
-            Self::File { .. } => None,
+            Self::File { .. } => Some("`file:PATH` is relative to the recipe".into()),
             Self::NotAHash { .. } => {
                 Some("make one with `openssl passwd -6` or `mkpasswd`; a password in clear is never taken".into())
             }

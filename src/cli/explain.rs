@@ -27,6 +27,7 @@ explain!(store::Error, self => match self {
 explain!(registry::Error, self => match (self, self.kind()) {
     (Self::OriginStore { source, .. }, _) => source.exit(),
     (Self::OriginMissing { .. }, _) => ExitKind::Store,
+    (Self::Origin { .. }, _) => ExitKind::Integrity,
     (_, ErrorKind::Local) => ExitKind::Other,
     (_, ErrorKind::Authentication) => ExitKind::Access,
     (_, ErrorKind::Network | ErrorKind::NotFound | ErrorKind::Refused) => ExitKind::Network,
@@ -44,17 +45,21 @@ explain!(SourceError, self => match self {
 
 explain!(python::index::Error, self => match self {
     Self::Download(error) => error.exit(),
+    Self::NoIndex | Self::Url { .. } | Self::Local { .. } => ExitKind::Recipe,
+    Self::OtherHash { .. } => ExitKind::Integrity,
     _ => ExitKind::Network,
 });
 
 explain!(registry::download::Error, self => match self {
     Self::Keep { source, .. } => source.exit(),
+    Self::Length { .. } => ExitKind::Integrity,
     _ => ExitKind::Network,
 });
 
 explain!(changeset::Error, self => match self {
     Self::Layer(error) => error.exit(),
     Self::Venv(changeset::venv::VenvError::Store(error)) => error.exit(),
+    Self::Venv(changeset::venv::VenvError::Version { .. }) => ExitKind::Recipe,
     Self::Venv(_) => ExitKind::Integrity,
     Self::NeedsSandbox { .. } => ExitKind::Sandbox,
     _ => ExitKind::Recipe,
@@ -64,7 +69,8 @@ explain!(crate::layer::Error, self => match self {
     Self::Store(error) => error.exit(),
     Self::Io { .. } => ExitKind::Store,
     Self::Content { .. } => ExitKind::Integrity,
-    _ => ExitKind::Other,
+    Self::Path { .. } | Self::Parent { .. } => ExitKind::Recipe,
+    Self::Order { .. } | Self::Unfinished { .. } => ExitKind::Other,
 });
 
 explain!(crate::sandbox::Error, self => match self {
@@ -91,6 +97,7 @@ explain!(lock::base::Error, self => match self {
     Self::Store(error) => error.exit(),
     Self::Extract(error) => error.exit(),
     Self::Reference { .. } | Self::Platform { .. } | Self::OtherPlatform { .. } => ExitKind::Recipe,
+    Self::OtherConfig { .. } | Self::NoSource { .. } => ExitKind::Recipe,
     _ => ExitKind::Integrity,
 });
 

@@ -88,6 +88,7 @@ impl Error {
             Self::Path { path } if path.contains(".wh.") => {
                 Some("names that begin with `.wh.` delete files of the layers below; rename the file".into())
             }
+            Self::Parent { .. } => Some("a path can't be a file and have files below it: move one of the two".into()),
             _ => None,
         }
     }

@@ -41,7 +41,7 @@ pub enum LayoutError {
         source: InvalidManifest,
     },
     /// No manifest of that name, or several and no name.
-    #[error("{} has no manifest {}", path.display(), tag.as_ref().map_or_else(|| "that is the only one".to_owned(), |tag| format!("named `{tag}`")))]
+    #[error("{} {}", path.display(), tag.as_ref().map_or_else(|| "does not have exactly one manifest".to_owned(), |tag| format!("has no manifest named `{tag}`")))]
     Tag {
         /// The layout.
         path: PathBuf,
@@ -73,10 +73,15 @@ impl LayoutError {
             Self::NotALayout { .. } => {
                 Some("name the directory that has `oci-layout` and `index.json` in it".to_owned())
             }
-            Self::Tag { tags, .. } if tags.is_empty() => Some("none of its manifests has a name".to_owned()),
+            Self::Tag { tags, .. } if tags.is_empty() => {
+                Some("it is empty, or none of its manifests has a name".to_owned())
+            }
             Self::Tag { tags, .. } => Some(format!("its names are: {}", tags.join(", "))),
-            Self::Damaged { .. } => Some("copy the image into the layout again".to_owned()),
-            Self::Io { .. } | Self::Index { .. } => None,
+            Self::Damaged { .. } | Self::Index { .. } => Some("copy the image into the layout again".to_owned()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("the layout is incomplete: copy the image into it again".to_owned())
+            }
+            Self::Io { .. } => None,
         }
     }
 

@@ -46,11 +46,11 @@ pub enum Error {
         version: String,
     },
     /// A package from a version control system or a directory.
-    #[error("{name} is not a wheel but a {what}")]
+    #[error("{name} comes from {what}, and a lock has wheels alone")]
     NotAWheel {
         /// The package.
         name: String,
-        /// `vcs` or `directory`.
+        /// `a repository` or `a directory`.
         what: &'static str,
     },
     /// A wheel with no sha256.
@@ -88,7 +88,9 @@ impl Error {
             Self::NotAWheel { .. } => Some("check it out beside the recipe and name it in `projects`".into()),
             Self::NoHash { .. } => Some("use an index that gives hashes, or name the wheel in `wheels`".into()),
             Self::Version { .. } | Self::Form { .. } => Some("dlpack is tested with uv 0.13; try that one".into()),
-            _ => None,
+            Self::Hash { .. } | Self::FileName { .. } => {
+                Some("the index is at fault: use another one, or name the wheel in `wheels`".into())
+            }
         }
     }
 }
@@ -210,7 +212,7 @@ fn packages(text: &str) -> Result<Vec<Package>, Error> {
 
 fn choose(package: Package, tags: &Tags, target: &str) -> Result<Resolved, Error> {
     let name = normalize(&package.name);
-    for (table, what) in [(&package.vcs, "vcs"), (&package.directory, "directory")] {
+    for (table, what) in [(&package.vcs, "a repository"), (&package.directory, "a directory")] {
         if table.is_some() {
             return Err(Error::NotAWheel { name, what });
         }

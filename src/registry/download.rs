@@ -84,7 +84,8 @@ impl Error {
                 Some("the server or something before it gave other bytes than the lock has; try a mirror".into())
             }
             Self::Keep { source, .. } => source.hint(),
-            Self::Length { .. } | Self::Interrupted { .. } => None,
+            Self::Length { .. } => Some("another mirror may have the file as it was locked".into()),
+            Self::Interrupted { .. } => None,
         }
     }
 }

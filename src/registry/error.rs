@@ -317,7 +317,24 @@ impl Error {
             Self::Refused { status, .. } if *status == StatusCode::PAYLOAD_TOO_LARGE => {
                 Some("the registry, or a proxy before it, limits the size of a layer".into())
             }
+            Self::Refused { status, .. } if status.is_server_error() => {
+                Some("it was asked several times; try again later".into())
+            }
             Self::NotFound { .. } => Some("check the name and the tag".into()),
+            Self::Origin { .. } => {
+                Some("the image layout is incomplete or damaged: copy the image into it again".into())
+            }
+            Self::Broken { .. } | Self::Stalled { .. } => Some("try again; what is complete is kept".into()),
+            Self::CredentialsSyntax { .. } => Some("correct it, or move it away and log in again".into()),
+            Self::Blocked { .. } => Some("take another registry, or `blocked` out of registries.conf".into()),
+            Self::Address { .. } => Some("check the `location` of the registry in registries.conf".into()),
+            Self::Challenge { .. } | Self::Header { .. } | Self::Manifest { .. } | Self::TooLarge { .. } => Some(
+                "check the address: what answers there may be no registry, or a proxy that changes its answers".into(),
+            ),
+            Self::Location { .. } => {
+                Some("an upload leaves its registry over https alone; the registry or its proxy should know".into())
+            }
+            Self::Stored { .. } => Some("push again; if it stays so, the registry is not to be trusted".into()),
             Self::OriginMissing { .. } => Some("build the image again: the layer was collected".into()),
             Self::Digest { .. } | Self::Length { .. } | Self::Range { .. } => {
                 Some("nothing of it was kept; try again, or another mirror".into())

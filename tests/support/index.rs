@@ -20,6 +20,12 @@ pub enum Manner {
     BreaksOff,
     /// Changes the last byte of every file.
     Corrupts,
+    /// Breaks every answer with a file off before its first byte.
+    AlwaysBreaksOff,
+    /// HTML pages without hashes.
+    WithoutHashes,
+    /// HTML pages, and files whose length nothing tells.
+    WithoutLengths,
     /// Answers 503 to the first request for a file, and 405 to HEAD.
     Busy,
 }
@@ -104,12 +110,16 @@ impl Served {
             }
             _ => self.response(path, header("range").as_deref()),
         };
-        let length = body.len();
-        let announced = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+        let length = match self.manner == Manner::WithoutLengths && wheel {
+            true => String::new(),
+            false => format!("content-length: {}\r\n", body.len()),
+        };
+        let announced = format!("HTTP/1.1 {status}\r\n{headers}{length}connection: close\r\n\r\n");
         let _ = stream.write_all(announced.as_bytes());
         let breaks = self.manner == Manner::BreaksOff && wheel && method == "GET";
         let body = match breaks && !self.broken.swap(true, Ordering::SeqCst) {
-            true => &body[..length / 2],
+            true => &body[..body.len() / 2],
+            false if self.manner == Manner::AlwaysBreaksOff && wheel => &[],
             false => &body[..],
         };
         if method == "GET" {
@@ -139,7 +149,11 @@ impl Served {
             return ("200 OK", kind, page.to_string().into_bytes());
         }
         let link = |(name, bytes): &(&String, &Vec<u8>)| {
-            format!("<a href=\"../../files/{name}#sha256={}\">{name}</a>\n", hash(bytes))
+            let hash = match self.manner {
+                Manner::WithoutHashes => String::new(),
+                _ => format!("#sha256={}", hash(bytes)),
+            };
+            format!("<a href=\"../../files/{name}{hash}\">{name}</a>\n")
         };
         let page = format!("<!DOCTYPE html><html><body>\n{}</body></html>", files.iter().map(link).collect::<String>());
         ("200 OK", "content-type: text/html\r\n".into(), page.into_bytes())
@@ -149,7 +163,8 @@ impl Served {
         if self.manner == Manner::Corrupts {
             *bytes.last_mut().unwrap() ^= 1;
         }
-        let range = range.filter(|_| self.manner != Manner::WithoutRanges);
+        let whole = [Manner::WithoutRanges, Manner::WithoutLengths].contains(&self.manner);
+        let range = range.filter(|_| !whole);
         let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
             return ("200 OK", String::new(), bytes);
         };

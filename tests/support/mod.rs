@@ -12,6 +12,7 @@ pub mod registry;
 pub mod rootfs;
 pub mod runtime;
 pub mod sandbox;
+pub mod shown;
 pub mod uv;
 pub mod venv;
 pub mod wheel;

@@ -124,3 +124,9 @@ pub fn leftovers(store: &Store) -> Vec<PathBuf> {
     let files = areas.iter().flat_map(|area| fs::read_dir(area).expect("a store"));
     files.map(|entry| entry.expect("a readable store").path()).collect()
 }
+
+/// An error with its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -137,7 +137,8 @@ impl Error {
             Self::Config { .. } | Self::Layers { .. } | Self::Layer(_) | Self::Manifest(_) => {
                 Some("the base is broken or somebody changed it: take another tag, or push it again".to_owned())
             }
-            Self::NotKept { .. } | Self::Broken { .. } => None,
+            Self::NotKept { .. } => Some("real account files are far shorter: take another base".to_owned()),
+            Self::Broken { .. } => None,
             Self::NoSource { .. } | Self::OtherConfig { .. } => Some("lock again with --update".to_owned()),
         }
     }

@@ -118,7 +118,8 @@ impl Error {
             }
             Self::Download(error) => error.hint(),
             Self::Local { .. } => Some("paths are relative to the recipe".into()),
-            Self::Page { .. } | Self::NoLength { .. } => None,
+            Self::Page { .. } => Some("check the index's URL: it ends in `/simple` for most".into()),
+            Self::NoLength { .. } => Some("take an index or mirror whose server sends Content-Length".into()),
         }
     }
 }

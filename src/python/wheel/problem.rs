@@ -100,7 +100,7 @@ pub enum Problem {
         path: String,
     },
     /// A path that is a file and, for another entry, a directory.
-    #[error("`{path}` is a file, and `{below}` lies in it")]
+    #[error("`{path}` is a file, and `{below}` needs a directory there")]
     FileAndDirectory {
         /// The path.
         path: String,
