@@ -19,9 +19,9 @@ pub enum Fallback {
     RealRoot,
     /// chroot, without namespaces: dlpack is root in a container.
     Chroot,
-    /// Owners are recorded but not answered: there is no seccomp user notification.
+    /// Owners are recorded but not answered: processes can't be told apart.
     RecordedOwners,
-    /// Owners are lost.
+    /// Owners are lost: there is no seccomp user notification.
     FakedOwners,
 }
 
@@ -49,10 +49,13 @@ impl fmt::Display for Fallback {
                  mounted here, as in most containers"
             },
             Self::RecordedOwners => {
-                "owners that steps give are recorded but not shown to them: seccomp user notification is taken by the \
-                 container that dlpack runs in"
+                "owners that steps give are recorded but not shown to them: this machine limits realtime CPU time \
+                 (`ulimit -R`), by which the sandbox tells processes apart"
             }
-            Self::FakedOwners => "owners that steps give are lost: this machine has no seccomp user notification",
+            Self::FakedOwners => {
+                "owners that steps give are lost: seccomp user notification is missing, or taken by the container that \
+                 dlpack runs in"
+            }
         })
     }
 }

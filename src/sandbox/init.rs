@@ -17,10 +17,11 @@ use super::containment::{Containment, Isolation};
 use super::places::Root;
 use super::spec::{Reply, Task};
 use super::step::Ending;
+use super::supervisor::Supervision;
 use super::sys::process::{Cloned, clone};
 use super::upper::View;
 use super::user::{self, Credentials};
-use super::{Refusal, descendants, enter, program};
+use super::{Fallback, Refusal, descendants, enter, program};
 
 /// What a command reads and writes.
 pub(super) struct Streams {
@@ -47,12 +48,12 @@ pub(super) fn run(
         descendants::adopt();
     }
     let work = || {
-        let room = Room::enter(view, isolation, task)?;
-        let command = room.start(isolation, task, streams)?;
+        let mut room = Room::enter(view, isolation, task)?;
+        let (command, fallback) = room.start(isolation, task, streams)?;
         end_with(control, report, processes);
         let ending = reap(command, processes);
         room.leave()?;
-        Ok(Reply::Ended(ending, Vec::new()))
+        Ok(Reply::Ended(ending, fallback.into_iter().collect()))
     };
     work().unwrap_or_else(Reply::Refused)
 }
@@ -62,12 +63,18 @@ struct Room {
     root: Root,
     /// What lies in it, if it can't be mounted; the command alone goes in there.
     furniture: Option<Furniture>,
-    #[allow(dead_code, reason = "the supervisor starts with it")]
     user: Credentials,
+    /// None for root in a container, who gives files to whom it wants.
+    supervision: Option<Supervision>,
 }
 
 impl Room {
     fn enter(view: &View, isolation: &Isolation, task: &Task) -> Result<Self, Refusal> {
+        let supervision = match isolation.containment {
+            Containment::UserNamespace => Some(Supervision::open(&view.directory, &view.lower)),
+            Containment::MountNamespace | Containment::Chroot => None,
+        };
+        let supervision = supervision.transpose().map_err(unrecorded)?;
         let mounts = isolation.containment != Containment::Chroot;
         let root = if mounts { enter::bare(view, task)? } else { Root::open(view)? };
         let user = task.user.as_deref().map(|user| user::look_up(user, &root)).transpose()?.unwrap_or_default();
@@ -80,34 +87,50 @@ impl Room {
             furniture = Some(Furniture::put(&root, &view.directory, task, &user)?);
             root.make_workdir(&task.workdir)?;
         }
-        Ok(Self { root, furniture, user })
+        Ok(Self { root, furniture, user, supervision })
     }
 
-    /// Starts the command; returns when it runs.
-    fn start(&self, isolation: &Isolation, task: &Task, streams: &Streams) -> Result<Pid, Refusal> {
+    /// Starts the command; returns when it runs, with what its supervisor fell back to.
+    fn start(
+        &mut self,
+        isolation: &Isolation,
+        task: &Task,
+        streams: &Streams,
+    ) -> Result<(Pid, Option<Fallback>), Refusal> {
         let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
+        let (ours, supervisor) = UnixStream::pair().map_err(|source| Refusal::call("make", "a socket", source))?;
         let command = match clone(UnshareFlags::empty()) {
             Ok(Cloned::Parent(pid, _)) => pid,
             Ok(Cloned::Child) => {
-                drop(failure);
+                drop((failure, ours));
                 let root = self.furniture.is_some().then_some(&self.root);
-                program::become_command(task, isolation.containment, root, streams, theirs.into());
+                let place = program::Place { containment: isolation.containment, chroot: root, user: &self.user };
+                let supervisor = self.supervision.is_some().then_some(supervisor);
+                program::become_command(task, &place, streams, supervisor, theirs.into());
             }
             Err(source) => return Err(Refusal::call("make", "a process", source)),
         };
-        drop(theirs);
+        drop((theirs, supervisor));
+        let fallback = match self.supervision.take() {
+            Some(supervision) => supervision.serve(&ours, self.user.clone().into()).map_err(unrecorded)?,
+            None => None,
+        };
         // execve(2) closes the pipe, and there is nothing in it
         let mut text = Vec::new();
         failure.read_to_end(&mut text).map_err(|source| Refusal::call("read", "a pipe", source))?;
         match serde_json::from_slice(&text) {
             Ok(refusal) => Err(refusal),
-            Err(_) => Ok(command),
+            Err(_) => Ok((command, fallback)),
         }
     }
 
     fn leave(self) -> Result<(), Refusal> {
         self.furniture.map_or(Ok(()), Furniture::remove)
     }
+}
+
+fn unrecorded(source: io::Error) -> Refusal {
+    Refusal::call("read", "the record of owners", source)
 }
 
 /// Ends this process, and with it all others of the step, when one of the two that it

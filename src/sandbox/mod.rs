@@ -27,6 +27,8 @@ mod log;
 mod lookup;
 mod mounts;
 mod network;
+#[allow(dead_code, reason = "its users land one after the other")]
+mod owners;
 mod places;
 mod probe;
 mod program;
@@ -37,6 +39,7 @@ mod rootfs;
 mod scratch;
 mod spec;
 mod step;
+mod supervisor;
 mod sys;
 mod upper;
 mod user;

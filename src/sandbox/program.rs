@@ -5,29 +5,47 @@ use std::convert::Infallible;
 use std::ffi::{CString, NulError};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, remove_capability_from_bounding_set,
-    set_capabilities,
+    set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use super::Refusal;
 use super::containment::Containment;
 use super::init::{Streams, tell};
 use super::places::Root;
 use super::spec::Task;
 use super::sys::process::{execute, reset_signals};
+use super::user::Credentials;
+use super::{Refusal, supervisor};
 
-/// Becomes the command of `task`, or says over `failure` why not.
+/// Where a command starts, and as whom.
+pub(super) struct Place<'a> {
+    pub containment: Containment,
+    /// The root, if it is not this process' yet.
+    pub chroot: Option<&'a Root>,
+    pub user: &'a Credentials,
+}
+
+/// Becomes the command of `task`, or says over `failure` why not. Its supervisor is on the
+/// other end of `supervisor`; without one, the kernel itself changes credentials.
 pub(super) fn become_command(
     task: &Task,
-    containment: Containment,
-    chroot: Option<&Root>,
+    place: &Place<'_>,
     streams: &Streams,
+    supervisor: Option<UnixStream>,
     failure: OwnedFd,
 ) -> ! {
-    let ready = prepare(task, streams).and_then(|()| enter(task, containment, chroot));
+    let ready = prepare(task, streams).and_then(|()| enter(task, place));
+    let ready = ready.and_then(|()| match supervisor {
+        Some(supervisor) => {
+            supervisor::submit(&supervisor).map_err(|source| Refusal::call("set", "a seccomp filter", source))
+        }
+        None => become_user(place.user).map_err(|source| Refusal::call("become", "the user of the step", source)),
+    });
     let Err(refusal) = ready.and_then(|()| run(task));
     tell(failure, &refusal);
     std::process::exit(127)
@@ -46,19 +64,28 @@ fn prepare(task: &Task, streams: &Streams) -> Result<(), Refusal> {
 }
 
 /// Goes to where the command starts, and gives up what it may not have.
-fn enter(task: &Task, containment: Containment, root: Option<&Root>) -> Result<(), Refusal> {
-    if let Some(root) = root {
+fn enter(task: &Task, place: &Place<'_>) -> Result<(), Refusal> {
+    if let Some(root) = place.chroot {
         let entered = rustix::process::fchdir(root.descriptor()).and_then(|()| rustix::process::chroot("."));
         entered.map_err(|source| Refusal::call("chroot to", root.path(), source))?;
     }
     rustix::process::chdir(&*task.workdir)
         .map_err(|source| Refusal::Workdir { path: task.workdir.clone(), source: source.into() })?;
-    match containment {
+    match place.containment {
         Containment::UserNamespace => Ok(()),
         Containment::MountNamespace | Containment::Chroot => {
             keep_few_capabilities().map_err(|source| Refusal::call("give up", "capabilities", source))
         }
     }
+}
+
+/// credentials(7): groups first, since who is not root may not set them.
+fn become_user(user: &Credentials) -> Result<(), Errno> {
+    let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)
 }
 
 /// capabilities(7): what real root needs to install packages, and nothing with which it

@@ -3,3 +3,4 @@
 pub(super) mod mount;
 pub(super) mod network;
 pub(super) mod process;
+pub(super) mod seccomp;
