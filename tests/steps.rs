@@ -1,1 +1,348 @@
-//! Layers of kind `run`.
+//! `kind = "run"`: what a command is given, what of it becomes a layer, and what a
+//! person sees when it fails; through the command line, as an ordinary user.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::Stdio;
+
+use dlpack::changeset::{Changeset, run};
+use dlpack::recipe::{LayerKind, Recipe};
+
+use crate::support::command::Dlpack;
+use crate::support::tiny;
+
+/// A home with the tiny base and a recipe of these layers on it.
+fn world(layers: &str) -> Dlpack {
+    let dlpack = Dlpack::unprivileged();
+    tiny::layout(&dlpack.work());
+    recipe(&dlpack, layers);
+    dlpack
+}
+
+fn recipe(dlpack: &Dlpack, layers: &str) {
+    dlpack.write("dlpack.toml", &format!("{}{layers}", tiny::BASE));
+}
+
+/// A `run` layer of this command, with more keys.
+fn layer(command: &str, keys: &str) -> String {
+    format!("[[layer]]\nkind = \"run\"\ncommand = '''{command}'''\n{keys}\n")
+}
+
+/// The entries of the last layer of the image `digest`: path, mode, owner, and content.
+fn entries(dlpack: &Dlpack, digest: &str) -> Vec<(String, u32, (u64, u64), String)> {
+    let last = dlpack.layers_of(digest).pop().expect("a layer");
+    let blob = flate2::read::MultiGzDecoder::new(fs::File::open(dlpack.blob(&last)).expect("a blob"));
+    let mut archive = tar::Archive::new(blob);
+    let entry = |entry: std::io::Result<tar::Entry<'_, _>>| {
+        let mut entry = entry.expect("an entry");
+        let path = entry.path().expect("a path").to_string_lossy().trim_end_matches('/').to_owned();
+        let header = entry.header();
+        assert_eq!(header.mtime().expect("a time"), 315_532_800, "{path}");
+        let (mode, owner) = (header.mode().unwrap(), (header.uid().unwrap(), header.gid().unwrap()));
+        let mut content = String::new();
+        entry.read_to_string(&mut content).expect("text");
+        (path, mode, owner, content)
+    };
+    archive.entries().expect("entries").map(entry).collect()
+}
+
+/// The content of `path` in the last layer.
+fn content(dlpack: &Dlpack, digest: &str, path: &str) -> String {
+    let entries = entries(dlpack, digest);
+    let found = entries.iter().find(|entry| entry.0 == path);
+    found.unwrap_or_else(|| panic!("no {path} in {entries:?}")).3.clone()
+}
+
+#[test]
+fn what_a_command_changes_is_the_layer_with_the_owners_that_it_gave() {
+    let script = "mkdir -p /srv/data && echo hello >/srv/data/greeting && chown 1234:50 /srv/data/greeting\n\
+                  chmod 0600 /srv/data/greeting && ln -s greeting /srv/data/link && rm /etc/shadow\n\
+                  echo gone >/tmp/gone && echo gone >/run/gone";
+    let dlpack = world(&layer(script, ""));
+    let digest = dlpack.ok(["build"]);
+    let found = entries(&dlpack, &digest);
+    let owned: Vec<_> = found.iter().map(|(path, mode, owner, _)| (path.as_str(), mode & 0o777, *owner)).collect();
+    let expected = [
+        ("etc/.wh.shadow", 0o644, (0, 0)),
+        ("srv/data", 0o755, (0, 0)),
+        ("srv/data/greeting", 0o600, (1234, 50)),
+        ("srv/data/link", 0o777, (0, 0)),
+    ];
+    for entry in expected {
+        assert!(owned.contains(&entry) || entry.0.contains(".wh."), "{entry:?} is not in {owned:?}");
+    }
+    let paths: Vec<&str> = owned.iter().map(|entry| entry.0).collect();
+    assert_eq!(paths, ["etc", "etc/.wh.shadow", "srv", "srv/data", "srv/data/greeting", "srv/data/link"]);
+    assert_eq!(content(&dlpack, &digest, "srv/data/greeting"), "hello\n");
+
+    // the same on another machine
+    let other = world(&layer(script, ""));
+    assert_eq!(other.ok(["build"]), digest);
+}
+
+#[test]
+fn a_step_has_the_environment_directory_and_user_that_the_recipe_says() {
+    let keys = "env = { GREETING = \"hello\" }\nworkdir = \"/work/deep\"\nuser = \"worker\"";
+    let dlpack = world(&layer("{ pwd; id -u; id -g; env; } >/tmp/said; cat /tmp/said >said", keys));
+    let digest = dlpack.ok(["build"]);
+    let said = content(&dlpack, &digest, "work/deep/said");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..3], ["/work/deep", "1234", "50"], "{said}");
+    for variable in ["GREETING=hello", "HOME=/home/worker", "LC_ALL=C.UTF-8"] {
+        assert!(lines.contains(&variable), "{said}");
+    }
+    assert!(!said.contains("DLPACK") && !said.contains(dlpack.home().to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn a_script_is_run_by_its_own_interpreter_and_is_part_of_the_lock() {
+    let dlpack = world("[[layer]]\nkind = \"run\"\nscript = \"build.sh\"\n");
+    dlpack.write("build.sh", "#!/bin/sh -eu\necho one >/made\n");
+    let digest = dlpack.ok(["build"]);
+    assert_eq!(content(&dlpack, &digest, "made"), "one\n");
+    dlpack.write("build.sh", "#!/bin/sh -eu\necho two >/made\n");
+    let refused = dlpack.refuses(3, ["build"]);
+    assert!(refused.contains("build.sh changed"), "{refused}");
+    let digest = dlpack.ok(["build", "--update"]);
+    assert_eq!(content(&dlpack, &digest, "made"), "two\n");
+}
+
+#[test]
+fn mounts_are_what_was_locked_and_cannot_be_written() {
+    let script = "cat /src/a /src/deep/b >/seen; stat -c '%a %u %Y' /src/a /src/deep/b >>/seen\n\
+                  if echo x >/src/a; then exit 1; fi";
+    let dlpack = world(&layer(script, "mounts = [{ from = \"src\", to = \"/src\" }]"));
+    dlpack.write("src/a", "A\n");
+    dlpack.write("src/deep/b", "B\n");
+    let digest = dlpack.ok(["build"]);
+    assert_eq!(content(&dlpack, &digest, "seen"), "A\nB\n644 0 315532800\n644 0 315532800\n");
+    assert!(entries(&dlpack, &digest).iter().all(|entry| !entry.0.starts_with("src")));
+    dlpack.write("src/deep/b", "C\n");
+    let refused = dlpack.refuses(3, ["build"]);
+    assert!(refused.contains("src/deep/b changed"), "{refused}");
+}
+
+#[test]
+fn a_secret_reaches_the_step_and_nothing_else() {
+    let script = "grep -q swordfish /run/secrets/token && stat -c %a /run/secrets/token >/mode\n\
+                  test ! -e /run/secrets/other";
+    let keys = "secrets = [\"token\", { name = \"other\", optional = true }]";
+    let dlpack = world(&layer(script, keys));
+    let refused = dlpack.refuses(2, ["build"]);
+    assert!(
+        refused.contains("layer `run` needs the secret `token`") && refused.contains("--secret token=FILE"),
+        "{refused}"
+    );
+    assert!(!dlpack.store().join("rootfs/sha256").exists(), "the base was extracted before it was missed");
+
+    let secret = dlpack.write("secret", "swordfish\n");
+    let ran = dlpack.run(["build", "--verbose", "--secret", &format!("token={}", secret.display())]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let digest = ran.stdout.trim();
+    assert_eq!(content(&dlpack, digest, "mode"), "400\n");
+    fs::remove_file(&secret).unwrap();
+    assert_eq!(found(&dlpack.home().join("."), b"swordfish"), Vec::<String>::new());
+
+    // another secret is no other layer
+    let other =
+        dlpack.command(["build", "--json", "--secret", "token"]).env("token", "swordfish, again").output().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&other.stdout).unwrap();
+    assert_eq!((told["built"].as_u64(), told["digest"].as_str()), (Some(0), Some(digest)));
+
+    fs::remove_dir_all(dlpack.store().join("keys")).unwrap();
+    let mut again = dlpack.command(["build", "--secret", "token"]);
+    let again = again.env("token", "swordfish").output().unwrap();
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(String::from_utf8_lossy(&again.stdout).trim(), digest);
+    assert_eq!(found(&dlpack.home().join("."), b"swordfish"), Vec::<String>::new());
+}
+
+/// The files below `directory` that have `bytes` in them, compressed ones unpacked.
+fn found(directory: &Path, bytes: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(directory) {
+        let entry = entry.expect("an entry");
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let raw = fs::read(entry.path()).expect("a file");
+        let mut unpacked = Vec::new();
+        let _ = flate2::read::MultiGzDecoder::new(&raw[..]).read_to_end(&mut unpacked);
+        if [&raw, &unpacked].iter().any(|text| text.windows(bytes.len()).any(|window| window == bytes)) {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_cache_directory_persists_between_builds_and_is_in_no_layer() {
+    let count = "n=$(cat /cache/n 2>/dev/null || echo 0); echo $((n + 1)) >/cache/n; cat /cache/n >/n";
+    let dlpack = world(&layer(count, "caches = [\"/cache\"]"));
+    let first = dlpack.ok(["build"]);
+    assert_eq!(content(&dlpack, &first, "n"), "1\n");
+    assert!(entries(&dlpack, &first).iter().all(|entry| !entry.0.starts_with("cache")));
+    // another layer, the same cache under another path
+    recipe(&dlpack, &layer(&count.replace("/cache", "/var/c"), "caches = [{ to = \"/var/c\", id = \"/cache\" }]"));
+    let second = dlpack.ok(["build", "--update"]);
+    assert_eq!(content(&dlpack, &second, "n"), "2\n");
+}
+
+#[test]
+fn the_network_is_off_unless_a_step_asks_for_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dlpack = world(&layer(&format!("if nc -w 2 127.0.0.1 {port} </dev/null; then exit 1; fi; echo off >/net"), ""));
+    let digest = dlpack.ok(["build"]);
+    assert_eq!(content(&dlpack, &digest, "net"), "off\n");
+    let accepted = std::thread::spawn(move || listener.accept().map(drop));
+    recipe(&dlpack, &layer(&format!("nc -w 2 127.0.0.1 {port} </dev/null && echo on >/net"), "network = true"));
+    let digest = dlpack.ok(["build", "--update"]);
+    assert_eq!(content(&dlpack, &digest, "net"), "on\n");
+    accepted.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_failure_shows_the_last_lines_the_log_and_how_to_get_a_shell() {
+    let dlpack = world(&layer("seq 100; echo it broke >&2; exit 3", ""));
+    let ran = dlpack.run(["build"]);
+    assert_eq!(ran.status, 9, "{}", ran.stderr);
+    let shown = ran.stderr.split_once("error: ").expect("an error").1;
+    assert!(shown.contains("can't build layer `run`") && shown.contains("ended with exit status 3"), "{shown}");
+    assert!(shown.contains("\n  | 100\n  | it broke\n") && !shown.contains("| 10\n"), "{shown}");
+    assert!(shown.contains("hint: `--shell-on-failure`"), "{shown}");
+    let log = shown.split_whitespace().find(|word| word.ends_with(".log") || word.ends_with(".log:")).expect("a log");
+    let log = fs::read_to_string(log.trim_end_matches(':')).expect("the log");
+    assert!(log.starts_with("1\n2\n") && log.ends_with("it broke\n"), "{log}");
+    // lines as they come, with the layer's name
+    assert!(ran.stderr.starts_with("run: 1\nrun: 2\n"), "{}", ran.stderr);
+    assert_eq!(dlpack.leftovers(), 0);
+    // and the next run works
+    recipe(&dlpack, &layer("echo well >/made", ""));
+    let digest = dlpack.ok(["build", "--update"]);
+    assert_eq!(content(&dlpack, &digest, "made"), "well\n");
+}
+
+#[test]
+fn a_program_that_a_signal_ends_or_that_is_not_there_is_called_so() {
+    let cases = [
+        ("kill -9 $$$$", "", 9, "killed by SIGKILL"),
+        ("true", "shell = [\"/bin/bash\", \"-ec\"]", 8, "can't run `/bin/bash`"),
+        ("true", "user = \"nobody-here\"", 8, "knows no `nobody-here`"),
+        ("true", "workdir = \"/etc/passwd/deep\"", 8, "can't work in `/etc/passwd/deep`"),
+    ];
+    let dlpack = world("");
+    for (command, keys, status, said) in cases {
+        recipe(&dlpack, &layer(command, keys));
+        let ran = dlpack.run(["build", "--update"]);
+        assert!(ran.status == status && ran.stderr.contains(said), "{} {}", ran.status, ran.stderr);
+    }
+}
+
+#[test]
+fn a_cached_step_costs_nothing() {
+    let both = layer("echo one >/one", "name = \"first\"") + &layer("cat /one >/two", "name = \"second\"");
+    let dlpack = world(&both);
+    let digest = dlpack.ok(["build"]);
+    let extracted = dlpack.store().join("rootfs");
+    assert!(extracted.join("sha256").is_dir());
+    // gone: what was extracted, and what it was extracted from
+    fs::remove_dir_all(&extracted).unwrap();
+    fs::remove_dir_all(dlpack.work().join("base/blobs")).unwrap();
+    let plan = dlpack.ok(["plan"]);
+    assert_eq!(plan.matches("in the store").count(), 2, "{plan}");
+    let again = dlpack.json(["build"]);
+    assert_eq!((again["digest"].as_str(), again["built"].as_u64()), (Some(digest.as_str()), Some(0)));
+    assert!(!extracted.exists(), "the base was extracted for nothing");
+}
+
+#[test]
+fn a_step_sees_the_steps_before_it_and_of_other_layers_those_that_it_names() {
+    let files = "[[layer]]\nkind = \"files\"\nfiles = [{ content = \"file\\n\", to = \"/file\" }]\n";
+    let blind = layer("echo one >/one; test ! -e /file", "name = \"blind\"");
+    let seeing = layer("cat /one /file >/two", "name = \"seeing\"\nsees = [\"files\"]");
+    let apart = layer("cat /one >/three; test ! -e /two", "name = \"apart\"");
+    let all = format!("{files}{blind}{seeing}{apart}");
+    let dlpack = world(&all);
+    let plan = dlpack.ok(["plan"]);
+    assert_eq!(plan.matches("to be built in the sandbox").count(), 3, "{plan}");
+    assert_eq!(dlpack.json(["build"])["built"], 4);
+    // what is seen counts: another file makes the one that sees it anew, and no other
+    recipe(&dlpack, &all.replace("file\\n", "other\\n"));
+    assert_eq!(dlpack.json(["build", "--update"])["built"], 2);
+}
+
+#[test]
+fn a_build_that_is_ended_leaves_no_process_and_the_next_one_works() {
+    let dlpack = world(&layer("sleep 1000 & sleep 1000 & echo forked; wait", ""));
+    let mut child = dlpack.command(["build"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.by_ref().any(|line| line.unwrap() == "run: forked"), "it never ran");
+    let own = children(child.id());
+    assert!(own.len() >= 3, "{own:?}");
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // the pipe ends when the last of them has
+    let _ = lines.count();
+    while own.iter().any(|pid| is_sleeping_still(*pid)) {
+        std::thread::yield_now();
+    }
+    recipe(&dlpack, &layer("echo well >/made", ""));
+    let digest = dlpack.ok(["build", "--update"]);
+    assert_eq!(content(&dlpack, &digest, "made"), "well\n");
+    let scratch: Vec<_> = fs::read_dir(dlpack.store().join("scratch")).unwrap().collect();
+    assert!(scratch.is_empty(), "{scratch:?}");
+}
+
+/// The processes that descend from `ancestor`.
+fn children(ancestor: u32) -> Vec<u32> {
+    let mut all = vec![ancestor];
+    let mut at = 0;
+    while let Some(parent) = all.get(at).copied() {
+        at += 1;
+        for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+    }
+    all.split_off(1)
+}
+
+fn is_sleeping_still(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with("sleep\0"))
+}
+
+#[test]
+fn each_thing_that_a_step_is_given_is_part_of_its_key() {
+    let key = |keys: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dlpack.toml");
+        fs::write(directory.path().join("f"), "f").unwrap();
+        fs::write(&path, format!("base = \"scratch\"\n[[layer]]\nkind = \"run\"\n{keys}\n")).unwrap();
+        let recipe = Recipe::load(&path, &[]).unwrap_or_else(|error| panic!("{error}")).recipe;
+        let LayerKind::Run(of_run) = &recipe.layers[0].kind else { panic!("run") };
+        run::changeset(of_run, &[], directory.path()).inputs().key(None)
+    };
+    let cases = [
+        "command = \"a\"",
+        "command = \"b\"",
+        "script = \"f\"",
+        "command = \"a\"\nshell = [\"/bin/bash\", \"-ec\"]",
+        "command = \"a\"\nenv = { A = \"b\" }",
+        "command = \"a\"\nworkdir = \"/w\"",
+        "command = \"a\"\nuser = \"1\"",
+        "command = \"a\"\nnetwork = true",
+        "command = \"a\"\nsecrets = [\"s\"]",
+        "command = \"a\"\nsecrets = [{ name = \"s\", optional = true }]",
+        "command = \"a\"\nsecrets = [{ name = \"s\", to = \"/s\" }]",
+        "command = \"a\"\ncaches = [\"/c\"]",
+        "command = \"a\"\ncaches = [{ to = \"/c\", id = \"d\" }]",
+        "command = \"a\"\nmounts = [{ from = \"f\", to = \"/f\" }]",
+    ];
+    let keys: Vec<_> = cases.iter().map(|keys| key(keys)).collect();
+    for (n, one) in keys.iter().enumerate() {
+        assert!(!keys[..n].contains(one), "{} has the key of another", cases[n]);
+    }
+}

@@ -128,7 +128,10 @@ impl Building<'_> {
         if let Some(record) = plan::look_up(&key, self.work.store, self.work.target).await? {
             return Ok((record, false));
         }
-        self.downloads.fetch(step).await?;
+        // Before the base is fetched: nobody wants to wait for it and be told then.
+        if let Some(name) = step.inputs.secrets().iter().find(|name| !self.work.host.secrets.contains_key(*name)) {
+            return Err(Error::NoSecret { layer: step.layer.clone(), name: name.clone() });
+        }
         let rootfs = self.rootfs.of(&under).await?;
         Ok((self.fetch_and_write(step, Some(key), &rootfs).await?, true))
     }

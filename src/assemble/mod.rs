@@ -47,6 +47,14 @@ pub enum Error {
         #[source]
         source: crate::changeset::Error,
     },
+    /// A secret that nobody gave.
+    #[error("layer `{layer}` needs the secret `{name}`")]
+    NoSecret {
+        /// The recipe's layer.
+        layer: String,
+        /// The secret.
+        name: String,
+    },
     /// A thread that wrote a layer was ended.
     #[error("the thread that wrote layer `{layer}` ended early")]
     Thread {
@@ -148,6 +156,9 @@ impl Error {
             Self::Store(error) => error.hint(),
             Self::Write(error) => error.hint(),
             Self::Registry(error) => error.hint(),
+            Self::NoSecret { name, .. } => Some(format!(
+                "give it with `--secret {name}=FILE`, or with `--secret {name}` from the environment variable {name}"
+            )),
             Self::Platform { .. } => Some("name one of these with --platform".into()),
             Self::Gone { .. } => Some("build the image again, or pull it".into()),
             Self::NestedIndex { .. } | Self::NotAnImage { .. } => Some("name the tag or digest of an image".into()),

@@ -130,11 +130,12 @@ impl Changeset for Files {
     }
 }
 
-fn verify(file: &LockedFile, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn verify(file: &LockedFile, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     compare(file, path, (Digest::of(bytes), bytes.len() as u64))
 }
 
-fn compare(file: &LockedFile, path: &Path, (found, found_size): (Digest, u64)) -> Result<(), Error> {
+/// Whether what was `found` of a file is what the lock says.
+pub(super) fn compare(file: &LockedFile, path: &Path, (found, found_size): (Digest, u64)) -> Result<(), Error> {
     if (found, found_size) == (file.sha256, file.size) {
         return Ok(());
     }

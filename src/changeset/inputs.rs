@@ -24,6 +24,8 @@ pub struct Inputs {
     #[serde(skip)]
     sees: Vec<String>,
     #[serde(skip)]
+    secrets: Vec<String>,
+    #[serde(skip)]
     summary: String,
     #[serde(skip)]
     contents: Vec<Content>,
@@ -50,6 +52,7 @@ impl Inputs {
             rootfs: false,
             seen: false,
             sees: Vec::new(),
+            secrets: Vec::new(),
             summary: summary.into(),
             contents: Vec::new(),
         }
@@ -87,6 +90,11 @@ impl Inputs {
         Self { rootfs: true, seen: sees.is_empty(), sees, ..self }
     }
 
+    /// Names the secrets that it can't be written without; no part of the key.
+    pub fn with_secrets(self, names: impl IntoIterator<Item = String>) -> Self {
+        Self { secrets: names.into_iter().collect(), ..self }
+    }
+
     /// Names something that lies in the layer; no part of the key.
     pub fn containing(mut self, name: impl Into<String>, bytes: u64) -> Self {
         self.contents.push(Content { name: name.into(), bytes });
@@ -107,6 +115,11 @@ impl Inputs {
     /// filesystem see.
     pub fn sees(&self) -> &[String] {
         &self.sees
+    }
+
+    /// The secrets that it can't be written without.
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
     }
 
     /// Whether its layer is part of the root filesystem that those after it see.

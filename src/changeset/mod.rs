@@ -7,6 +7,7 @@ pub mod bytecode;
 mod entries;
 pub mod entrypoint;
 pub mod files;
+pub mod given;
 mod home;
 mod inputs;
 pub mod jupyter;
@@ -110,6 +111,12 @@ pub enum Error {
     /// A time zone can't be set.
     #[error(transparent)]
     Timezone(#[from] timezone::Error),
+    /// A command did not do what it was to do.
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    /// The sandbox does not work.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::Error),
     /// A layer that runs something on the root filesystem.
     #[error("a layer of kind `{kind}` can't be built without the sandbox: {what}")]
     NeedsSandbox {
@@ -131,6 +138,8 @@ impl Error {
             Self::Venv(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Bytecode(error) => error.hint(),
+            Self::Run(error) => error.hint(),
+            Self::Sandbox(error) => error.hint(),
             Self::NeedsSandbox { .. } => {
                 Some("it comes with the sandbox; until then take a base that has what the layer would bring".into())
             }

@@ -26,8 +26,10 @@ pub enum ExitKind {
     Integrity = 6,
     /// The store or the disk: full, read-only, not writable.
     Store = 7,
-    /// It comes with the sandbox, or the sandbox can't work here.
+    /// The sandbox can't work here.
     Sandbox = 8,
+    /// A command that a layer is made by failed.
+    Command = 9,
     /// SIGTERM: what Slurm and CI runners send.
     Terminated = 143,
     /// SIGINT: 128 and the signal's number, as shells have it.

@@ -61,6 +61,8 @@ explain!(changeset::Error, self => match self {
     Self::Venv(changeset::venv::VenvError::Store(error)) => error.exit(),
     Self::Venv(changeset::venv::VenvError::Version { .. }) => ExitKind::Recipe,
     Self::Venv(_) => ExitKind::Integrity,
+    Self::Run(changeset::run::Error::Failed { .. }) => ExitKind::Command,
+    Self::Run(changeset::run::Error::Sandbox(error)) | Self::Sandbox(error) => error.exit(),
     Self::NeedsSandbox { .. } => ExitKind::Sandbox,
     _ => ExitKind::Recipe,
 });
@@ -75,6 +77,7 @@ explain!(crate::layer::Error, self => match self {
 
 explain!(crate::sandbox::Error, self => match self {
     Self::Io { .. } => ExitKind::Store,
+    Self::Step { .. } => ExitKind::Command,
     _ => ExitKind::Sandbox,
 });
 
@@ -126,6 +129,7 @@ explain!(assemble::Error, self => match self {
     Self::Store(error) => error.exit(),
     Self::Write(error) => error.exit(),
     Self::Registry(error) => error.exit(),
+    Self::NoSecret { .. } => ExitKind::Usage,
     Self::Platform { .. } | Self::NoIndexes { .. } => ExitKind::Recipe,
     Self::Manifest(_) | Self::Config { .. } | Self::NestedIndex { .. } | Self::NotAnImage { .. } => ExitKind::Integrity,
     Self::Gone { .. } => ExitKind::Store,

@@ -37,6 +37,9 @@ pub fn fits(lock: &Lock, loaded: &Loaded, platform: &Platform) -> Result<(), Err
             (LayerKind::Files(recipe), LockedLayer::Files { files }) => {
                 files_change(files, &local::files(&layer.name, recipe, &loaded.directory)?)
             }
+            (LayerKind::Run(run), LockedLayer::Run { files }) => {
+                files_change(files, &local::run_files(&layer.name, run, &loaded.directory)?)
+            }
             (LayerKind::Venv(venv), LockedLayer::Venv(locked)) => {
                 let inputs = local::inputs(&layer.name, &venv.requirements_files, &loaded.directory)?;
                 inputs_change(&locked.inputs, &inputs)

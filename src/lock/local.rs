@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 use super::error::Error;
 use super::model::{FileKind, LockedFile, LockedInput};
 use crate::oci::{Digest, Hasher};
-use crate::recipe::{Account, Files, FilesEntry, Loaded};
+use crate::recipe::{Account, Files, FilesEntry, Loaded, Run};
 
 /// The files of a layer, sorted by where they go. `layer` is its name, `directory`
 /// the recipe's.
@@ -31,6 +31,33 @@ pub fn files(layer: &str, recipe: &Files, directory: &Path) -> Result<Vec<Locked
         Some(pair) => Err(Error::Twice { layer: layer.to_owned(), to: pair[0].to.clone() }),
         None => Ok(files),
     }
+}
+
+/// Where the script of a `run` layer is while it runs, without a leading slash.
+pub const SCRIPT: &str = "run/dlpack/script";
+
+/// The script and the mounts of a `run` layer, sorted by where the step sees them.
+pub fn run_files(layer: &str, run: &Run, directory: &Path) -> Result<Vec<LockedFile>, Error> {
+    let entry = |from: &str, to: &str| FilesEntry {
+        from: Some(from.to_owned()),
+        content: None,
+        to: to.to_owned(),
+        mode: None,
+        owner: None,
+    };
+    let script = run.script.iter().map(|script| entry(script, SCRIPT));
+    let mounts = run.mounts.iter().map(|mount| entry(&mount.from, &mount.to));
+    let entries: Vec<FilesEntry> = script.chain(mounts).collect();
+    for path in entries.iter().filter_map(|entry| Some(directory.join(entry.from.as_ref()?))) {
+        if path.is_symlink() {
+            return Err(Error::NotAFile {
+                layer: layer.to_owned(),
+                path,
+                what: "a symbolic link: name what it leads to",
+            });
+        }
+    }
+    files(layer, &Files { files: entries }, directory)
 }
 
 /// Takes files by the settings of one entry.

@@ -18,6 +18,7 @@ pub use error::Error;
 pub use file::{path_for, read, write};
 pub use fits::fits;
 pub use interpreter::fetch as fetch_archive;
+pub use local::SCRIPT;
 pub use model::{
     BaseFile, FileKind, Lock, LockedBase, LockedFile, LockedInput, LockedInterpreter, LockedLayer, LockedOrigin,
     LockedSdist, LockedSource, LockedVenv, LockedWheel, Pin, VERSION,

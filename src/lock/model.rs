@@ -125,8 +125,12 @@ pub enum FileKind {
 pub enum LockedLayer {
     /// Not resolved before there is a sandbox.
     Apt,
-    /// Not resolved before there is a sandbox.
-    Run,
+    /// The script and what is mounted.
+    Run {
+        /// Sorted by `to`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<LockedFile>,
+    },
     /// The wheels and their packing.
     Venv(LockedVenv),
     /// The ids that it came to.

@@ -52,7 +52,7 @@ pub async fn resolve(
     for layer in &recipe.layers {
         layers.push(match &layer.kind {
             LayerKind::Apt(_) => LockedLayer::Apt,
-            LayerKind::Run(_) => LockedLayer::Run,
+            LayerKind::Run(run) => LockedLayer::Run { files: local::run_files(&layer.name, run, &loaded.directory)? },
             LayerKind::Sshd(_) => LockedLayer::Sshd,
             LayerKind::Jupyter(_) => LockedLayer::Jupyter,
             LayerKind::Timezone(_) => LockedLayer::Timezone,

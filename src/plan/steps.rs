@@ -22,7 +22,9 @@ pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Ste
         };
         match (&layer.kind, locked) {
             (LayerKind::Apt(recipe), LockedLayer::Apt) => add(Arc::new(apt::changeset(recipe)), Vec::new()),
-            (LayerKind::Run(recipe), LockedLayer::Run) => add(Arc::new(run::changeset(recipe)), Vec::new()),
+            (LayerKind::Run(recipe), LockedLayer::Run { files }) => {
+                add(Arc::new(run::changeset(recipe, files, directory)), Vec::new());
+            }
             (LayerKind::Venv(recipe), LockedLayer::Venv(locked)) => {
                 let layers =
                     venv::changesets(recipe, locked, directory, store).map_err(crate::changeset::Error::from)?;

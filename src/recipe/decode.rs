@@ -83,10 +83,28 @@ fn layers(table: &Table<'_>, files: &Files) -> Result<Vec<Layer>, Fault> {
                     return Err(Fault { origin, problem });
                 }
             }
+            check_sees(field, &layer, &layers)?;
             layers.push(layer);
             Ok(layers)
         },
     )
+}
+
+/// A layer can see only those that lie under it.
+fn check_sees(field: Field<'_>, layer: &Layer, before: &[Layer]) -> Result<(), Fault> {
+    let LayerKind::Run(run) = &layer.kind else { return Ok(()) };
+    let Some((position, name)) =
+        run.sees.iter().enumerate().find(|(_, name)| !before.iter().any(|other| other.name == **name))
+    else {
+        return Ok(());
+    };
+    let item = field.get("sees").and_then(|sees| match &sees.node.value {
+        Value::Array(items) => items.get(position),
+        _ => None,
+    });
+    let known = before.iter().map(|layer| layer.name.clone()).collect();
+    let problem = Problem::NotBefore { name: name.clone(), known };
+    Err(Fault { origin: item.map_or(field.node.origin, |item| item.origin), problem })
 }
 
 /// What two layers of one image can't both be about, and the key that says it.

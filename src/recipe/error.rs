@@ -142,6 +142,14 @@ pub enum Problem {
         /// The layers that there are.
         known: Vec<String>,
     },
+    /// A layer that is not among those before the one that is to see it.
+    #[error("there is no layer `{name}` before this one to see")]
+    NotBefore {
+        /// Its name.
+        name: String,
+        /// The layers before it.
+        known: Vec<String>,
+    },
     /// `${name}` of a variable that is not declared.
     #[error("there is no variable `{name}`")]
     UnknownVariable {
@@ -239,6 +247,8 @@ impl Problem {
                     _ => suggest(name, known, "the layers are"),
                 })
             }
+            Self::NotBefore { known, .. } if known.is_empty() => Some("the layers that it sees stand before it".into()),
+            Self::NotBefore { name, known } => Some(suggest(name, known, "the layers before it are")),
             Self::UnknownVariable { known, .. } if known.is_empty() => {
                 Some("declare it in [vars], or write $${ for a `${` that is meant as it stands".into())
             }

@@ -2,9 +2,10 @@
 
 use super::error::{Fault, Problem};
 use super::model::{
-    Account, Apt, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Run, Sshd, Timezone, Venv,
+    Account, Apt, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Sshd, Timezone, Venv,
 };
 use super::requirement::{constraint, project_name, requirement};
+use super::run::run;
 use super::table::{Field, Table};
 use super::tree::Value;
 use super::values;
@@ -41,15 +42,6 @@ pub(super) fn layer(field: Field<'_>) -> Result<Layer, Fault> {
 fn apt(field: Field<'_>) -> Result<Apt, Fault> {
     let table = Table::open(field, "an apt layer", &["kind", "name", "after", "packages"])?;
     Ok(Apt { packages: table.texts("packages", values::package)? })
-}
-
-fn run(field: Field<'_>) -> Result<Run, Fault> {
-    let table = Table::open(field, "a run layer", &["kind", "name", "after", "command", "env", "network"])?;
-    Ok(Run {
-        command: table.needs("command", table.text("command", values::something)?)?,
-        network: table.flag("network")?,
-        env: table.strings("env", values::environment)?,
-    })
 }
 
 fn venv(field: Field<'_>) -> Result<Venv, Fault> {

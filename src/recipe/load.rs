@@ -210,11 +210,15 @@ impl Loaded {
                         }
                     }
                 }
-                LayerKind::Apt(_)
-                | LayerKind::Run(_)
-                | LayerKind::Sshd(_)
-                | LayerKind::Jupyter(_)
-                | LayerKind::Timezone(_) => {}
+                LayerKind::Run(run) => {
+                    if let Some(script) = &run.script {
+                        self.check("script", script, &["layer", &layer.name, "script"])?;
+                    }
+                    for (n, mount) in run.mounts.iter().enumerate() {
+                        self.check("from", &mount.from, &["layer", &layer.name, "mounts", &n.to_string(), "from"])?;
+                    }
+                }
+                LayerKind::Apt(_) | LayerKind::Sshd(_) | LayerKind::Jupyter(_) | LayerKind::Timezone(_) => {}
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ mod model;
 mod near;
 mod origin;
 mod requirement;
+mod run;
 mod shipped;
 mod table;
 mod tree;
@@ -24,7 +25,7 @@ pub use error::{Error, Problem};
 pub use load::{Loaded, Sources};
 pub use model::{
     Account, Apt, Base, Config, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Recipe, Run,
-    Sshd, Timezone, Venv,
+    RunCache, RunMount, RunSecret, Sshd, Timezone, Venv,
 };
 pub use origin::{Excerpt, Location};
 pub use shipped::{shipped, shipped_names};

@@ -116,7 +116,7 @@ pub struct Layer {
 pub enum LayerKind {
     /// Debian packages; comes with the sandbox.
     Apt(Apt),
-    /// A command; comes with the sandbox.
+    /// A command.
     Run(Run),
     /// A Python venv of wheels.
     Venv(Venv),
@@ -140,18 +140,74 @@ pub struct Apt {
     pub packages: Vec<String>,
 }
 
-/// `kind = "run"`.
+/// `kind = "run"`. Either `command` or `script` is there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Run {
-    /// A shell command.
-    pub command: String,
+    /// What the shell is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// A file that is run, relative to the recipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
+    /// What `command` is given to as its last argument.
+    pub shell: Vec<String>,
+    /// Its environment, besides `PATH`, `HOME` and `LC_ALL`.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Where it starts, absolute.
+    pub workdir: String,
+    /// Who it runs as, as in `[config]`; root if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Whether it may use the network.
     #[serde(default)]
     pub network: bool,
-    /// Its environment.
+    /// Files that only the step sees, and that nothing keeps.
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub secrets: Vec<RunSecret>,
+    /// Directories that persist between builds and are in no layer.
+    #[serde(default)]
+    pub caches: Vec<RunCache>,
+    /// Files and directories of the recipe that the step can read.
+    #[serde(default)]
+    pub mounts: Vec<RunMount>,
+    /// The layers before it that it sees besides the base and what ran on that.
+    #[serde(default)]
+    pub sees: Vec<String>,
+}
+
+/// A secret of a `run` layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RunSecret {
+    /// What `--secret` calls it.
+    pub name: String,
+    /// The file that the step reads, absolute.
+    pub to: String,
+    /// Whether the step runs without it, too.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// A cache directory of a `run` layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RunCache {
+    /// Where the step sees it, absolute.
+    pub to: String,
+    /// What it is known by: layers that name the same share it.
+    pub id: String,
+}
+
+/// A read-only mount of a `run` layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RunMount {
+    /// A file or directory, relative to the recipe.
+    pub from: String,
+    /// Where the step sees it, absolute.
+    pub to: String,
 }
 
 /// `kind = "venv"`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::error::{Fault, Problem};
-use super::origin::{Files, Origin};
+use super::origin::{Files, Location, Origin};
 use super::tree::{Entries, Entry, Node, Value};
 use super::values::Complaint;
 
@@ -124,6 +124,11 @@ impl<'a> Table<'a> {
             Ok((name.clone(), value.text(super::values::any)?))
         };
         entries.iter().map(string).collect()
+    }
+
+    /// Line and column of a place in one of the recipe's files.
+    pub(super) fn location(&self, origin: Origin) -> Location {
+        self.files.location(origin)
     }
 
     /// An array of strings that satisfy `rule`; empty if not there.

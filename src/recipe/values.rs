@@ -211,6 +211,11 @@ pub fn is_secret_name(name: &str) -> bool {
     plain && !name.trim_matches('.').is_empty()
 }
 
+/// A secret's name, as `--secret` gives it.
+pub(super) fn secret_name(name: &str) -> Verdict {
+    ensure(is_secret_name(name), "a secret's name is letters, digits, `.`, `-` and `_`")
+}
+
 /// A package of Debian's: policy 5.6.7, with an optional `=version`.
 pub(super) fn package(text: &str) -> Verdict {
     let name = text.split_once('=').map_or(text, |(name, _)| name);

@@ -222,6 +222,38 @@ fn a_port_mode_owner_zone_or_package_that_cannot_be() {
 }
 
 #[test]
+fn a_run_layer_that_cannot_be() {
+    let said = said_of_layers(&[
+        "kind = 'run'\ncommand = 'make'\nscript = 'build.sh'",
+        "kind = 'run'\nscript = '/opt/build.sh'",
+        "kind = 'run'\nscript = 'build.sh'\nshell = ['/bin/bash', '-c']",
+        "kind = 'run'\ncommand = 'make'\nshell = []",
+        "kind = 'run'\ncommand = 'make'\nshell = ['bash', '-c']",
+        "kind = 'run'\ncommand = 'make'\nshell = 'bash -c'",
+        "kind = 'run'\ncommand = 'make'\nenv = { 'A B' = 'c' }",
+        "kind = 'run'\ncommand = 'make'\nworkdir = '/src/../../etc'",
+        "kind = 'run'\ncommand = 'make'\nworkdir = 'src'",
+        "kind = 'run'\ncommand = 'make'\nuser = 'a b'",
+        "kind = 'run'\ncommand = 'make'\nnetwork = 'host'",
+        "kind = 'run'\ncommand = 'make'\nsecrets = ['../token']",
+        "kind = 'run'\ncommand = 'make'\nsecrets = [{ name = 'token', mode = '0444' }]",
+        "kind = 'run'\ncommand = 'make'\nsecrets = [{ to = '/root/.netrc' }]",
+        "kind = 'run'\ncommand = 'make'\nsecrets = [7]",
+        "kind = 'run'\ncommand = 'make'\ncaches = ['~/.cache']",
+        "kind = 'run'\ncommand = 'make'\ncaches = [{ id = 'pip' }]",
+        "kind = 'run'\ncommand = 'make'\ncaches = ['/c', { to = '/c', id = 'other' }]",
+        "kind = 'run'\ncommand = 'make'\nsecrets = ['a']\nmounts = [{ from = '.', to = '/run/secrets/a' }]",
+        "kind = 'run'\ncommand = 'make'\nmounts = [{ from = 'src' }]",
+        "kind = 'run'\ncommand = 'make'\nmounts = [{ from = '/src', to = '/src' }]",
+        "kind = 'run'\ncommand = 'make'\nmounts = [{ from = 'missing', to = '/src' }]",
+        "kind = 'run'\nscript = 'missing.sh'",
+        "kind = 'run'\ncommand = 'make'\nsees = ['venv']",
+        "kind = 'apt'\npackages = ['make']\n\n[[layer]]\nkind = 'run'\ncommand = 'make'\nsees = ['atp']",
+    ]);
+    assert_data_eq!(said, file!["../snapshots/recipes/a_run_layer_that_cannot_be.txt"]);
+}
+
+#[test]
 fn a_requirement_that_cannot_be() {
     let said = said_of_layers(&[
         "kind = 'venv'\npython = '3.11'\nrequirements = ['numpy', 'torch 2.6']",

@@ -3,15 +3,20 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::sandbox::UID;
+
 /// A home directory with a store and a `registries.conf` in it.
 pub struct Dlpack {
     directory: TempDir,
+    /// Whom commands run as, if not as whoever runs the tests.
+    uid: Option<u32>,
 }
 
 /// What a run of `dlpack` left.
@@ -42,9 +47,21 @@ impl Dlpack {
     pub fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("dlpack-home-").tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("work")).expect("created");
-        let home = Self { directory };
+        let home = Self { directory, uid: None };
         // port 9 is discard: whatever asks docker.io without a mirror fails at once
         home.mirror_docker_io("127.0.0.1:9");
+        home
+    }
+
+    /// A new home of a user who has nothing: no name, no group, no subordinate ids.
+    pub fn unprivileged() -> Self {
+        let mut home = Self::new();
+        if rustix::process::getuid().is_root() {
+            for path in [home.home().to_owned(), home.work()] {
+                std::os::unix::fs::chown(path, Some(UID), Some(UID)).expect("root may chown");
+            }
+            home.uid = Some(UID);
+        }
         home
     }
 
@@ -110,6 +127,10 @@ impl Dlpack {
             .env("NO_COLOR", "1")
             .env("TERM", "dumb");
         self.with_package_index(&mut command);
+        if let Some(uid) = self.uid {
+            // what is cached for others is not theirs to write
+            command.env("UV_CACHE_DIR", self.home().join("uv-cache")).uid(uid).gid(uid);
+        }
         command
     }
 

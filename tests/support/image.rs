@@ -197,6 +197,8 @@ impl Image<'_> {
         let mut hasher = Hasher::new();
         io::copy(&mut File::open(unnamed.path()).expect("opened"), &mut hasher).expect("hashed");
         let (digest, size) = hasher.finish();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        unnamed.as_file().set_permissions(mode).expect("changed");
         unnamed.persist(self.layout.blob(&digest.to_string())).expect("renamed");
         let media_type = match packing {
             Packing::Plain => media_type::LAYER_TAR,

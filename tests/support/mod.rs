@@ -13,6 +13,7 @@ pub mod rootfs;
 pub mod runtime;
 pub mod sandbox;
 pub mod shown;
+pub mod tiny;
 pub mod uv;
 pub mod venv;
 pub mod wheel;

@@ -121,7 +121,7 @@ fn locked(kind: &LayerKind, wheels: &[&str]) -> LockedLayer {
         LayerKind::Jupyter(_) => LockedLayer::Jupyter,
         LayerKind::Timezone(_) => LockedLayer::Timezone,
         LayerKind::Apt(_) => LockedLayer::Apt,
-        LayerKind::Run(_) => LockedLayer::Run,
+        LayerKind::Run(_) => LockedLayer::Run { files: Vec::new() },
         LayerKind::Files(_) => LockedLayer::Files { files: Vec::new() },
     }
 }
