@@ -104,19 +104,9 @@ fn is_trivial(path: &str, size: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Digest;
 
     fn wheel(name: &str, bin: Option<u32>) -> LockedWheel {
-        LockedWheel {
-            name: name.into(),
-            version: "1".into(),
-            file: format!("{name}-1-py3-none-any.whl"),
-            sha256: Digest::of(name.as_bytes()),
-            size: 1,
-            index: "default".into(),
-            bin,
-            without: Vec::new(),
-        }
+        LockedWheel { bin, ..LockedWheel::named(name, 1) }
     }
 
     fn file(path: &str, size: u64, crc32: u32) -> Vec<Listed> {

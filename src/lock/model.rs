@@ -282,6 +282,23 @@ pub struct LockedWheel {
     pub without: Vec<String>,
 }
 
+#[cfg(test)]
+impl LockedWheel {
+    /// Version 1 of `name`, of `size` bytes, in no bin.
+    pub(super) fn named(name: &str, size: u64) -> Self {
+        Self {
+            name: name.into(),
+            version: "1".into(),
+            file: format!("{name}-1-py3-none-any.whl"),
+            sha256: Digest::of(name.as_bytes()),
+            size,
+            index: "default".into(),
+            bin: None,
+            without: Vec::new(),
+        }
+    }
+}
+
 /// A file from disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

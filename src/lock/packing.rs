@@ -100,19 +100,7 @@ mod tests {
             .map(|number| {
                 let size = 1 << random.u32(10..31);
                 let name = format!("package-{number}-{}", random.u16(..));
-                let file = format!("{name}-1-py3-none-any.whl");
-                let (sha256, index) = (Digest::of(name.as_bytes()), "default".to_owned());
-                let version = "1".to_owned();
-                LockedWheel {
-                    name,
-                    version,
-                    file,
-                    sha256,
-                    size: size + random.u64(..size),
-                    index,
-                    bin: None,
-                    without: vec![],
-                }
+                LockedWheel::named(&name, size + random.u64(..size))
             })
             .collect()
     }
