@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 use dlpack::changeset::{Changeset, apt, entrypoint, files, jupyter, sshd, timezone};
-use dlpack::lock::{FileKind, LockedFile};
+use dlpack::lock::{FileKind, LockedFile, LockedLayer};
 use dlpack::oci::{ChainId, Digest, ImageConfig};
 use dlpack::recipe::{Layer, LayerKind, Recipe};
+use dlpack::store::Store;
 
 use crate::support::output;
-use crate::support::payload::{entries_of, entry, recipe, tar_of};
+use crate::support::payload::{entries_of, entry, lock, recipe, tar_of};
 
 fn with_layers(text: &str) -> Recipe {
     recipe(&format!("base = \"scratch\"\n{text}"))
@@ -172,11 +173,15 @@ fn services_bring_ports_and_one_entrypoint_to_the_config() {
 }
 
 #[test]
-fn apt_is_planned_and_says_that_it_comes_with_the_sandbox() {
+fn apt_is_planned_on_what_lies_under_it() {
     let recipe = with_layers("[[layer]]\nname = \"apt\"\nkind = \"apt\"\npackages = [\"tmux\", \"curl\"]\n");
     let LayerKind::Apt(of_apt) = &recipe.layers[0].kind else { panic!("apt") };
-    let inputs = apt::changeset(of_apt).inputs();
+    let locked = lock(recipe.clone(), Vec::new(), &[]);
+    let LockedLayer::Apt(locked) = &locked.layers[0] else { panic!("apt") };
+    let directory = tempfile::tempdir().unwrap();
+    let inputs = apt::changeset(of_apt, locked, "amd64", &Store::open(directory.path()).unwrap()).inputs();
     assert!(inputs.needs_rootfs());
+    assert_eq!(inputs.contents()[0].name, "tmux 1:2.0-1");
     let under = ChainId(Digest::of(b"another base"));
     assert_ne!(inputs.key(None), inputs.key(Some(under)), "what lies under it counts");
 }
@@ -199,6 +204,9 @@ fn what_a_container_runs_is_clean_posix_shell() {
         "layers/entrypoint/etc/profile.d/dlpack.sh",
         "layers/sshd/usr/local/lib/dlpack/services.d/sshd",
         "layers/jupyter/usr/local/lib/dlpack/services.d/jupyter",
+        "src/changeset/apt/install.sh",
+        "src/lock/apt/choose.sh",
+        "src/lock/apt/update.sh",
     ];
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     output(Command::new("shellcheck").arg("--shell=sh").args(scripts).current_dir(here), "shellcheck");

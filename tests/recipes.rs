@@ -127,6 +127,11 @@ fn a_resolved_recipe_survives_the_way_through_toml() {
         user = "alice"
         uid = "host"
         [[layer]]
+        kind = "apt"
+        packages = ["tmux", "libc6:i386"]
+        recommends = true
+        sources = [{ url = "https://example.org/debian", suites = ["stable"], components = ["main"], key = "a.asc" }]
+        [[layer]]
         kind = "venv"
         python = "3.12"
         interpreter = { url = "https://example.org/python.tar.zst", sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
@@ -180,6 +185,7 @@ fn the_reference_has_each_key_of_each_table() {
         ("### `base`", "base = { nonesuch = 1 }\n".to_owned()),
         ("## Config", "base = \"a\"\n[config]\nnonesuch = 1\n".to_owned()),
         ("### files", "base = \"a\"\n[[layer]]\nkind = \"files\"\nfiles = [{ nonesuch = 1 }]\n".to_owned()),
+        ("### apt", "base = \"a\"\n[[layer]]\nkind = \"apt\"\nsources = [{ nonesuch = 1 }]\n".to_owned()),
         (
             "### venv",
             "base = \"a\"\n[[layer]]\nkind = \"venv\"\npython = \"3.11\"\ninterpreter = { nonesuch = 1 }\n".to_owned(),

@@ -13,8 +13,26 @@ pub mod deb822;
 pub mod dependency;
 pub mod fetch;
 pub mod index;
+pub mod mirrors;
 pub mod openpgp;
 pub mod packages;
 pub mod release;
 pub mod sources;
 pub mod version;
+
+use crate::oci::Platform;
+
+/// Debian's name of a platform's architecture (Debian policy 11.1), as far as there are
+/// images for it.
+pub fn architecture(platform: &Platform) -> &'static str {
+    match (platform.architecture.as_str(), platform.variant.as_deref()) {
+        ("386", _) => "i386",
+        ("arm64", _) => "arm64",
+        ("arm", Some("v5" | "v6")) => "armel",
+        ("arm", _) => "armhf",
+        ("ppc64le", _) => "ppc64el",
+        ("riscv64", _) => "riscv64",
+        ("s390x", _) => "s390x",
+        _ => "amd64",
+    }
+}

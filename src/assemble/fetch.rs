@@ -9,6 +9,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::work::Work;
 use super::{Error, PARALLEL};
+use crate::apt::{self, mirrors::Mirrors};
 use crate::changeset::Need;
 use crate::lock::{self, LockedSdist, LockedWheel};
 use crate::plan::Step;
@@ -45,12 +46,17 @@ impl<'a> Downloads<'a> {
             {
                 Some(self.indexes(step).await?)
             }
-            Need::Wheel(_) | Need::Sdist(_) | Need::Archive(_) => None,
+            Need::Wheel(_) | Need::Sdist(_) | Need::Archive(_) | Need::Deb { .. } => None,
         };
         let _turn = self.turn.acquire().await;
         let wanted = match need {
             Need::Archive(archive) => {
                 return Ok(lock::fetch_archive(archive, directory, store, http, progress).await?);
+            }
+            Need::Deb { archive, deb } => {
+                let url = Mirrors::of_this_machine()?.package(archive, &deb.path)?;
+                let deb = apt::fetch::Deb { url, sha256: deb.sha256, size: deb.size };
+                return Ok(apt::fetch::deb(http, &deb, store, progress).await?);
             }
             Need::Wheel(wheel) => [wheel.into()],
             Need::Sdist(sdist) => [sdist.into()],

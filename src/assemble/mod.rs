@@ -64,6 +64,12 @@ pub enum Error {
     /// A wheel or an interpreter can't be had.
     #[error(transparent)]
     Index(#[from] crate::python::index::Error),
+    /// A package can't be had.
+    #[error(transparent)]
+    Package(#[from] crate::registry::download::Error),
+    /// It is not known where packages come from.
+    #[error(transparent)]
+    Mirrors(#[from] crate::apt::mirrors::Error),
     /// A layer that is no venv needs something from an index.
     #[error("layer `{layer}` has no index to fetch from")]
     NoIndexes {
@@ -138,10 +144,14 @@ pub enum Error {
 impl Error {
     /// Whether what a layer is made of was damaged in the store.
     fn is_of_damaged_download(&self) -> bool {
-        use crate::changeset::{self, venv::VenvError};
+        use crate::changeset::{self, apt::AptError, venv::VenvError};
         use crate::store::Error::Damaged;
         let Self::Layer { source, .. } = self else { return false };
-        matches!(source, changeset::Error::Venv(VenvError::Store(Damaged { .. })))
+        matches!(
+            source,
+            changeset::Error::Venv(VenvError::Store(Damaged { .. }))
+                | changeset::Error::Apt(AptError::Store(Damaged { .. }))
+        )
     }
 
     /// What a person can do about it.
@@ -151,6 +161,8 @@ impl Error {
             Self::Layer { source, .. } => source.hint(),
             Self::Extract(error) => error.hint(),
             Self::Index(error) => error.hint(),
+            Self::Package(error) => error.hint(),
+            Self::Mirrors(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),

@@ -22,7 +22,7 @@ pub mod venv;
 use thiserror::Error;
 
 use crate::layer::{Attributes, LayerWriter};
-use crate::lock::{LockedFile, LockedSdist, LockedWheel};
+use crate::lock::{LockedDeb, LockedFile, LockedSdist, LockedWheel};
 use crate::oci::ImageConfig;
 use crate::sandbox::Rootfs;
 use crate::store::{Area, Store};
@@ -64,6 +64,13 @@ pub enum Need {
     Sdist(LockedSdist),
     /// An interpreter's archive.
     Archive(LockedFile),
+    /// A Debian package.
+    Deb {
+        /// The address of its archive, as the lock has it.
+        archive: String,
+        /// The package.
+        deb: LockedDeb,
+    },
 }
 
 impl Need {
@@ -73,6 +80,7 @@ impl Need {
             Self::Wheel(wheel) => (&wheel.sha256, wheel.size),
             Self::Sdist(sdist) => (&sdist.sha256, sdist.size),
             Self::Archive(archive) => (&archive.sha256, archive.size),
+            Self::Deb { deb, .. } => (&deb.sha256, deb.size),
         };
         store.size(Area::Downloads, digest) == Some(size)
     }
@@ -83,6 +91,7 @@ impl Need {
             Self::Wheel(wheel) => wheel.size,
             Self::Sdist(sdist) => sdist.size,
             Self::Archive(archive) => archive.size,
+            Self::Deb { deb, .. } => deb.size,
         }
     }
 }
@@ -117,6 +126,9 @@ pub enum Error {
     /// The sandbox does not work.
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::Error),
+    /// Packages can't be installed.
+    #[error(transparent)]
+    Apt(#[from] apt::AptError),
     /// A layer that runs something on the root filesystem.
     #[error("a layer of kind `{kind}` can't be built without the sandbox: {what}")]
     NeedsSandbox {
@@ -140,6 +152,7 @@ impl Error {
             Self::Bytecode(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::Sandbox(error) => error.hint(),
+            Self::Apt(error) => error.hint(),
             Self::NeedsSandbox { .. } => {
                 Some("it comes with the sandbox; until then take a base that has what the layer would bring".into())
             }

@@ -63,6 +63,14 @@ explain!(changeset::Error, self => match self {
     Self::Venv(_) => ExitKind::Integrity,
     Self::Run(changeset::run::Error::Failed { .. }) => ExitKind::Command,
     Self::Run(changeset::run::Error::Sandbox(error)) | Self::Sandbox(error) => error.exit(),
+    Self::Apt(error) => match error {
+        changeset::apt::AptError::Store(error) => error.exit(),
+        changeset::apt::AptError::Layer(error) => error.exit(),
+        changeset::apt::AptError::Sandbox(error) => error.exit(),
+        changeset::apt::AptError::Io { .. } => ExitKind::Store,
+        changeset::apt::AptError::NotDownloaded { .. } => ExitKind::Integrity,
+        changeset::apt::AptError::Install { .. } => ExitKind::Command,
+    },
     Self::NeedsSandbox { .. } => ExitKind::Sandbox,
     _ => ExitKind::Recipe,
 });
@@ -109,6 +117,12 @@ explain!(lock::Error, self => match self {
     Self::Index(error) => error.exit(),
     Self::Store(error) => error.exit(),
     Self::Http(_) => ExitKind::Network,
+    Self::Apt(error) => match error {
+        lock::AptError::Sandbox(error) => error.exit(),
+        lock::AptError::Mirrors(_) => ExitKind::Usage,
+        lock::AptError::Io { .. } => ExitKind::Store,
+        _ => ExitKind::Recipe,
+    },
     Self::Wheel(_) => ExitKind::Integrity,
     Self::Resolve(error) => match error {
         python::resolve::Error::Uv(python::uv::Error::Refused { .. }) => ExitKind::Recipe,
@@ -124,6 +138,8 @@ explain!(assemble::Error, self => match self {
     Self::Layer { source, .. } => source.exit(),
     Self::Extract(error) => error.exit(),
     Self::Index(error) => error.exit(),
+    Self::Package(error) => error.exit(),
+    Self::Mirrors(_) => ExitKind::Usage,
     Self::Base(error) => error.exit(),
     Self::Source(error) => error.exit(),
     Self::Store(error) => error.exit(),

@@ -57,6 +57,11 @@ impl LayerWriter {
         Ok(Self { store, compression, mtime, order, xattrs, output, broken: false })
     }
 
+    /// The modification time of all entries, in seconds since 1970.
+    pub fn mtime(&self) -> u64 {
+        self.mtime
+    }
+
     /// A directory that this layer owns.
     ///
     /// # Errors

@@ -81,6 +81,9 @@ pub enum Error {
     /// The base can't be resolved.
     #[error(transparent)]
     Base(#[from] super::base::Error),
+    /// The packages of an apt layer can't be chosen.
+    #[error(transparent)]
+    Apt(#[from] super::apt::Error),
     /// The requirements don't resolve.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
@@ -243,6 +246,7 @@ impl Error {
                 Some(format!("lock for that platform with `--update`, or build with `--platform {locked}`"))
             }
             Self::Base(error) => error.hint(),
+            Self::Apt(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
             Self::Source { source, .. } => source.hint(),
             Self::SameProject { .. } => Some("leave one of them out of `projects`".into()),

@@ -46,6 +46,9 @@ pub fn fits(lock: &Lock, loaded: &Loaded, platform: &Platform) -> Result<(), Err
                     .or_else(|| wheels_change(locked, loaded))
                     .or_else(|| sources_change(locked, loaded))
             }
+            (LayerKind::Apt(apt), LockedLayer::Apt(locked)) => {
+                inputs_change(&locked.inputs, &local::apt_keys(&layer.name, apt, loaded)?)
+            }
             (LayerKind::Account(account), LockedLayer::Account { inputs, .. }) => {
                 inputs_change(inputs, &local::key_files(&layer.name, account, loaded)?)
             }

@@ -2,6 +2,7 @@
 //! authorised keys. Hashed when the recipe is locked, and again to see whether the
 //! lock still fits.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +14,7 @@ use walkdir::WalkDir;
 use super::error::Error;
 use super::model::{FileKind, LockedFile, LockedInput};
 use crate::oci::{Digest, Hasher};
-use crate::recipe::{Account, Files, FilesEntry, Loaded, Run};
+use crate::recipe::{Account, Apt, Files, FilesEntry, Loaded, Run};
 
 /// The files of a layer, sorted by where they go. `layer` is its name, `directory`
 /// the recipe's.
@@ -190,12 +191,19 @@ fn included(line: &str) -> Option<&str> {
 /// which is another one on another machine.
 pub fn key_files(layer: &str, account: &Account, loaded: &Loaded) -> Result<Vec<LockedInput>, Error> {
     let beside = account.authorized_keys_files.iter().filter(|file| !file.starts_with("~/"));
-    let hashed = |file: &String| {
-        let path = loaded.file(file);
-        let (sha256, _) = hash(&path).map_err(|source| Error::File { layer: layer.to_owned(), path, source })?;
-        Ok(LockedInput { path: file.clone(), sha256 })
-    };
-    beside.map(hashed).collect()
+    beside.map(|file| input(layer, file, loaded)).collect()
+}
+
+/// The keys of an apt layer's own archives with their hashes.
+pub fn apt_keys(layer: &str, apt: &Apt, loaded: &Loaded) -> Result<Vec<LockedInput>, Error> {
+    let keys: BTreeSet<&String> = apt.sources.iter().filter_map(|source| source.key.as_ref()).collect();
+    keys.into_iter().map(|key| input(layer, key, loaded)).collect()
+}
+
+fn input(layer: &str, file: &str, loaded: &Loaded) -> Result<LockedInput, Error> {
+    let path = loaded.file(file);
+    let (sha256, _) = hash(&path).map_err(|source| Error::File { layer: layer.to_owned(), path, source })?;
+    Ok(LockedInput { path: file.to_owned(), sha256 })
 }
 
 /// The lines of `authorized_keys`: the recipe's, then those of its files.

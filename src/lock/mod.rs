@@ -1,6 +1,7 @@
 //! The recipe resolved: every byte that a build consumes, by sha256 and size.
 //! The only input of a build; no URL in it, so that it works on every mirror.
 
+mod apt;
 pub mod base;
 mod collisions;
 mod error;
@@ -14,14 +15,15 @@ mod resolve;
 mod source;
 mod venv;
 
+pub use apt::Error as AptError;
 pub use error::Error;
 pub use file::{path_for, read, write};
 pub use fits::fits;
 pub use interpreter::fetch as fetch_archive;
 pub use local::SCRIPT;
 pub use model::{
-    BaseFile, FileKind, Lock, LockedBase, LockedFile, LockedInput, LockedInterpreter, LockedLayer, LockedOrigin,
-    LockedSdist, LockedSource, LockedVenv, LockedWheel, Pin, VERSION,
+    BaseFile, FileKind, Lock, LockedApt, LockedBase, LockedDeb, LockedFile, LockedInput, LockedInterpreter,
+    LockedLayer, LockedOrigin, LockedSdist, LockedSource, LockedVenv, LockedWheel, Pin, VERSION,
 };
 pub use packing::{bytecode_bin, bytecode_bins};
 pub use resolve::resolve;

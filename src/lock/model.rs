@@ -123,8 +123,8 @@ pub enum FileKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum LockedLayer {
-    /// Not resolved before there is a sandbox.
-    Apt,
+    /// The packages.
+    Apt(LockedApt),
     /// The script and what is mounted.
     Run {
         /// Sorted by `to`.
@@ -156,6 +156,43 @@ pub enum LockedLayer {
     },
     /// All in the recipe.
     Timezone,
+}
+
+/// An apt layer, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedApt {
+    /// The packages that the recipe asks for, as dpkg names them: those that apt marks as
+    /// installed by hand (apt-mark(8)).
+    pub manual: Vec<String>,
+    /// The addresses of the archives, as the base or the recipe has them.
+    pub sources: Vec<String>,
+    /// The keys of the recipe's own archives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "input")]
+    pub inputs: Vec<LockedInput>,
+    /// What is installed, by name and architecture.
+    #[serde(rename = "deb")]
+    pub debs: Vec<LockedDeb>,
+}
+
+/// A binary package of Debian's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedDeb {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// `amd64`, `all` and so on (Debian policy 5.6.8).
+    pub architecture: String,
+    /// Which of the archives it is from, from 0.
+    pub source: u32,
+    /// Where it lies in the archive.
+    pub path: String,
+    /// Its sha256.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
 }
 
 /// A venv, resolved.

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::base::{self, FileList, Needs};
+use super::apt::Asking;
+use super::base::{self, FileList, Needs, Resolved};
 use super::error::Error;
 use super::local;
-use super::model::{Lock, LockedFile, LockedLayer, LockedVenv, VERSION};
+use super::model::{Lock, LockedApt, LockedFile, LockedLayer, LockedVenv, VERSION};
 use super::venv::{self, Context};
 use crate::oci::Platform;
-use crate::recipe::{Account, IdSetting, Layer, LayerKind, Loaded};
+use crate::progress::Activity;
+use crate::recipe::{Account, Apt, IdSetting, Layer, LayerKind, Loaded};
 use crate::registry::Registries;
-use crate::sandbox::Host;
+use crate::sandbox::{Host, Rootfs};
 use crate::store::Store;
 
 /// How many layers an image has at most, the base's included. A runtime takes 127;
@@ -28,9 +30,8 @@ const OF_DLPACK: usize = 1;
 const UID: u32 = 1000;
 
 /// Resolves everything that a build of `loaded` for `platform` consumes. What has to be
-/// run for it runs on `host`. What a
-/// `previous` lock says of the packing is kept where it still fits; versions are
-/// chosen anew.
+/// run for it runs on `host`. What a `previous` lock says of the packing is kept where it
+/// still fits; versions are chosen anew.
 ///
 /// # Errors
 /// See [`Error`].
@@ -46,12 +47,18 @@ pub async fn resolve(
     let recipe = &loaded.recipe;
     let needs = Needs::of(recipe);
     let base = base::resolve(&recipe.base, &loaded.directory, platform, needs, registries, store, progress).await?;
-    let has = |path: &str| base.files.as_ref().is_some_and(|files| files.contains(path));
+    let mut packages = resolve_packages(loaded, &base, registries, store, host).await?.into_iter();
     let budget = wheel_layers(base.locked.diff_ids.len(), &recipe.layers)?;
     let mut layers = Vec::new();
     for layer in &recipe.layers {
-        layers.push(match &layer.kind {
-            LayerKind::Apt(_) => LockedLayer::Apt,
+        let has = |path: &str| {
+            base.files.as_ref().is_some_and(|files| files.contains(path)) || brings_interpreter(&layers, path)
+        };
+        let locked = match &layer.kind {
+            LayerKind::Apt(_) => match packages.next() {
+                Some(locked) => LockedLayer::Apt(locked),
+                None => return Err(Error::Interrupted { doing: "choosing packages" }),
+            },
             LayerKind::Run(run) => LockedLayer::Run { files: local::run_files(&layer.name, run, &loaded.directory)? },
             LayerKind::Sshd(_) => LockedLayer::Sshd,
             LayerKind::Jupyter(_) => LockedLayer::Jupyter,
@@ -76,7 +83,8 @@ pub async fn resolve(
                 };
                 LockedLayer::Venv(venv::resolve(&context, venv).await?)
             }
-        });
+        };
+        layers.push(locked);
     }
     Ok(Lock {
         version: VERSION,
@@ -86,6 +94,48 @@ pub async fn resolve(
         layers,
         recipe: recipe.clone(),
     })
+}
+
+/// What each apt layer installs, in their order. The base is brought onto the disk for it.
+async fn resolve_packages(
+    loaded: &Loaded,
+    base: &Resolved,
+    registries: &Registries,
+    store: &Store,
+    host: &Arc<Host>,
+) -> Result<Vec<LockedApt>, Error> {
+    let layer = |layer: &Layer| match &layer.kind {
+        LayerKind::Apt(apt) => Some((layer.name.clone(), apt.clone())),
+        _ => None,
+    };
+    let asked: Vec<(String, Apt)> = loaded.recipe.layers.iter().filter_map(layer).collect();
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let source = base::source(&loaded.recipe.base, &loaded.directory, registries)?;
+    let lower = base::extracted(&base.locked, source.as_ref(), store, &host.progress).await?;
+    let task = host.progress.task(Activity::Resolve, "packages", None);
+    let rootfs = Rootfs::new(lower.into_iter().collect(), Arc::clone(host)).labelled("lock-apt", task.output());
+    let directory = loaded.directory.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut apt = Asking::on(&rootfs, &directory, &asked[0].0)?;
+        asked.iter().map(|(layer, recipe)| apt.resolve(layer, recipe)).collect::<Result<Vec<_>, _>>()
+    });
+    let locked = asking.await.map_err(|_| Error::Interrupted { doing: "choosing packages" })??;
+    task.end(format!("{} packages", locked.iter().map(|layer| layer.debs.len()).sum::<usize>()));
+    Ok(locked)
+}
+
+/// Whether an apt layer brings the interpreter at `path`: Debian's `python3.X-minimal`
+/// has `/usr/bin/python3.X`.
+fn brings_interpreter(layers: &[LockedLayer], path: &str) -> bool {
+    let Some(name) = path.strip_prefix("/usr/bin/python") else { return false };
+    let package = format!("python{name}-minimal");
+    let brings = |layer: &LockedLayer| match layer {
+        LockedLayer::Apt(apt) => apt.debs.iter().any(|deb| deb.name == package),
+        _ => false,
+    };
+    layers.iter().any(brings)
 }
 
 /// A layer is unpacked by itself before it is laid over the others: a file below a

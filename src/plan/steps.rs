@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Error, Place, Step};
+use crate::apt::architecture;
 use crate::changeset::{Changeset, Inputs, Need, account, apt, entrypoint, files, jupyter, run, sshd, timezone, venv};
 use crate::layer::Compression;
 use crate::lock::{Lock, LockedLayer};
@@ -21,7 +22,11 @@ pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Ste
             push(&mut steps, step);
         };
         match (&layer.kind, locked) {
-            (LayerKind::Apt(recipe), LockedLayer::Apt) => add(Arc::new(apt::changeset(recipe)), Vec::new()),
+            (LayerKind::Apt(recipe), LockedLayer::Apt(locked)) => {
+                let apt = apt::changeset(recipe, locked, architecture(&lock.platform), store);
+                let needs = apt.needs();
+                add(Arc::new(apt), needs);
+            }
             (LayerKind::Run(recipe), LockedLayer::Run { files }) => {
                 add(Arc::new(run::changeset(recipe, files, directory)), Vec::new());
             }

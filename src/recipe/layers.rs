@@ -2,7 +2,7 @@
 
 use super::error::{Fault, Problem};
 use super::model::{
-    Account, Apt, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Sshd, Timezone, Venv,
+    Account, Apt, AptSource, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Sshd, Timezone, Venv,
 };
 use super::requirement::{constraint, project_name, requirement};
 use super::run::run;
@@ -40,8 +40,39 @@ pub(super) fn layer(field: Field<'_>) -> Result<Layer, Fault> {
 }
 
 fn apt(field: Field<'_>) -> Result<Apt, Fault> {
-    let table = Table::open(field, "an apt layer", &["kind", "name", "after", "packages"])?;
-    Ok(Apt { packages: table.texts("packages", values::package)? })
+    let keys = &["kind", "name", "after", "packages", "recommends", "sources"];
+    let table = Table::open(field, "an apt layer", keys)?;
+    Ok(Apt {
+        packages: table.texts("packages", values::package)?,
+        recommends: table.flag("recommends")?,
+        sources: table.list("sources", apt_source)?,
+    })
+}
+
+fn apt_source(field: Field<'_>) -> Result<AptSource, Fault> {
+    let keys = &["url", "suites", "components", "key", "architectures"];
+    let table = Table::open(field, "an entry of `sources`", keys)?;
+    let suites =
+        table.needs("suites", table.field("suites").map(|_| table.texts("suites", values::suite)).transpose()?)?;
+    let components = table.texts("components", values::component)?;
+    // sources.list(5): "If suite specifies an exact path, component must be omitted. If
+    // suite does not specify an exact path, at least one component must be present."
+    let exact = |suite: &String| suite.ends_with('/');
+    match table.field("components").filter(|_| suites.iter().any(exact)) {
+        Some(field) if !components.is_empty() => {
+            let complaint = values::Complaint::new("a suite that is a path, with `/` at its end, has no components");
+            return Err(field.refused(&components.join(" "), complaint));
+        }
+        _ if !suites.iter().all(exact) => table.needs("components", components.first())?,
+        _ => "",
+    };
+    Ok(AptSource {
+        url: table.needs("url", table.text("url", values::archive)?)?,
+        suites,
+        components,
+        key: table.path("key")?,
+        architectures: table.texts("architectures", values::architecture)?,
+    })
 }
 
 fn venv(field: Field<'_>) -> Result<Venv, Fault> {

@@ -218,7 +218,14 @@ impl Loaded {
                         self.check("from", &mount.from, &["layer", &layer.name, "mounts", &n.to_string(), "from"])?;
                     }
                 }
-                LayerKind::Apt(_) | LayerKind::Sshd(_) | LayerKind::Jupyter(_) | LayerKind::Timezone(_) => {}
+                LayerKind::Apt(apt) => {
+                    for (n, source) in apt.sources.iter().enumerate() {
+                        if let Some(key) = &source.key {
+                            self.check("key", key, &["layer", &layer.name, "sources", &n.to_string(), "key"])?;
+                        }
+                    }
+                }
+                LayerKind::Sshd(_) | LayerKind::Jupyter(_) | LayerKind::Timezone(_) => {}
             }
         }
         Ok(())

@@ -114,7 +114,7 @@ pub struct Layer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum LayerKind {
-    /// Debian packages; comes with the sandbox.
+    /// Debian packages.
     Apt(Apt),
     /// A command.
     Run(Run),
@@ -136,8 +136,33 @@ pub enum LayerKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Apt {
-    /// Package names.
+    /// What `apt-get install` is given: `name`, `name=version`, `name:architecture`.
     pub packages: Vec<String>,
+    /// Whether what packages recommend is installed, too.
+    #[serde(default)]
+    pub recommends: bool,
+    /// Archives beside those that the base's apt knows.
+    #[serde(default)]
+    pub sources: Vec<AptSource>,
+}
+
+/// An archive that packages are taken from: a stanza of `sources.list(5)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AptSource {
+    /// Where it is.
+    pub url: String,
+    /// Its suites, or an exact path that ends in `/`.
+    pub suites: Vec<String>,
+    /// Their components; none for an exact path.
+    #[serde(default)]
+    pub components: Vec<String>,
+    /// Its OpenPGP key, relative to the recipe; those that the base trusts if not given.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// For which architectures; all that the base's dpkg has if empty.
+    #[serde(default)]
+    pub architectures: Vec<String>,
 }
 
 /// `kind = "run"`. Either `command` or `script` is there.

@@ -216,14 +216,58 @@ pub(super) fn secret_name(name: &str) -> Verdict {
     ensure(is_secret_name(name), "a secret's name is letters, digits, `.`, `-` and `_`")
 }
 
-/// A package of Debian's: policy 5.6.7, with an optional `=version`.
+/// What `apt-get install` is given: `name[:architecture][=version]` (Debian policy
+/// 5.6.1, 5.6.7, 5.6.12). A name that ends in `-` would mean "remove".
 pub(super) fn package(text: &str) -> Verdict {
-    let name = text.split_once('=').map_or(text, |(name, _)| name);
-    let letters =
-        name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b':'));
-    let holds =
-        name.len() >= 2 && letters && name.as_bytes()[0].is_ascii_alphanumeric() && !text.contains(char::is_whitespace);
-    ensure(holds, "a package's name is lower-case letters, digits, `+`, `-` and `.`, alone or with `=VERSION`")
+    let (package, version) = text.split_once('=').map_or((text, None), |(package, version)| (package, Some(version)));
+    let (name, named) = package.split_once(':').map_or((package, None), |(name, named)| (name, Some(named)));
+    let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let holds = name.len() >= 2
+        && letter(name.as_bytes()[0])
+        && name.bytes().all(|b| letter(b) || matches!(b, b'+' | b'-' | b'.'))
+        && !name.ends_with('-');
+    ensure(holds, "a package's name is lower-case letters, digits, `+`, `-` and `.`, alone or with `=VERSION`")?;
+    named.map_or(Ok(()), architecture)?;
+    let of_version = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b':' | b'~');
+    let versioned = version.is_none_or(|version| !version.is_empty() && version.bytes().all(of_version));
+    ensure(versioned, "a package's version is letters, digits, `.`, `+`, `-`, `:` and `~`")
+}
+
+/// A suite of an archive, or a path in it that ends in `/`: sources.list(5).
+pub(super) fn suite(text: &str) -> Verdict {
+    word(text, "a suite is a name such as `bookworm`, or a path that ends in `/`")
+}
+
+/// A component of a suite: sources.list(5).
+pub(super) fn component(text: &str) -> Verdict {
+    word(text, "a component is a name such as `main`")
+}
+
+/// Something that a field of apt's holds several of, divided by spaces.
+fn word(text: &str, why: &str) -> Verdict {
+    let holds = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'[' | b']'));
+    ensure(holds, why)
+}
+
+/// An architecture of Debian's: policy 5.6.8.
+pub(super) fn architecture(text: &str) -> Verdict {
+    let holds = !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    ensure(holds, "an architecture is a name such as `amd64` or `arm64`")
+}
+
+/// Where an archive is, which a lock can't leak a password through.
+pub(super) fn archive(text: &str) -> Verdict {
+    let url = url::Url::parse(text).map_err(|error| Complaint::new(format!("it is not a URL ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Complaint::new("an archive is reached by https or http"));
+    }
+    if url.password().is_some() {
+        return Err(Complaint::secret(
+            "holds a password, which would end up in the lock",
+            "take an archive, or a mirror of it, that needs none",
+        ));
+    }
+    ensure(!text.contains(char::is_whitespace), "it has a space in it")
 }
 
 /// Python's version, `3.N`.

@@ -254,6 +254,29 @@ fn a_run_layer_that_cannot_be() {
 }
 
 #[test]
+fn an_apt_layer_that_cannot_be() {
+    let said = said_of_layers(&[
+        "kind = 'apt'\npackages = ['tmux', 'curl=']",
+        "kind = 'apt'\npackages = ['libc6:I386']",
+        "kind = 'apt'\npackages = ['nano-']",
+        "kind = 'apt'\npackages = ['nano', '-o=APT::Get::AllowUnauthenticated=1']",
+        "kind = 'apt'\nrecommends = 'no'",
+        "kind = 'apt'\nsources = ['deb https://example.org stable main']",
+        "kind = 'apt'\nsources = [{ uri = 'https://example.org', suites = ['stable'] }]",
+        "kind = 'apt'\nsources = [{ url = 'https://example.org', components = ['main'] }]",
+        "kind = 'apt'\nsources = [{ url = 'https://example.org', suites = ['stable'] }]",
+        "kind = 'apt'\nsources = [{ url = 'https://example.org', suites = ['./'], components = ['main'] }]",
+        "kind = 'apt'\nsources = [{ url = 'https://example.org', suites = ['stable main'], components = ['main'] }]",
+        "kind = 'apt'\nsources = [{ url = 'file:///srv/debs', suites = ['./'] }]",
+        "kind = 'apt'\nsources = [{ url = 'https://me:secret@example.org', suites = ['./'] }]",
+        "kind = 'apt'\nsources = [{ url = 'https://example.org', suites = ['./'], key = '/etc/apt/key.asc' }]",
+        "kind = 'apt'\nsources = [{ url = 'https://example.org', suites = ['./'], key = 'key.asc' }]",
+        "kind = 'apt'\nsources = [{ url = 'https://example.org', suites = ['./'], architectures = ['x86_64'] }]",
+    ]);
+    assert_data_eq!(said, file!["../snapshots/recipes/an_apt_layer_that_cannot_be.txt"]);
+}
+
+#[test]
 fn a_requirement_that_cannot_be() {
     let said = said_of_layers(&[
         "kind = 'venv'\npython = '3.11'\nrequirements = ['numpy', 'torch 2.6']",

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use dlpack::changeset::{Changeset, Error};
 use dlpack::layer::{Compression, LayerWriter};
-use dlpack::lock::{BaseFile, FileKind, Lock, LockedBase, LockedInterpreter, LockedLayer, LockedVenv, LockedWheel};
+use dlpack::lock::{
+    BaseFile, FileKind, Lock, LockedApt, LockedBase, LockedDeb, LockedInterpreter, LockedLayer, LockedVenv, LockedWheel,
+};
 use dlpack::oci::{Digest, Platform};
 use dlpack::recipe::{LayerKind, Recipe};
 use dlpack::sandbox::Rootfs;
@@ -120,9 +122,26 @@ fn locked(kind: &LayerKind, wheels: &[&str]) -> LockedLayer {
         LayerKind::Sshd(_) => LockedLayer::Sshd,
         LayerKind::Jupyter(_) => LockedLayer::Jupyter,
         LayerKind::Timezone(_) => LockedLayer::Timezone,
-        LayerKind::Apt(_) => LockedLayer::Apt,
+        LayerKind::Apt(apt) => LockedLayer::Apt(LockedApt {
+            manual: apt.packages.clone(),
+            sources: vec!["http://archive.example/debian".into()],
+            inputs: Vec::new(),
+            debs: apt.packages.iter().map(|name| deb(name)).collect(),
+        }),
         LayerKind::Run(_) => LockedLayer::Run { files: Vec::new() },
         LayerKind::Files(_) => LockedLayer::Files { files: Vec::new() },
+    }
+}
+
+fn deb(name: &str) -> LockedDeb {
+    LockedDeb {
+        name: name.into(),
+        version: "1:2.0-1".into(),
+        architecture: "amd64".into(),
+        source: 0,
+        path: format!("pool/{name}_2.0-1_amd64.deb"),
+        sha256: Digest::of(name.as_bytes()),
+        size: 1,
     }
 }
 

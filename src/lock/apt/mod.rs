@@ -1,0 +1,168 @@
+//! An apt layer, resolved by the base's own apt: it reads the archives, verifies their
+//! signatures, and says what it would install. Nothing is installed for it.
+
+mod answer;
+mod error;
+mod state;
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::model::{LockedApt, LockedDeb, LockedInput};
+use crate::apt::mirrors::Mirrors;
+use crate::oci::Digest;
+use crate::recipe::{Apt, AptSource};
+use crate::sandbox::{Mount, MountKind, Rootfs, Sandbox, Step};
+use answer::Answer;
+pub use error::Error;
+use state::State;
+
+/// Where scripts and what they are given lie for a step.
+const GIVEN: &str = "/run/dlpack";
+
+/// The base's apt, asked for one layer after the other.
+pub(super) struct Asking<'a> {
+    rootfs: &'a Rootfs,
+    /// The recipe's directory.
+    directory: &'a Path,
+    mirrors: Mirrors,
+    sandbox: Sandbox,
+    given: TempDir,
+    /// What is installed as far as the layers up to now are.
+    state: State,
+    /// The archives have been read.
+    updated: bool,
+}
+
+impl<'a> Asking<'a> {
+    /// Opens a sandbox on the base, for the recipe in `directory`. `layer` is the first
+    /// that asks.
+    ///
+    /// # Errors
+    /// [`Error::NoApt`] if the base has none; [`Error::Sandbox`], [`Error::Io`],
+    /// [`Error::Mirrors`].
+    pub(super) fn on(rootfs: &'a Rootfs, directory: &'a Path, layer: &str) -> Result<Self, Error> {
+        let no_apt = || Error::NoApt { layer: layer.to_owned() };
+        rootfs.read("usr/bin/apt-get")?.ok_or_else(no_apt)?;
+        let status = rootfs.read("var/lib/dpkg/status")?.ok_or_else(no_apt)?;
+        let scratch = &rootfs.host()?.scratch;
+        fs::create_dir_all(scratch).map_err(|source| Error::io("create", scratch, source))?;
+        let given = tempfile::Builder::new().prefix("apt-").tempdir_in(scratch);
+        let given = given.map_err(|source| Error::io("create a directory in", scratch, source))?;
+        Ok(Self {
+            rootfs,
+            directory,
+            mirrors: Mirrors::of_this_machine()?,
+            sandbox: rootfs.open()?,
+            given,
+            state: State::new(&String::from_utf8_lossy(&status)),
+            updated: false,
+        })
+    }
+
+    /// What `recipe`'s layer installs on top of the layers that were asked for before.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(super) fn resolve(&mut self, layer: &str, recipe: &Apt) -> Result<LockedApt, Error> {
+        let inputs = self.give_sources(layer, &recipe.sources)?;
+        if !self.updated || !recipe.sources.is_empty() {
+            let mirrors = self.mirrors.iter().map(|(from, to)| format!("{from} {to}\n"));
+            self.give("mirrors", mirrors.collect::<String>())?;
+            self.run(layer, "read the archives", "update.sh", include_str!("update.sh"), &[])?;
+            self.updated = true;
+        }
+        self.give("packages", recipe.packages.iter().map(|package| format!("{package}\n")).collect::<String>())?;
+        self.give("status", self.state.to_string())?;
+        let recommends = if recipe.recommends { "--install-recommends" } else { "--no-install-recommends" };
+        self.run(layer, "choose the packages", "choose.sh", include_str!("choose.sh"), &[recommends])?;
+        let (simulation, uris, records) = (self.take("simulation")?, self.take("uris")?, self.take("records")?);
+        let answer = Answer { simulation: &simulation, uris: &uris, records: &records };
+        let chosen = answer.chosen(layer)?;
+        self.state.install(&records, &chosen);
+        answer.removed().for_each(|name| self.state.remove(name));
+        let mut sources: Vec<String> = Vec::new();
+        let mut debs = Vec::new();
+        for found in chosen {
+            let uri = self.mirrors.back(&found.archive);
+            let known = sources.iter().position(|source| *source == uri);
+            let source = known.unwrap_or_else(|| {
+                sources.push(uri);
+                sources.len() - 1
+            });
+            debs.push(LockedDeb { source: source as u32, ..found.deb });
+        }
+        Ok(LockedApt { manual: answer.manual(&recipe.packages), sources, inputs, debs })
+    }
+
+    /// Puts the recipe's sources where `update.sh` finds them, in the form of
+    /// sources.list(5), each with its key beside it.
+    fn give_sources(&self, layer: &str, sources: &[AptSource]) -> Result<Vec<LockedInput>, Error> {
+        self.make("sources")?;
+        let mut inputs = Vec::new();
+        for (number, source) in sources.iter().enumerate() {
+            let name = format!("dlpack-{layer}-{number}");
+            let mut stanza = format!("Types: deb\nURIs: {}\nSuites: {}\n", source.url, source.suites.join(" "));
+            if !source.components.is_empty() {
+                stanza += &format!("Components: {}\n", source.components.join(" "));
+            }
+            if !source.architectures.is_empty() {
+                stanza += &format!("Architectures: {}\n", source.architectures.join(" "));
+            }
+            if let Some(key) = &source.key {
+                let path = self.directory.join(key);
+                let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+                // apt-key(8): "an extension of .gpg for binary and .asc for ASCII armored files"
+                let extension = if bytes.starts_with(b"-----BEGIN") { "asc" } else { "gpg" };
+                self.give(&format!("sources/{name}.{extension}"), &bytes)?;
+                stanza += &format!("Signed-By: {GIVEN}/sources/{name}.{extension}\n");
+                inputs.push(LockedInput { path: key.clone(), sha256: Digest::of(&bytes) });
+            }
+            self.give(&format!("sources/{name}.sources"), stanza)?;
+        }
+        inputs.sort_by(|a, b| a.path.cmp(&b.path));
+        inputs.dedup();
+        Ok(inputs)
+    }
+
+    /// Runs a script; if it fails, the end of what it printed is the cause.
+    fn run(
+        &mut self,
+        layer: &str,
+        doing: &'static str,
+        name: &str,
+        script: &str,
+        options: &[&str],
+    ) -> Result<(), Error> {
+        self.give(name, script)?;
+        let script = format!("{GIVEN}/{name}");
+        let command = ["/bin/sh", &script, GIVEN].into_iter().chain(options.iter().copied());
+        let given = Mount { from: self.given.path().to_owned(), to: GIVEN.into(), kind: MountKind::Writable };
+        let step = Step::new(command).env("DEBIAN_FRONTEND", "noninteractive").on_network().mount(given);
+        let mut log = self.rootfs.log()?;
+        match self.sandbox.run(&step, &mut |bytes| log.take(bytes)) {
+            Err(crate::sandbox::Error::Step { .. }) => {
+                Err(Error::Apt { layer: layer.to_owned(), doing, said: log.tail() })
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn make(&self, name: &str) -> Result<(), Error> {
+        let path = self.given.path().join(name);
+        fs::create_dir_all(&path).map_err(|source| Error::io("create", &path, source))
+    }
+
+    fn give(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), Error> {
+        let path = self.given.path().join(name);
+        fs::write(&path, content).map_err(|source| Error::io("write", &path, source))
+    }
+
+    fn take(&self, name: &str) -> Result<String, Error> {
+        let path = self.given.path().join(name);
+        let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
