@@ -1,1 +1,238 @@
-//! A base from a Debian archive.
+//! Archives: who may sign one, what is taken from it, and a base that is made of it.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use dlpack::apt::base::{self, Suite, Wanted};
+use dlpack::apt::fetch::{self, Deb};
+use dlpack::apt::openpgp;
+use dlpack::apt::{release, sources};
+use dlpack::progress::Progress;
+use dlpack::registry::download;
+use dlpack::registry::http::Http;
+use dlpack::store::{self, Area, Store};
+use tempfile::TempDir;
+
+use crate::support::archive::{Archive, SUITE, date};
+use crate::support::command::Dlpack;
+
+/// What makes a base of `archive`, whose key is in `key`.
+async fn suites_with(archive: &Archive, key: &Path) -> Result<Vec<Suite>, base::Error> {
+    let (mirror, components) = (archive.url().parse().unwrap(), ["main".to_owned()]);
+    let wanted = Wanted {
+        archive: "test",
+        suite: SUITE,
+        mirror: Some(&mirror),
+        components: &components,
+        packages: &[],
+        key: Some(key),
+        architecture: "amd64",
+    };
+    base::suites(&Http::new().unwrap(), &wanted, Path::new(sources::DIRECTORY), SystemTime::now()).await
+}
+
+/// Why nobody vouches for `archive`, whether its signature is in its text or beside it.
+async fn refusals(archive: &Archive, key: &Path) -> [openpgp::Error; 2] {
+    let inline = refusal(archive, key).await;
+    let signed = fs::read(archive.dists("InRelease")).unwrap();
+    fs::remove_file(archive.dists("InRelease")).unwrap();
+    let detached = refusal(archive, key).await;
+    fs::write(archive.dists("InRelease"), signed).unwrap();
+    [inline, detached]
+}
+
+async fn refusal(archive: &Archive, key: &Path) -> openpgp::Error {
+    match suites_with(archive, key).await.map(|_| ()) {
+        Err(base::Error::Release(release::Error::Signature { source, .. })) => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_suite_that_a_known_key_signed_is_taken_whichever_way_it_is_signed() {
+    let archive = Archive::new();
+    let key = archive.key();
+    let inline = suites_with(&archive, &key).await.unwrap();
+    fs::remove_file(archive.dists("InRelease")).unwrap();
+    let detached = suites_with(&archive, &key).await.unwrap();
+    assert_eq!((inline.len(), &*inline[0].name), (1, SUITE));
+    assert_eq!(inline[0].release.key, detached[0].release.key);
+    assert_eq!(inline[0].release.sha256, detached[0].release.sha256, "the same text");
+    let binary = archive.root().join("key.gpg");
+    fs::write(&binary, archive.gpg(&["--export"])).unwrap();
+    assert_eq!(suites_with(&archive, &binary).await.unwrap().len(), 1, "a keyring without armor");
+}
+
+#[tokio::test]
+async fn what_was_changed_after_it_was_signed_is_refused() {
+    let archive = Archive::new();
+    for file in ["InRelease", "Release"] {
+        let text = fs::read_to_string(archive.dists(file)).unwrap();
+        fs::write(archive.dists(file), text.replace("Origin: Test", "Origin: Rest")).unwrap();
+    }
+    for error in refusals(&archive, &archive.key()).await {
+        assert!(matches!(error, openpgp::Error::Bad { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_stranger_signed_is_refused() {
+    let (archive, stranger) = (Archive::new(), Archive::new());
+    for error in refusals(&archive, &stranger.key()).await {
+        assert!(matches!(error, openpgp::Error::Unknown { .. }), "{error:?}");
+        assert!(error.hint().unwrap().contains("key = FILE"));
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_signed_is_refused() {
+    let archive = Archive::new();
+    let key = archive.key();
+    fs::copy(archive.dists("Release"), archive.dists("InRelease")).unwrap();
+    fs::remove_file(archive.dists("Release.gpg")).unwrap();
+    for error in refusals(&archive, &key).await {
+        assert!(matches!(error, openpgp::Error::Unsigned | openpgp::Error::Form { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn text_around_the_signed_message_is_refused() {
+    let archive = Archive::new();
+    let key = archive.key();
+    let signed = fs::read_to_string(archive.dists("InRelease")).unwrap();
+    for text in [format!("{signed}\nOrigin: Other\n"), format!("Origin: Other\n\n{signed}")] {
+        fs::write(archive.dists("InRelease"), text).unwrap();
+        let error = suites_with(&archive, &key).await.unwrap_err();
+        assert!(matches!(error, base::Error::Release(release::Error::Signature { .. })), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_expired_or_was_revoked_signs_nothing_any_more() {
+    let archive = Archive::empty();
+    archive.generate_key(&["--faked-system-time", "20200101T000000"], "1d");
+    archive.publish_with(&["--faked-system-time", "20200101T000001"]);
+    for error in refusals(&archive, &archive.key()).await {
+        assert!(matches!(&error, openpgp::Error::Unusable { why, .. } if why.contains("2020-01-02")), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_signature_for_some_time_only_expires() {
+    let archive = Archive::empty();
+    archive.generate_key(&["--faked-system-time", "20200101T000000"], "never");
+    archive.publish_with(&["--faked-system-time", "20200101T000001", "--default-sig-expire", "1d"]);
+    for error in refusals(&archive, &archive.key()).await {
+        assert!(matches!(&error, openpgp::Error::Expired { on, .. } if on == "2020-01-02"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_past_its_time_or_of_another_suite_or_archive_is_refused() {
+    let archive = Archive::new();
+    let key = archive.key();
+    archive.publish(&format!("Valid-Until: {}\n", date(SystemTime::now() - Duration::from_secs(1))));
+    let error = suites_with(&archive, &key).await.unwrap_err();
+    assert!(matches!(error, base::Error::Release(release::Error::Expired { .. })), "{error:?}");
+    archive.publish(&format!("Valid-Until: {}\n", date(SystemTime::now() + Duration::from_secs(600))));
+    assert!(suites_with(&archive, &key).await.is_ok());
+    for (from, to) in [("Origin: Test", "Origin: Other"), (SUITE, "sid")] {
+        archive.publish("");
+        let text = fs::read_to_string(archive.dists("Release")).unwrap();
+        fs::write(archive.dists("Release"), text.replace(from, to)).unwrap();
+        archive.sign(&[]);
+        let error = suites_with(&archive, &key).await.unwrap_err();
+        let refused =
+            matches!(error, base::Error::OtherArchive { .. } | base::Error::Release(release::Error::OtherSuite { .. }));
+        assert!(refused, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_package_with_another_hash_is_not_kept() {
+    let archive = Archive::new();
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let path = archive.deb("hello", "1.0");
+    let bytes = fs::read(&path).unwrap();
+    let deb = Deb {
+        url: format!("{}/pool/hello_1.0_amd64.deb", archive.url()).parse().unwrap(),
+        sha256: dlpack::oci::Digest::of(&bytes),
+        size: bytes.len() as u64,
+    };
+    let mut changed = bytes.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&path, changed).unwrap();
+    let http = Http::new().unwrap();
+    let error = fetch::debs(&http, std::slice::from_ref(&deb), &store, &Progress::silent()).await.unwrap_err();
+    let mismatch = matches!(&error, download::Error::Keep { source: store::Error::Mismatch { .. }, .. });
+    assert!(mismatch, "{error:?}");
+    assert_eq!(store.size(Area::Downloads, &deb.sha256), None);
+    fs::write(&path, bytes).unwrap();
+    fetch::debs(&http, std::slice::from_ref(&deb), &store, &Progress::silent()).await.unwrap();
+    assert_eq!(store.size(Area::Downloads, &deb.sha256), Some(deb.size), "the next run works");
+}
+
+#[tokio::test]
+async fn this_machines_archive_is_verified_and_has_a_minimal_system() {
+    let codename = crate::support::rootfs::release();
+    let components = ["main".to_owned()];
+    let wanted = Wanted {
+        archive: "debian",
+        suite: &codename,
+        mirror: None,
+        components: &components,
+        packages: &[],
+        key: None,
+        architecture: "amd64",
+    };
+    let http = Http::new().unwrap();
+    let suites = base::suites(&http, &wanted, Path::new(sources::DIRECTORY), SystemTime::now()).await.unwrap();
+    assert_eq!(suites[0].name, codename);
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let packages = base::packages(&http, &wanted, &suites, &store, &Progress::silent()).await.unwrap();
+    let names: Vec<&str> = packages.iter().map(|package| &*package.name).collect();
+    for name in ["apt", "base-files", "dpkg", "libc6", "perl-base"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    for name in ["perl", "usrmerge", "gawk"] {
+        assert!(!names.contains(&name), "{name} is not essential: {names:?}");
+    }
+}
+
+#[test]
+fn the_sources_of_apt_are_read_in_both_forms() {
+    let directory = TempDir::new().unwrap();
+    let parts = directory.path().join("sources.list.d");
+    fs::create_dir(&parts).unwrap();
+    let line = "# a comment\ndeb [arch=amd64 signed-by=/k.gpg] http://a.example/d stable main\ndeb-src http://s.example/d stable main\n";
+    fs::write(directory.path().join("sources.list"), line).unwrap();
+    let stanzas = "Types: deb\nURIs: http://b.example/d/\nSuites: stable stable-updates\nComponents: main\nSigned-By:\n -----BEGIN PGP\n .\n x\n\nEnabled: no\nTypes: deb\nURIs: http://c.example\nSuites: x\n";
+    fs::write(parts.join("b.sources"), stanzas).unwrap();
+    fs::write(parts.join("ignored.save"), "deb http://d.example x y\n").unwrap();
+    let entries = sources::entries(directory.path());
+    let told: Vec<(&str, usize)> = entries.iter().map(|entry| (entry.url.as_str(), entry.suites.len())).collect();
+    assert_eq!(told, [("http://a.example/d", 1), ("http://b.example/d/", 2)]);
+    assert_eq!(entries[0].signed_by.as_deref(), Some("/k.gpg"));
+    assert!(entries[1].signed_by.as_deref().unwrap().starts_with("-----BEGIN"));
+}
+
+#[test]
+fn a_bad_archive_is_told_with_its_address_and_a_hint() {
+    let (archive, home) = (Archive::new(), Dlpack::new());
+    fs::copy(Archive::new().key(), home.work().join("key.asc")).unwrap();
+    let recipe = format!(
+        "base = {{ archive = \"test\", suite = \"{SUITE}\", mirror = \"{}\", key = \"key.asc\" }}\n",
+        archive.url()
+    );
+    home.write("dlpack.toml", &recipe);
+    let ran = home.run(["lock"]);
+    assert_ne!(ran.status, 0);
+    for part in ["can't resolve the base", "InRelease can't be trusted", "it is signed by", "hint: take the archive's"]
+    {
+        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    assert!(!home.work().join("dlpack.lock").exists());
+}

@@ -15,6 +15,7 @@ use dlpack::registry::{Config, Registries, Settings};
 use dlpack::store::Store;
 use tempfile::TempDir;
 
+use crate::support::host::host;
 use crate::support::image::{self, Form, Layout, Packing, Tar};
 use crate::support::registry::DebianRegistry;
 use crate::support::{output, rootfs};
@@ -64,7 +65,16 @@ impl World {
     async fn resolve_for(&self, platform: &str, base: &Base, needs: Needs) -> Result<Resolved, base::Error> {
         let platform: Platform = platform.parse().unwrap();
         let (registries, progress) = (&self.registries, Progress::silent());
-        base::resolve(base, self.directory.path(), &platform, needs, registries, &self.store, &progress).await
+        base::resolve(
+            base,
+            self.directory.path(),
+            &platform,
+            needs,
+            registries,
+            &self.store,
+            &host(&self.store, progress),
+        )
+        .await
     }
 }
 
@@ -222,7 +232,7 @@ async fn a_locked_base_is_loaded_by_digest_into_an_empty_store() {
     let resolved = World::with(&registry).resolve(&named("debian:12"), NONE).await.unwrap();
     image::debian().push("zstd", &registry, "library/debian:12", Form::Oci);
     let fresh = World::with(&registry);
-    let source = base::source(&named("debian:12"), Path::new("."), &fresh.registries).unwrap();
+    let source = base::source(&named("debian:12"), Path::new("."), &fresh.registries, &fresh.store).unwrap();
     let loaded = base::load(&resolved.locked, source.as_ref(), &fresh.store).await.unwrap();
     assert_eq!(loaded, resolved.image);
 }

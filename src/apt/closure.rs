@@ -39,7 +39,8 @@ impl Error {
 }
 
 /// The essential packages, `wanted`, and what they depend on, by name. Of
-/// alternatives, one that is taken anyway, else the first that there is.
+/// alternatives, one that is taken anyway, else the first that there is; of those that
+/// provide it, the most important.
 ///
 /// # Errors
 /// See [`Error`].
@@ -50,6 +51,8 @@ pub fn closure<'p, 'a>(packages: &'p Packages<'a>, wanted: &[String]) -> Result<
             providers.entry(one.name).or_default().push(package);
         }
     }
+    // Stable: by name among those that are as important as each other
+    providers.values_mut().for_each(|packages| packages.sort_by_key(|package| package.priority));
     let mut taken: BTreeMap<&'a str, &'p Package<'a>> = BTreeMap::new();
     let mut open: Vec<&'p Package<'a>> = packages.iter().filter(|package| package.essential).collect();
     for name in wanted {

@@ -15,6 +15,19 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// That of a file whose name ends in `suffix`, if it is known here.
+    pub fn of(suffix: &str) -> Option<Self> {
+        match suffix {
+            "" => Some(Self::None),
+            ".gz" => Some(Self::Gzip),
+            ".xz" => Some(Self::Xz),
+            ".zst" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
 /// The content of `file`, unpacked as it is read.
 ///
 /// # Errors

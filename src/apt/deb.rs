@@ -1,6 +1,7 @@
 //! A binary package (deb(5)): an ar archive of `debian-binary`, `control.tar` and
 //! `data.tar`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use thiserror::Error;
@@ -10,6 +11,9 @@ use super::compression::{Compression, unpacked};
 /// The global header of an ar archive, and the length of a member's (deb(5)).
 const MAGIC: &[u8; 8] = b"!<arch>\n";
 const HEADER: usize = 60;
+
+/// The longest control.tar that is read, packed or unpacked, in bytes.
+const MAX_CONTROL: u64 = 64 << 20;
 
 /// Why a package can't be opened.
 #[derive(Debug, Error)]
@@ -33,12 +37,20 @@ pub enum Error {
     },
 }
 
-/// The tar of the files in `package`, unpacked as it is read. `name` is what errors
-/// call it.
+/// A package that is read from its beginning to its end.
+pub struct Deb<'r> {
+    /// What there is to know of it and its maintainer scripts: the files of
+    /// `control.tar`, by name.
+    pub control: BTreeMap<String, Vec<u8>>,
+    /// The tar of its files, unpacked as it is read.
+    pub data: Box<dyn Read + 'r>,
+}
+
+/// Opens `package`. `name` is what errors call it.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn data<'r>(name: &str, mut package: impl Read + 'r) -> Result<Box<dyn Read + 'r>, Error> {
+pub fn open<'r>(name: &str, mut package: impl Read + 'r) -> Result<Deb<'r>, Error> {
     let form = |what| Error::Form { package: name.to_owned(), what };
     let io = |source| Error::Io { package: name.to_owned(), source };
     let mut magic = [0; MAGIC.len()];
@@ -46,6 +58,7 @@ pub fn data<'r>(name: &str, mut package: impl Read + 'r) -> Result<Box<dyn Read 
     if magic != *MAGIC {
         return Err(form("it is no ar archive"));
     }
+    let mut control = None;
     let (mut first, mut header) = (true, [0; HEADER]);
     loop {
         package.read_exact(&mut header).map_err(|_| form("it has no data.tar"))?;
@@ -57,20 +70,36 @@ pub fn data<'r>(name: &str, mut package: impl Read + 'r) -> Result<Box<dyn Read 
             return Err(form("it does not begin with debian-binary"));
         }
         first = false;
+        let unknown = || form("it is compressed with something else than gzip, xz or zstd");
         if let Some(suffix) = member.strip_prefix("data.tar") {
-            let compression = match suffix {
-                "" => Compression::None,
-                ".gz" => Compression::Gzip,
-                ".xz" => Compression::Xz,
-                ".zst" => Compression::Zstd,
-                _ => return Err(form("data.tar is compressed with something else than gzip, xz or zstd")),
-            };
-            return unpacked(package.take(size), compression).map_err(io);
+            let control = control.ok_or_else(|| form("it has no control.tar before data.tar"))?;
+            let compression = Compression::of(suffix).ok_or_else(unknown)?;
+            return Ok(Deb { control, data: unpacked(package.take(size), compression).map_err(io)? });
         }
+        let mut bytes = Vec::new();
+        package.by_ref().take(size.min(MAX_CONTROL)).read_to_end(&mut bytes).map_err(io)?;
         // "data section … is padded to an even length"
-        let skipped = io::copy(&mut package.by_ref().take(size + size % 2), &mut io::sink()).map_err(io)?;
-        if skipped < size {
-            return Err(form("it breaks off"));
+        let rest = size + size % 2 - bytes.len() as u64;
+        io::copy(&mut package.by_ref().take(rest), &mut io::sink()).map_err(io)?;
+        if let Some(suffix) = member.strip_prefix("control.tar") {
+            let compression = Compression::of(suffix).ok_or_else(unknown)?;
+            let files = unpacked(&bytes[..], compression).and_then(files);
+            control = Some(files.map_err(|source| Error::Io { package: name.to_owned(), source })?);
         }
     }
+}
+
+/// The regular files of `control.tar`.
+fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(tar.take(MAX_CONTROL)).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
+        if entry.header().entry_type().is_file() && !path.contains('/') {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            files.insert(path, content);
+        }
+    }
+    Ok(files)
 }

@@ -39,8 +39,9 @@ pub fn stanzas(text: &str) -> impl Iterator<Item = Stanza<'_>> {
             }
             let folded = rest[end..].split_inclusive('\n').take_while(|line| continues(line)).map(str::len);
             let end = end + folded.sum::<usize>();
+            // A multiline field's first line may be empty, and is one of its lines all the same.
             if let Some((name, value)) = rest[..end].split_once(':').filter(|_| !line.starts_with(['#', ' ', '\t'])) {
-                fields.push((name, value.trim()));
+                fields.push((name, value.trim_end().trim_start_matches([' ', '\t'])));
             }
             rest = &rest[end..];
         }

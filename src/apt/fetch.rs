@@ -1,7 +1,7 @@
 //! Packages, brought from their archive into the store: four at a time, kept only if
 //! sha256 and size are those of the lock.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{Method, Request};
 use url::Url;
 
@@ -38,7 +38,9 @@ impl Deb {
 /// The first one; what was complete before it is kept.
 pub async fn debs(http: &Http, wanted: &[Deb], store: &Store, progress: &Progress) -> Result<(), download::Error> {
     let missing = wanted.iter().filter(|deb| store.size(Area::Downloads, &deb.sha256) != Some(deb.size));
-    stream::iter(missing).map(|deb| self::deb(http, deb, store, progress)).buffer_unordered(AT_ONCE).try_collect().await
+    // collected first: a lazy map borrows in a way that keeps the future from moving between threads
+    let downloads: Vec<_> = missing.map(|deb| self::deb(http, deb, store, progress)).collect();
+    stream::iter(downloads).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Brings one package into [`Area::Downloads`], whether or not it is there.

@@ -6,6 +6,7 @@
 //! mirror      key (openpgp)   is           base has    store     a package
 //! ```
 
+pub mod base;
 pub mod closure;
 pub mod compression;
 pub mod deb;
@@ -13,11 +14,14 @@ pub mod deb822;
 pub mod dependency;
 pub mod fetch;
 pub mod index;
+pub mod made;
 pub mod mirrors;
 pub mod openpgp;
 pub mod packages;
 pub mod release;
+pub mod scrub;
 pub mod sources;
+pub mod unpacked;
 pub mod version;
 
 use crate::oci::Platform;

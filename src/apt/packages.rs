@@ -7,6 +7,8 @@ use super::deb822::{self, Stanza};
 use super::version;
 use crate::oci::Digest;
 
+const PRIORITIES: [&str; 4] = ["required", "important", "standard", "optional"];
+
 /// A package as an archive has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Package<'a> {
@@ -18,6 +20,8 @@ pub struct Package<'a> {
     pub architecture: &'a str,
     /// Whether every system has it (Debian policy 3.8).
     pub essential: bool,
+    /// How much a system is in need of it: 0 for `required` (Debian policy 2.5).
+    pub priority: usize,
     /// `Pre-Depends` and `Depends`.
     pub depends: [&'a str; 2],
     /// The names that it provides.
@@ -41,6 +45,7 @@ impl<'a> Package<'a> {
             version: stanza.get("Version")?,
             architecture: stanza.get("Architecture")?,
             essential: text("Essential") == "yes",
+            priority: PRIORITIES.iter().position(|name| *name == text("Priority")).unwrap_or(PRIORITIES.len()),
             depends: [text("Pre-Depends"), text("Depends")],
             provides: text("Provides"),
             filename: stanza.get("Filename").filter(|path| is_inside(path))?,

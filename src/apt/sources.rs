@@ -113,7 +113,7 @@ fn of_stanza(stanza: &Stanza<'_>, list: &Path) -> Vec<Entry> {
         url,
         suites: stanza.words("Suites").map(Into::into).collect(),
         list: list.to_owned(),
-        signed_by: stanza.get("Signed-By").map(Into::into),
+        signed_by: stanza.get("Signed-By").map(|keys| keys.trim().into()),
     };
     stanza.words("URIs").filter_map(archive).map(entry).collect()
 }

@@ -37,7 +37,8 @@ pub struct Built {
 /// # Errors
 /// The first one that occurs; what was under way is given up and leaves nothing.
 pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
-    let source = base::source(&work.lock.recipe.base, work.directory, work.registries)?;
+    base::make(work.lock, work.directory, work.registries, work.store, &work.host).await?;
+    let source = base::source(&work.lock.recipe.base, work.directory, work.registries, work.store)?;
     // The base's config is asked for while layers are written.
     let (base, layers) = tokio::try_join!(base_of(work, source.as_ref()), layers(work, plan, source.as_ref()))?;
     let base_layers = base.layers.len();

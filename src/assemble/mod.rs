@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use crate::layer::EPOCH;
 use crate::oci::{Digest, InvalidManifest, Platform};
 use crate::sandbox::ExtractError;
 pub use build::{Built, build};
@@ -23,11 +24,6 @@ pub use image::{ANNOTATION_CONTENTS, ANNOTATION_LAYER, Image};
 pub use pull::{Described, Pulled, describe, pull};
 pub use push::{Pushed, push};
 pub use work::Work;
-
-/// Modification time of everything in a layer, and creation time of every image,
-/// in seconds since 1970: 1980-01-01, the first time that a zip can hold, so that
-/// tools which pack an image's files again don't trip over it.
-pub const EPOCH: u64 = 315_532_800;
 
 /// How many blobs or wheels are under way at a time.
 const PARALLEL: usize = 4;

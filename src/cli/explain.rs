@@ -2,7 +2,7 @@
 
 use super::error::{ExitKind, Explain};
 use crate::registry::{self, ErrorKind, SourceError};
-use crate::{assemble, changeset, lock, plan, python, store};
+use crate::{apt, assemble, changeset, lock, plan, python, store};
 
 /// An error whose status depends on which one it is.
 macro_rules! explain {
@@ -103,10 +103,32 @@ explain!(plan::Error, self => match self {
     Self::Kind { .. } | Self::TooManyLayers { .. } => ExitKind::Recipe,
 });
 
+explain!(apt::base::Error, self => match self {
+    Self::Release(apt::release::Error::Download(error)) => error.exit(),
+    Self::Release(apt::release::Error::NoRelease { .. }) => ExitKind::Network,
+    Self::Release(_) => ExitKind::Integrity,
+    Self::Index(apt::index::Error::Download(error)) => error.exit(),
+    Self::Index(apt::index::Error::Store(error)) => error.exit(),
+    Self::Index(apt::index::Error::Unpack { .. }) => ExitKind::Integrity,
+    _ => ExitKind::Recipe,
+});
+
+explain!(apt::made::Error, self => match self {
+    Self::Unpack(_) => ExitKind::Integrity,
+    Self::Store(error) => error.exit(),
+    Self::Layer(error) => error.exit(),
+    Self::Extract(error) => error.exit(),
+    Self::Sandbox(_) | Self::Configure { .. } => ExitKind::Sandbox,
+    Self::NotDownloaded { .. } | Self::Io { .. } => ExitKind::Store,
+});
+
 explain!(lock::base::Error, self => match self {
     Self::Source(error) => error.exit(),
     Self::Store(error) => error.exit(),
     Self::Extract(error) => error.exit(),
+    Self::Archive(error) => error.exit(),
+    Self::Made(error) => error.exit(),
+    Self::Download(error) => error.exit(),
     Self::Reference { .. } | Self::Platform { .. } | Self::OtherPlatform { .. } => ExitKind::Recipe,
     Self::OtherConfig { .. } | Self::NoSource { .. } => ExitKind::Recipe,
     _ => ExitKind::Integrity,

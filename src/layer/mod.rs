@@ -24,6 +24,11 @@ pub use writer::LayerWriter;
 /// key: raise it with any change to what is written.
 pub const FORMAT: u32 = 1;
 
+/// Modification time of everything in a layer, and creation time of every image,
+/// in seconds since 1970: 1980-01-01, the first time that a zip can hold, so that
+/// tools which pack an image's files again don't trip over it.
+pub const EPOCH: u64 = 315_532_800;
+
 /// Why a layer can't be written.
 #[derive(Debug, Error)]
 pub enum Error {

@@ -22,8 +22,9 @@ pub use fits::fits;
 pub use interpreter::fetch as fetch_archive;
 pub use local::SCRIPT;
 pub use model::{
-    BaseFile, FileKind, Lock, LockedApt, LockedBase, LockedDeb, LockedFile, LockedInput, LockedInterpreter,
-    LockedLayer, LockedOrigin, LockedSdist, LockedSource, LockedVenv, LockedWheel, Pin, VERSION,
+    BaseFile, FileKind, Lock, LockedApt, LockedArchive, LockedBase, LockedDeb, LockedFile, LockedInput,
+    LockedInterpreter, LockedLayer, LockedOrigin, LockedSdist, LockedSource, LockedSuite, LockedVenv, LockedWheel, Pin,
+    VERSION,
 };
 pub use packing::{bytecode_bin, bytecode_bins};
 pub use resolve::resolve;

@@ -60,6 +60,9 @@ pub struct LockedBase {
     /// The DiffIDs of its layers, lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diff_ids: Vec<DiffId>,
+    /// What a base from an archive is made of; the image above is that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<LockedArchive>,
     /// What the layers amend: account files and the skeleton of a home.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "file")]
     pub files: Vec<BaseFile>,
@@ -70,6 +73,41 @@ impl LockedBase {
     pub fn file(&self, path: &str) -> Option<&BaseFile> {
         self.files.iter().find(|file| file.path == path)
     }
+}
+
+/// What a base from an archive is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedArchive {
+    /// The addresses that packages are from; a package's `source` is one of them.
+    pub sources: Vec<String>,
+    /// The suites of them, as they were when they were verified.
+    #[serde(rename = "suite")]
+    pub suites: Vec<LockedSuite>,
+    /// The keyring of the recipe, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<LockedInput>,
+    /// The packages, by name.
+    #[serde(rename = "deb")]
+    pub debs: Vec<LockedDeb>,
+}
+
+/// A suite of an archive, verified.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedSuite {
+    /// Its name, `bookworm-security`.
+    pub name: String,
+    /// Which of the addresses it is at, from 0.
+    pub source: u32,
+    /// The components that packages are taken from.
+    pub components: Vec<String>,
+    /// When it was published, as its `Release` says.
+    pub date: String,
+    /// The sha256 of its `Release`.
+    pub release: Digest,
+    /// The fingerprint of the key that signed it.
+    pub signed_by: String,
 }
 
 /// A file of the base that a layer amends or copies, with its content.

@@ -46,7 +46,7 @@ pub async fn resolve(
     let progress = &host.progress;
     let recipe = &loaded.recipe;
     let needs = Needs::of(recipe);
-    let base = base::resolve(&recipe.base, &loaded.directory, platform, needs, registries, store, progress).await?;
+    let base = base::resolve(&recipe.base, &loaded.directory, platform, needs, registries, store, host).await?;
     let mut packages = resolve_packages(loaded, &base, registries, store, host).await?.into_iter();
     let budget = wheel_layers(base.locked.diff_ids.len(), &recipe.layers)?;
     let mut layers = Vec::new();
@@ -112,7 +112,7 @@ async fn resolve_packages(
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let source = base::source(&loaded.recipe.base, &loaded.directory, registries)?;
+    let source = base::source(&loaded.recipe.base, &loaded.directory, registries, store)?;
     let lower = base::extracted(&base.locked, source.as_ref(), store, &host.progress).await?;
     let task = host.progress.task(Activity::Resolve, "packages", None);
     let rootfs = Rootfs::new(lower.into_iter().collect(), Arc::clone(host)).labelled("lock-apt", task.output());

@@ -7,7 +7,7 @@ use crate::layer::Compression;
 
 use super::error::{Fault, Problem};
 use super::layers::layer;
-use super::model::{Base, Config, Layer, LayerKind, Recipe};
+use super::model::{Archive, Base, Config, Layer, LayerKind, Recipe};
 use super::origin::{Files, Origin};
 use super::table::{Field, Table};
 use super::tree::{Entries, Value};
@@ -33,10 +33,27 @@ fn base(field: Field<'_>) -> Result<Base, Fault> {
         return if name == "scratch" { Ok(Base::Scratch) } else { field.text(values::image).map(Base::Image) };
     }
     if !matches!(field.node.value, Value::Table(_)) {
-        return Err(field.wrong_type("an image's name, \"scratch\", or a table with `layout`", None));
+        return Err(field.wrong_type("an image's name, \"scratch\", or a table with `layout` or `archive`", None));
     }
-    let table = Table::open(field, "a base", &["layout", "tag"])?;
+    if field.get("archive").is_some() {
+        return archive(field).map(Base::Archive);
+    }
+    let table = Table::open(field, "a base", &["layout", "tag", "archive"])?;
     Ok(Base::Layout { path: table.needs("layout", table.path("layout")?)?, tag: table.text("tag", values::something)? })
+}
+
+fn archive(field: Field<'_>) -> Result<Archive, Fault> {
+    let keys = &["archive", "suite", "packages", "mirror", "components", "key"];
+    let table = Table::open(field, "a base from an archive", keys)?;
+    let components = table.field("components").map(|_| table.texts("components", values::component)).transpose()?;
+    Ok(Archive {
+        archive: table.needs("archive", table.text("archive", values::origin)?)?,
+        suite: table.needs("suite", table.text("suite", values::codename)?)?,
+        packages: table.texts("packages", values::package)?,
+        mirror: table.text("mirror", values::archive)?,
+        components: components.unwrap_or_else(super::model::main),
+        key: table.path("key")?,
+    })
 }
 
 fn compression(field: Field<'_>) -> Result<Compression, Fault> {

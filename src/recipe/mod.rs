@@ -24,8 +24,8 @@ mod variables;
 pub use error::{Error, Problem};
 pub use load::{Loaded, Sources};
 pub use model::{
-    Account, Apt, AptSource, Base, Config, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind,
-    Recipe, Run, RunCache, RunMount, RunSecret, Sshd, Timezone, Venv,
+    Account, Apt, AptSource, Archive, Base, Config, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer,
+    LayerKind, Recipe, Run, RunCache, RunMount, RunSecret, Sshd, Timezone, Venv,
 };
 pub use origin::{Excerpt, Location};
 pub use shipped::{shipped, shipped_names};

@@ -45,6 +45,41 @@ pub enum Base {
         /// The name in its index; the only manifest if not given.
         tag: Option<String>,
     },
+    /// `base = { archive = "debian", suite = "bookworm", … }`: made of packages.
+    Archive(Archive),
+}
+
+/// A base that is made of the packages of an archive: the essential ones, apt, and
+/// others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Archive {
+    /// What the archive's `Release` has as its origin, in lower case: `debian`.
+    pub archive: String,
+    /// The suite, by its codename: `bookworm`.
+    pub suite: String,
+    /// Further packages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+    /// The archive's address; where this machine's apt has it, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// The components that packages are taken from; `main` if not given.
+    #[serde(default = "main", skip_serializing_if = "is_main")]
+    pub components: Vec<String>,
+    /// The archive's keyring, relative to the recipe; that which this machine's apt has
+    /// for it, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// The component that every archive has.
+pub(super) fn main() -> Vec<String> {
+    vec!["main".into()]
+}
+
+fn is_main(components: &[String]) -> bool {
+    components == ["main"]
 }
 
 /// [`Base`] as it is written.
@@ -57,6 +92,7 @@ enum BaseForm {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tag: Option<String>,
     },
+    Archive(Archive),
 }
 
 impl From<BaseForm> for Base {
@@ -65,6 +101,7 @@ impl From<BaseForm> for Base {
             BaseForm::Name(name) if name == "scratch" => Self::Scratch,
             BaseForm::Name(name) => Self::Image(name),
             BaseForm::Layout { layout, tag } => Self::Layout { path: layout, tag },
+            BaseForm::Archive(archive) => Self::Archive(archive),
         }
     }
 }
@@ -75,6 +112,7 @@ impl From<Base> for BaseForm {
             Base::Scratch => Self::Name("scratch".into()),
             Base::Image(name) => Self::Name(name),
             Base::Layout { path, tag } => Self::Layout { layout: path, tag },
+            Base::Archive(archive) => Self::Archive(archive),
         }
     }
 }

@@ -136,6 +136,22 @@ pub(super) fn image(reference: &str) -> Verdict {
     })
 }
 
+/// The name of an archive: what its `Release` has as its origin, in lower case.
+pub(super) fn origin(name: &str) -> Verdict {
+    let holds = plain(name) && !name.bytes().any(|b| b.is_ascii_uppercase());
+    ensure(holds, "an archive is named by its origin, in lower case: \"debian\" or \"ubuntu\"")
+}
+
+/// A suite of an archive, by its codename.
+pub(super) fn codename(name: &str) -> Verdict {
+    ensure(plain(name), "a suite is named by its codename, such as \"bookworm\" or \"noble\"")
+}
+
+fn plain(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'+');
+    name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) && name.bytes().all(inner)
+}
+
 /// A platform, `os/architecture`.
 pub(super) fn platform(text: &str) -> Verdict {
     text.parse::<Platform>()

@@ -2,6 +2,7 @@
 //! A part that is missing fails the test and says how to get it.
 #![allow(dead_code, reason = "not every support function has its test on every platform")]
 
+pub mod archive;
 pub mod command;
 pub mod container;
 pub mod host;

@@ -94,7 +94,7 @@ pub fn recipe(text: &str) -> Recipe {
 /// runs on `/usr/bin/python3.11`.
 pub fn lock(recipe: Recipe, files: Vec<BaseFile>, wheels: &[&str]) -> Lock {
     let layers = recipe.layers.iter().map(|layer| locked(&layer.kind, wheels)).collect();
-    let base = LockedBase { index: None, manifest: None, config: None, diff_ids: Vec::new(), files };
+    let base = LockedBase { index: None, manifest: None, config: None, diff_ids: Vec::new(), archive: None, files };
     let platform: Platform = "linux/amd64".parse().expect("a platform");
     Lock { version: 1, platform, settings: Default::default(), base, layers, recipe }
 }

@@ -52,7 +52,7 @@ fn make(tar: &Path, release: &str) {
 }
 
 /// The release that this machine runs, `bookworm`.
-fn release() -> String {
+pub fn release() -> String {
     let text = fs::read_to_string("/etc/os-release").expect("/etc/os-release");
     let line = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     line.expect("the root filesystem of the tests is made on Debian or Ubuntu").trim_matches('"').to_owned()

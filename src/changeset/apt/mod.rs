@@ -1,25 +1,23 @@
 //! Debian packages, installed by the base's own apt from files that the lock names,
 //! without network. What of it would differ from one run to the next stays out of the
-//! layer: see [`scrub`].
-
-pub mod scrub;
+//! layer: see [`crate::apt::scrub`].
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tempfile::TempDir;
 use thiserror::Error;
 
-use self::scrub::Fate;
 use super::{Changeset, Inputs, Need};
+use crate::apt::scrub;
 use crate::layer::{self, LayerWriter};
 use crate::lock::{LockedApt, LockedDeb};
 use crate::oci::Digest;
 use crate::recipe;
-use crate::sandbox::{self, Change, ChangeKind, Mount, MountKind, Rootfs, Sandbox, Step, Tail};
+use crate::sandbox::{self, Mount, MountKind, Rootfs, Sandbox, Step, Tail};
 use crate::store::{self, Area, Store};
 
 /// The version of the code that installs and scrubs.
@@ -209,39 +207,7 @@ impl Changeset for Apt {
     fn write(&self, under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
         let sandbox = self.install(under, out.mtime())?;
         let mut dropped = HashSet::new();
-        sandbox.changes(&mut |change, content| write(change, content, &mut dropped, out))?;
+        sandbox.changes(&mut |change, content| Ok::<_, AptError>(scrub::write(change, content, &mut dropped, out)?))?;
         Ok(())
-    }
-}
-
-/// Writes what is to be in the layer of a change. `dropped` are the paths that are not.
-fn write(
-    change: Change,
-    content: &mut dyn Read,
-    dropped: &mut HashSet<String>,
-    out: &mut LayerWriter,
-) -> Result<(), AptError> {
-    let follows_dropped = matches!(&change.kind, ChangeKind::HardLink { to } if dropped.contains(to));
-    let mut beginning = Vec::new();
-    let fate = match scrub::fate(&change) {
-        _ if follows_dropped => Fate::Drop,
-        Fate::IfCheckedByHash if matches!(change.kind, ChangeKind::File { .. }) => {
-            let read = content.take(scrub::PYC_FLAGS as u64).read_to_end(&mut beginning);
-            read.map_err(|source| layer::Error::Io { path: change.path.clone(), source })?;
-            if scrub::is_checked_by_hash(&beginning) { Fate::Keep } else { Fate::Drop }
-        }
-        Fate::IfCheckedByHash => Fate::Keep,
-        fate => fate,
-    };
-    match fate {
-        Fate::Drop => {
-            dropped.insert(change.path);
-            Ok(())
-        }
-        Fate::Empty => {
-            let kind = ChangeKind::File { size: 0 };
-            Ok(Change { kind, ..change }.write_to(out, &mut io::empty())?)
-        }
-        Fate::Keep | Fate::IfCheckedByHash => Ok(change.write_to(out, &mut beginning.as_slice().chain(content))?),
     }
 }

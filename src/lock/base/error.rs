@@ -24,6 +24,35 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    /// What a base from an archive consists of can't be known.
+    #[error("can't resolve the base")]
+    Archive(#[from] crate::apt::base::Error),
+    /// It can't be made.
+    #[error("can't make the base")]
+    Made(#[from] crate::apt::made::Error),
+    /// The recipe's keyring can't be read.
+    #[error(transparent)]
+    Keys(#[from] crate::apt::sources::Error),
+    /// A package of it can't be had.
+    #[error(transparent)]
+    Download(#[from] crate::registry::download::Error),
+    /// The setting of mirrors can't be understood.
+    #[error(transparent)]
+    Mirrors(#[from] crate::apt::mirrors::Error),
+    /// Its manifest or config can't be put into JSON.
+    #[error("the base's config or manifest can't be written")]
+    Encode(#[source] serde_json::Error),
+    /// It has no image.
+    #[error("the base was not made")]
+    NotMade,
+    /// The packages that a lock names come to another base than the locked one.
+    #[error("the base comes to {found} here, and the lock has {expected}")]
+    MadeOtherwise {
+        /// The locked manifest.
+        expected: Digest,
+        /// The one that was made.
+        found: Digest,
+    },
     /// A manifest that is none.
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),
@@ -121,6 +150,13 @@ impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Archive(error) => error.hint(),
+            Self::Made(error) => error.hint(),
+            Self::Keys(error) => error.hint(),
+            Self::NotMade | Self::Encode(_) => None,
+            Self::Download(error) => error.hint(),
+            Self::Mirrors(error) => error.hint(),
+            Self::MadeOtherwise { .. } => Some("lock anew with `--update`: another dlpack may have made it".into()),
             Self::Reference { .. } => {
                 Some("write it as in `docker pull`: nvidia/cuda:12.4.1-devel-ubuntu22.04".to_owned())
             }

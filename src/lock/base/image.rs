@@ -123,6 +123,7 @@ pub(super) async fn choose(
         manifest: Some(pin(&descriptor)),
         config: Some(pin(&manifest.config)),
         diff_ids: config.rootfs.diff_ids.clone(),
+        archive: None,
         files: Vec::new(),
     };
     Ok((locked, BaseImage { manifest, config }))

@@ -4,12 +4,14 @@
 
 mod error;
 mod image;
+mod made;
 mod read;
 mod rootfs;
 mod scan;
 mod tree;
 
 use std::path::Path;
+use std::sync::Arc;
 
 pub use error::Error;
 pub use image::{BaseImage, load};
@@ -17,11 +19,11 @@ pub use rootfs::extracted;
 pub use scan::{LayerError, scan};
 pub use tree::{FileList, Node, NodeKind};
 
-use super::{BaseFile, FileKind, LockedBase};
+use super::{BaseFile, FileKind, Lock, LockedBase};
 use crate::oci::{Digest, Layout, Platform};
-use crate::progress::Progress;
 use crate::recipe::{Base, LayerKind, Recipe};
 use crate::registry::{Reference, Registries, Source, SourceError};
+use crate::sandbox::Host;
 use crate::store::Store;
 
 /// The files that an account amends.
@@ -67,11 +69,12 @@ pub struct Resolved {
     pub files: Option<FileList>,
 }
 
-/// Where `base` of a recipe in `directory` is read from; nothing for `scratch`.
+/// Where `base` of a recipe in `directory` is read from; nothing for `scratch`. One that
+/// is made of packages is read from `store`, where it is made.
 ///
 /// # Errors
 /// [`Error::Reference`], [`Error::Source`].
-pub fn source(base: &Base, directory: &Path, registries: &Registries) -> Result<Option<Source>, Error> {
+pub fn source(base: &Base, directory: &Path, registries: &Registries, store: &Store) -> Result<Option<Source>, Error> {
     match base {
         Base::Scratch => Ok(None),
         Base::Image(name) => {
@@ -84,7 +87,28 @@ pub fn source(base: &Base, directory: &Path, registries: &Registries) -> Result<
             let layout = Layout::open(&directory.join(path)).map_err(SourceError::from)?;
             Ok(Some(Source::Layout(layout, tag.clone())))
         }
+        Base::Archive(_) => {
+            let layout = Layout::open(store.root()).map_err(SourceError::from)?;
+            Ok(Some(Source::Layout(layout, None)))
+        }
     }
+}
+
+/// Makes a base of packages that a lock has the digest of, unless it is there; any other
+/// is fetched as it is needed.
+///
+/// # Errors
+/// [`Error`]; [`Error::MadeOtherwise`] if the packages come to something else here.
+pub async fn make(
+    lock: &Lock,
+    directory: &Path,
+    registries: &Registries,
+    store: &Store,
+    host: &Arc<Host>,
+) -> Result<(), Error> {
+    let Base::Archive(archive) = &lock.recipe.base else { return Ok(()) };
+    let making = made::Making { directory, platform: &lock.platform, http: registries.http(), store, host };
+    making.again(archive, &lock.base).await
 }
 
 /// Resolves `base` of a recipe in `directory` for `platform`. Manifests, config and
@@ -99,12 +123,21 @@ pub async fn resolve(
     needs: Needs,
     registries: &Registries,
     store: &Store,
-    progress: &Progress,
+    host: &Arc<Host>,
 ) -> Result<Resolved, Error> {
-    let Some(source) = source(base, directory, registries)? else {
+    let progress = &host.progress;
+    let Some(source) = source(base, directory, registries, store)? else {
         return Ok(Resolved { locked: scratch(), image: None, files: Some(FileList::default()) });
     };
-    let (mut locked, image) = image::choose(&source, platform, store, progress).await?;
+    let (mut locked, image) = match base {
+        Base::Archive(archive) => {
+            let making = made::Making { directory, platform, http: registries.http(), store, host };
+            let locked = making.resolve(archive).await?;
+            let image = load(&locked, Some(&source), store).await?.ok_or(Error::NotMade)?;
+            (locked, image)
+        }
+        _ => image::choose(&source, platform, store, progress).await?,
+    };
     let mut files = None;
     if needs.accounts || needs.list {
         let list = read::files(&source, &image, store, progress).await?;
@@ -117,7 +150,7 @@ pub async fn resolve(
 }
 
 fn scratch() -> LockedBase {
-    LockedBase { index: None, manifest: None, config: None, diff_ids: Vec::new(), files: Vec::new() }
+    LockedBase { index: None, manifest: None, config: None, diff_ids: Vec::new(), archive: None, files: Vec::new() }
 }
 
 /// The account files and the skeleton, with their content, by path.
