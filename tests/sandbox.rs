@@ -2,10 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
 
-use dlpack::sandbox::{Ending, Error, Fallback, Sandbox, Step};
+use dlpack::sandbox::{Ending, Error, Fallback, Mount, MountKind, Refusal, Sandbox, Step};
 
+use super::support::output;
 use super::support::sandbox::{Bench, as_root_under, as_user, chain, refusing, root, run, shell, under};
+use super::support::victim::{self, Victim};
 
 #[test]
 fn an_ordinary_user_runs_a_command_as_root_on_a_root_filesystem() {
@@ -188,5 +193,200 @@ fn no_new_privs_is_no_obstacle() {
         let mut sandbox = bench.open();
         assert!(sandbox.fallbacks().is_empty());
         is_whole(&mut sandbox);
+    });
+}
+
+/// Kills with `kill` who runs a step, and looks that nothing of it is left.
+fn leaves_nothing(name: &str, kill: impl Fn(&mut Victim)) -> String {
+    victim::be_one();
+    let bench = Bench::new();
+    let mut victim = Victim::start(name, bench.directory.path());
+    kill(&mut victim);
+    let said = victim.wait();
+    // the next sweeps what the dead one could not remove
+    let sandbox = bench.open();
+    assert_eq!(victim::left(&bench.path("scratch")), [sandbox.directory().file_name().unwrap().to_str().unwrap()]);
+    drop(sandbox);
+    assert_eq!(victim::left(&bench.path("scratch")), [""; 0]);
+    said
+}
+
+fn kill_dlpack(victim: &mut Victim) {
+    victim.child.kill().unwrap();
+}
+
+fn kill_helper(victim: &mut Victim) {
+    output(Command::new("kill").args(["-KILL", &victim.helper().to_string()]), "procps");
+}
+
+#[test]
+fn a_killed_dlpack_leaves_no_process_and_no_mount() {
+    let name = "sandbox::a_killed_dlpack_leaves_no_process_and_no_mount";
+    as_user(name, || assert_eq!(leaves_nothing(name, kill_dlpack), ""));
+}
+
+#[test]
+fn a_killed_helper_ends_the_step_and_is_an_error() {
+    let name = "sandbox::a_killed_helper_ends_the_step_and_is_an_error";
+    as_user(name, || assert!(leaves_nothing(name, kill_helper).contains("the sandbox's first process is gone")));
+}
+
+#[test]
+fn without_a_process_namespace_nothing_is_left_either() {
+    let name = "sandbox::without_a_process_namespace_nothing_is_left_either";
+    let wrapper = refusing(&["unshare=EPERM", "clone-new=EPERM", "mount=EPERM", "pivot_root=EPERM"]);
+    as_root_under(name, &wrapper, || {
+        leaves_nothing(name, kill_dlpack);
+        leaves_nothing(name, kill_helper);
+    });
+}
+
+/// A layer over the shared root, in which `path` leads to a directory outside.
+fn leading_out(bench: &Bench, path: &str) -> PathBuf {
+    let layer = bench.path("layer");
+    let _ = fs::remove_dir_all(&layer);
+    fs::create_dir_all(bench.path("outside")).unwrap();
+    fs::create_dir_all(layer.join(path).parent().unwrap()).unwrap();
+    symlink(bench.path("outside"), layer.join(path)).unwrap();
+    layer
+}
+
+#[test]
+fn a_base_whose_mount_points_are_links_is_refused_and_nothing_outside_is_touched() {
+    as_user("sandbox::a_base_whose_mount_points_are_links_is_refused_and_nothing_outside_is_touched", || {
+        let bench = Bench::new();
+        for path in ["dev", "proc", "sys", "etc"] {
+            let layer = leading_out(&bench, path);
+            let mut sandbox = bench.open_on(&[&root(), &layer]);
+            let (_, result) = run(&mut sandbox, &Step::new(["true"]).on_network());
+            let error = result.unwrap_err();
+            let Error::Refused(Refusal::MountPoint { path: refused, .. }) = &error else { panic!("{}", chain(&error)) };
+            assert!(refused.starts_with(path), "{}", chain(&error));
+            assert_eq!(fs::read_dir(bench.path("outside")).unwrap().count(), 0);
+        }
+        shell(&mut bench.open(), "true");
+    });
+}
+
+#[test]
+fn a_resolv_conf_that_is_a_link_is_covered() {
+    as_user("sandbox::a_resolv_conf_that_is_a_link_is_covered", || {
+        let bench = Bench::new();
+        let layer = leading_out(&bench, "etc/resolv.conf");
+        let mut sandbox = bench.open_on(&[&root(), &layer]);
+        let (printed, result) = run(&mut sandbox, &Step::new(["cat", "/etc/resolv.conf"]).on_network());
+        result.unwrap();
+        assert_eq!(printed, fs::read_to_string("/etc/resolv.conf").unwrap());
+        assert_eq!(shell(&mut sandbox, "readlink /etc/resolv.conf"), bench.path("outside").to_str().unwrap());
+    });
+}
+
+#[test]
+fn a_workdir_is_made_inside_of_the_root_or_refused() {
+    as_user("sandbox::a_workdir_is_made_inside_of_the_root_or_refused", || {
+        let bench = Bench::new();
+        let layer = leading_out(&bench, "out");
+        let mut sandbox = bench.open_on(&[&root(), &layer]);
+        let mut pwd = |workdir: &str| {
+            let step = Step { workdir: workdir.into(), ..Step::new(["pwd", "-P"]) };
+            let (printed, result) = run(&mut sandbox, &step);
+            result.map(|()| printed.trim_end().to_owned()).map_err(|error| chain(&error))
+        };
+        assert_eq!(pwd("/srv/new/dir").unwrap(), "/srv/new/dir");
+        assert_eq!(pwd("/bin").unwrap(), "/usr/bin");
+        for refused in ["/out", "/out/below", "/../..", "relative", "", "/etc/passwd", "/etc/passwd/below"] {
+            let said = pwd(refused).unwrap_err();
+            assert!(said.starts_with(&format!("can't work in `{refused}` of the root filesystem: ")), "{said}");
+        }
+        assert_eq!(fs::read_dir(bench.path("outside")).unwrap().count(), 0);
+        assert_eq!(pwd("/").unwrap(), "/");
+    });
+}
+
+#[test]
+fn what_a_command_leaves_running_ends_with_it() {
+    as_user("sandbox::what_a_command_leaves_running_ends_with_it", || {
+        let bench = Bench::new();
+        let mut sandbox = bench.open();
+        // a daemon that holds the output open would let its reader wait forever
+        assert_eq!(shell(&mut sandbox, "setsid sh -c 'trap \"\" TERM HUP; sleep 1000' & echo done"), "done");
+        assert_eq!(shell(&mut sandbox, "set -- /proc/[0-9]*; echo $#"), "2");
+    });
+}
+
+#[test]
+fn a_full_disk_fails_the_step_and_not_the_next() {
+    let script = "scratch=$(mktemp -d); mount -t tmpfs -o size=8m tmpfs $scratch; export TMPDIR=$scratch; \"$@\"; \
+                  status=$?; umount $scratch; rmdir $scratch; exit $status";
+    let wrapper = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh"];
+    under("sandbox::a_full_disk_fails_the_step_and_not_the_next", &wrapper, || {
+        let bench = Bench::new();
+        let mut sandbox = bench.open();
+        let (printed, result) = run(&mut sandbox, &Step::new(["dd", "if=/dev/zero", "of=/srv/big", "bs=1M"]));
+        assert!(matches!(result, Err(Error::Step { ending: Ending::Exit(1), .. })), "{result:?}");
+        assert!(printed.contains("No space left on device"), "{printed}");
+        shell(&mut sandbox, "rm /srv/big; echo small >/srv/small");
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_started_is_named() {
+    as_user("sandbox::a_program_that_cannot_be_started_is_named", || {
+        let bench = Bench::new();
+        let mut sandbox = bench.open();
+        shell(
+            &mut sandbox,
+            "echo text >/usr/bin/broken; chmod 755 /usr/bin/broken; cp /usr/bin/broken /usr/bin/closed; chmod 644 /usr/bin/closed",
+        );
+        let mut start = |command: &[&str]| run(&mut sandbox, &Step::new(command.iter().copied())).1.unwrap_err();
+        let missing = start(&["nosuch", "-x"]);
+        assert_eq!(
+            chain(&missing),
+            "can't run `nosuch` in the root filesystem: No such file or directory (os error 2)"
+        );
+        assert!(missing.hint().unwrap().contains("PATH"));
+        assert!(chain(&start(&["broken"])).ends_with("Exec format error (os error 8)"));
+        assert!(chain(&start(&["closed"])).ends_with("Permission denied (os error 13)"));
+        assert!(matches!(start(&[]), Error::Refused(Refusal::Program { .. })));
+        assert!(matches!(start(&["a\0b"]), Error::Refused(Refusal::Program { .. })));
+        // a root with nothing at all in it, not even /proc
+        let empty = bench.path("empty");
+        fs::create_dir(&empty).unwrap();
+        let result = run(&mut bench.open_on(&[&empty]), &Step::new(["sh"])).1;
+        assert!(matches!(result, Err(Error::Refused(Refusal::Program { .. }))), "{result:?}");
+    });
+}
+
+#[test]
+fn a_directory_of_the_lower_layers_can_be_renamed() {
+    as_user("sandbox::a_directory_of_the_lower_layers_can_be_renamed", || {
+        let bench = Bench::new();
+        let mut sandbox = bench.open();
+        // rename(2) of a lower directory gives EXDEV, which mv and dpkg cope with
+        let script = "import os\ntry: os.rename('/usr/share/zoneinfo', '/z')\nexcept OSError as e: print(e.errno)";
+        assert_eq!(run(&mut sandbox, &Step::new(["python3", "-c", script])).0, "18\n");
+        shell(&mut sandbox, "mv /usr/share/zoneinfo /z; test -e /z/Asia/Seoul; ! test -e /usr/share/zoneinfo");
+    });
+}
+
+#[test]
+fn mounts_are_seen_by_the_step_and_secrets_only_in_memory() {
+    as_user("sandbox::mounts_are_seen_by_the_step_and_secrets_only_in_memory", || {
+        let bench = Bench::new();
+        let [cache, secret] = ["cache", "secret"].map(|name| bench.path(name));
+        fs::create_dir(&cache).unwrap();
+        fs::write(&secret, "hidden").unwrap();
+        let mount = |from: &PathBuf, to: &str, kind| Mount { from: from.clone(), to: to.into(), kind };
+        let script = "echo kept >/root/.cache/x/file; ! touch /seen/file 2>/dev/null; stat -c %a,%s /run/secrets/token";
+        let step = Step::new(["sh", "-euc", script])
+            .mount(mount(&cache, "/root/.cache/x", MountKind::Writable))
+            .mount(mount(&cache, "/seen", MountKind::ReadOnly))
+            .mount(mount(&secret, "/run/secrets/token", MountKind::Secret));
+        let mut sandbox = bench.open();
+        let (printed, result) = run(&mut sandbox, &step);
+        result.unwrap();
+        assert_eq!(printed, "400,6\n");
+        assert_eq!(fs::read_to_string(cache.join("file")).unwrap(), "kept\n");
+        assert_eq!(shell(&mut sandbox, "ls -d /seen /run/secrets/token 2>&1 | grep -c cannot"), "2");
     });
 }

@@ -23,6 +23,9 @@ use super::{Mount, MountKind, Refusal, devices};
 /// What a step's machine is called; the same everywhere, since programs write it down.
 const HOSTNAME: &[u8] = b"sandbox";
 
+/// Where a secret lies in /dev for the moment that it takes to mount it elsewhere.
+const SECRET: &str = ".secret";
+
 /// How large a secret may be, in bytes.
 const LARGEST_SECRET: u64 = 16 << 20;
 
@@ -82,19 +85,19 @@ fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Resul
     if mount.kind == MountKind::ReadOnly {
         make_read_only(tree.as_fd()).map_err(failed)?;
     }
-    attach(tree, place).map_err(failed)
+    attach(tree, place).map_err(failed)?;
+    if mount.kind == MountKind::Secret {
+        unlinkat(dev, SECRET, AtFlags::empty()).map_err(|source| Refusal::call("hide", &mount.from, source))?;
+    }
+    Ok(())
 }
 
-/// A copy of the file `from` that is in memory only. It lies in /dev for the moment that
-/// it takes to mount it elsewhere.
+/// A copy of the file `from` that is in memory only.
 fn secret(dev: &OwnedFd, from: &Path, user: &Credentials) -> io::Result<OwnedFd> {
-    const NAME: &str = ".secret";
-    let copy = secret_file(dev, Path::new(NAME), from)?;
+    let copy = secret_file(dev, Path::new(SECRET), from)?;
     give(&copy, user);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(dev, NAME, flags)?;
-    unlinkat(dev, NAME, AtFlags::empty())?;
-    Ok(tree)
+    Ok(open_tree(dev, SECRET, flags)?)
 }
 
 /// A new file at `to` that holds the secret in the file `from`.

@@ -17,6 +17,7 @@ pub mod shown;
 pub mod tiny;
 pub mod uv;
 pub mod venv;
+pub mod victim;
 pub mod wheel;
 
 use std::path::PathBuf;

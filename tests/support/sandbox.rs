@@ -147,8 +147,14 @@ impl Bench {
     /// A sandbox on `lower`, lowest first.
     #[track_caller]
     pub fn open_on(&self, lower: &[&Path]) -> Sandbox {
+        self.open_with(self.host(), lower)
+    }
+
+    /// The same with what `host` gives.
+    #[track_caller]
+    pub fn open_with(&self, host: Host, lower: &[&Path]) -> Sandbox {
         let lower = lower.iter().map(|path| path.to_path_buf()).collect();
-        let opened = Rootfs::new(lower, Arc::new(self.host())).open();
+        let opened = Rootfs::new(lower, Arc::new(host)).open();
         opened.unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 }
