@@ -31,6 +31,7 @@ const LARGEST_SECRET: u64 = 16 << 20;
 
 /// Mounts the root of `view`, with nothing on it.
 pub(super) fn bare(view: &View, task: &Task) -> Result<Root, Refusal> {
+    places::forget(view)?;
     for path in ["/proc", "/sys", "/dev"] {
         places::below(view, path, Kind::Directory)?;
     }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, pidfd_send_signal};
 use rustix::thread::UnshareFlags;
 
 use super::chroot::Furniture;
@@ -49,8 +49,8 @@ pub(super) fn run(
     }
     let work = || {
         let mut room = Room::enter(view, isolation, task)?;
-        let (command, fallback) = room.start(isolation, task, streams)?;
-        end_with(control, report, processes);
+        let (command, ended, fallback) = room.start(isolation, task, streams)?;
+        end_with(control, report, (!processes).then_some(ended));
         let ending = reap(command, processes);
         room.leave()?;
         Ok(Reply::Ended(ending, fallback.into_iter().collect()))
@@ -96,11 +96,11 @@ impl Room {
         isolation: &Isolation,
         task: &Task,
         streams: &Streams,
-    ) -> Result<(Pid, Option<Fallback>), Refusal> {
+    ) -> Result<(Pid, OwnedFd, Option<Fallback>), Refusal> {
         let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
         let (ours, supervisor) = UnixStream::pair().map_err(|source| Refusal::call("make", "a socket", source))?;
-        let command = match clone(UnshareFlags::empty()) {
-            Ok(Cloned::Parent(pid, _)) => pid,
+        let (command, ended) = match clone(UnshareFlags::empty()) {
+            Ok(Cloned::Parent(pid, ended)) => (pid, ended),
             Ok(Cloned::Child) => {
                 drop((failure, ours));
                 let root = self.furniture.is_some().then_some(&self.root);
@@ -120,7 +120,7 @@ impl Room {
         failure.read_to_end(&mut text).map_err(|source| Refusal::call("read", "a pipe", source))?;
         match serde_json::from_slice(&text) {
             Ok(refusal) => Err(refusal),
-            Err(_) => Ok((command, fallback)),
+            Err(_) => Ok((command, ended, fallback)),
         }
     }
 
@@ -133,17 +133,18 @@ fn unrecorded(source: io::Error) -> Refusal {
     Refusal::call("read", "the record of owners", source)
 }
 
-/// Ends this process, and with it all others of the step, when one of the two that it
-/// works for is gone.
-fn end_with(control: &UnixStream, report: &UnixStream, own_processes: bool) {
+/// Ends the step when one of the two that it works for is gone: with this process, or if
+/// its others would not end with it, by ending `command`, after which they are killed.
+fn end_with(control: &UnixStream, report: &UnixStream, command: Option<OwnedFd>) {
     let (Ok(control), Ok(report)) = (control.try_clone(), report.try_clone()) else { return };
     std::thread::spawn(move || {
         let mut lines = [PollFd::new(&control, PollFlags::RDHUP), PollFd::new(&report, PollFlags::RDHUP)];
         while poll(&mut lines, None) == Err(Errno::INTR) {}
-        if !own_processes {
-            descendants::kill();
+        match command {
+            // the other thread reaps: it alone knows when nobody is left
+            Some(command) => drop(pidfd_send_signal(command, Signal::KILL)),
+            None => std::process::exit(1),
         }
-        std::process::exit(1);
     });
 }
 

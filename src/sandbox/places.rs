@@ -34,6 +34,13 @@ impl Kind {
     }
 }
 
+/// Removes the places of the step before under the lowest directory of `view`.
+pub(super) fn forget(view: &View) -> Result<(), Refusal> {
+    let below = view.directory.join(BELOW);
+    let emptied = fs::remove_dir_all(&below).and_then(|()| fs::create_dir(&below));
+    emptied.map_err(|source| Refusal::call("empty", below, source))
+}
+
 /// Makes a place for a mount at `path` under the lowest directory of `view`, before it is
 /// mounted: it shows where the layers have nothing.
 pub(super) fn below(view: &View, path: &str, kind: Kind) -> Result<(), Refusal> {

@@ -135,3 +135,49 @@ impl Obstacle {
         .to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine that is set to let everybody do everything.
+    fn free() -> Facts {
+        Facts { seccomp: Some(0), max_user_namespaces: Some(15000), ..Facts::default() }
+    }
+
+    #[test]
+    fn each_refusal_has_its_cause() {
+        use Attempt::{IdMap, Mount, UserNamespace};
+        let none = Facts { max_user_namespaces: Some(0), ..free() };
+        let container = Facts { seccomp: Some(2), ..free() };
+        let debian = Facts { userns_clone: Some(0), ..free() };
+        let ubuntu = Facts { apparmor_restricts: Some(1), ..free() };
+        let chroot = Facts { chrooted: true, ..free() };
+        let lines = [
+            (UserNamespace, Errno::NOSPC, &none, Obstacle::NoUserNamespaces),
+            (UserNamespace, Errno::USERS, &none, Obstacle::NoUserNamespaces),
+            (UserNamespace, Errno::NOSPC, &free(), Obstacle::TooManyUserNamespaces),
+            (UserNamespace, Errno::PERM, &container, Obstacle::ContainerProfile),
+            (Mount, Errno::PERM, &container, Obstacle::ContainerProfile),
+            (UserNamespace, Errno::PERM, &debian, Obstacle::UsernsCloneOff),
+            (IdMap, Errno::ACCESS, &ubuntu, Obstacle::AppArmor),
+            (IdMap, Errno::PERM, &ubuntu, Obstacle::AppArmor),
+            (Mount, Errno::ACCESS, &ubuntu, Obstacle::AppArmor),
+            (UserNamespace, Errno::PERM, &chroot, Obstacle::Chroot),
+            (UserNamespace, Errno::INVAL, &free(), Obstacle::NoKernelSupport),
+            (UserNamespace, Errno::NOSYS, &free(), Obstacle::NoKernelSupport),
+            (UserNamespace, Errno::PERM, &free(), Obstacle::Unknown),
+            (Mount, Errno::ACCESS, &Facts::default(), Obstacle::Unknown),
+        ];
+        for (attempt, errno, facts, obstacle) in lines {
+            assert_eq!(diagnose(attempt, errno, facts), obstacle, "{attempt:?} {errno:?} {facts:?}");
+            assert!(!obstacle.hint().is_empty() && !obstacle.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn facts_are_those_of_this_machine() {
+        let facts = Facts::read();
+        assert!(facts.seccomp.is_some() && !facts.chrooted, "{facts:?}");
+    }
+}
