@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::diff::{Frames, Trees};
+use super::places::BELOW;
 use super::upper::{Upper, View};
 use crate::layer::{self, Attributes, Device, LayerWriter};
 
@@ -95,6 +96,8 @@ pub(super) fn write(view: &View, out: &mut dyn Write) -> Result<(), Refusal> {
         Upper::Overlay(upper) => (upper, false),
         Upper::Copy(copy) => (copy, true),
     };
-    let trees = Trees { lower: &view.lower, upper, whole, owners: &|_| Ok(None) };
+    // The places that were made for mounts are under all else, and in no layer.
+    let lower: Vec<_> = std::iter::once(view.directory.join(BELOW)).chain(view.lower.iter().cloned()).collect();
+    let trees = Trees { lower: &lower, upper, whole, owners: &|_| Ok(None) };
     trees.write(&mut Frames::new(out))
 }

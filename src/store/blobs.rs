@@ -205,6 +205,11 @@ pub struct BlobReader {
 }
 
 impl BlobReader {
+    /// Whether it has been read to its end, and was not what its name says.
+    pub fn is_damaged(&self) -> bool {
+        self.done && self.seen.clone().finish().0 != self.expected
+    }
+
     /// The error of this module behind an error that reading returned.
     pub fn explain(&self, error: io::Error) -> Error {
         let (found, _) = self.seen.clone().finish();
@@ -221,7 +226,7 @@ impl Read for BlobReader {
         self.seen.update(&buffer[..count]);
         if count == 0 && !buffer.is_empty() && !self.done {
             self.done = true;
-            if self.seen.clone().finish().0 != self.expected {
+            if self.is_damaged() {
                 let _ = fs::remove_file(&self.path);
                 let message = format!("{} was damaged", self.path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));

@@ -130,7 +130,7 @@ fn without_root_id(mut value: Vec<u8>) -> Vec<u8> {
 /// The attributes of an open file, by name.
 fn xattrs(file: &OwnedFd) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut attributes = BTreeMap::new();
-    let mut names = match rustix::fs::flistxattr(file, &mut [0u8; 0][..]) {
+    let mut names = match rustix::fs::flistxattr_query(file) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(attributes),
         length => vec![0; length?],
     };
@@ -139,7 +139,7 @@ fn xattrs(file: &OwnedFd) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
         if !name.starts_with(b"user.") && name != CAPABILITY.as_bytes() {
             continue;
         }
-        let mut value = vec![0; rustix::fs::fgetxattr(file, name, &mut [0u8; 0][..])?];
+        let mut value = vec![0; rustix::fs::fgetxattr_query(file, name)?];
         let length = rustix::fs::fgetxattr(file, name, &mut value[..])?;
         value.truncate(length);
         attributes.insert(name.to_owned(), value);

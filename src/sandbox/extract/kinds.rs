@@ -248,11 +248,11 @@ fn strip(directory: &OwnedFd) -> io::Result<()> {
 
 /// The attributes of an open file.
 fn xattrs(file: &OwnedFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut names = vec![0; rustix::fs::flistxattr(file, &mut [0u8; 0][..])?];
+    let mut names = vec![0; rustix::fs::flistxattr_query(file)?];
     let length = rustix::fs::flistxattr(file, &mut names[..])?;
     let mut attributes = Vec::new();
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0; rustix::fs::fgetxattr(file, name, &mut [0u8; 0][..])?];
+        let mut value = vec![0; rustix::fs::fgetxattr_query(file, name)?];
         let length = rustix::fs::fgetxattr(file, name, &mut value[..])?;
         value.truncate(length);
         attributes.push((name.to_owned(), value));

@@ -107,10 +107,13 @@ fn apply(store: &Store, layer: &Descriptor, diff_id: DiffId, root: &mut Root) ->
     root.begin_layer()?;
     let applied = read::walk(layer, diff_id, &mut blob, |archive| apply::apply(layer.digest, archive, root));
     root.end_layer()?;
-    applied.or_else(|error| match io::copy(&mut blob, &mut io::sink()) {
+    applied.map_err(|error| {
         // If the blob's own bytes are damaged, that is the reason; it is gone then, and is fetched again.
-        Err(damaged) if damaged.kind() == io::ErrorKind::InvalidData => Err(blob.explain(damaged).into()),
-        _ => Err(error),
+        let _ = io::copy(&mut blob, &mut io::sink());
+        match blob.is_damaged() {
+            true => blob.explain(io::ErrorKind::InvalidData.into()).into(),
+            false => error,
+        }
     })
 }
 
