@@ -1,12 +1,15 @@
 //! What a sandbox's steps changed, as a layer has it (image-spec `layer.md`).
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
-use super::diff::{Frames, Trees};
+use super::diff::{ByPath, Frames, Trees};
+use super::owners::{INODES, Inode, Inodes};
 use super::places::BELOW;
 use super::upper::{Upper, View};
 use crate::layer::{self, Attributes, Device, LayerWriter};
@@ -90,14 +93,31 @@ impl Change {
     }
 }
 
-/// Writes what differs in `view` from what lies under it.
+/// Writes what differs in `view` from what lies under it. An overlay is mounted for it, in
+/// this process's mount namespace.
 pub(super) fn write(view: &View, out: &mut dyn Write) -> Result<(), Refusal> {
     let (upper, whole) = match &view.upper {
         Upper::Overlay(upper) => (upper, false),
         Upper::Copy(copy) => (copy, true),
     };
+    let record = view.directory.join(INODES);
+    let inodes = Inodes::open(&record).map_err(|source| Refusal::call("read", record, source))?;
+    // Inodes are those that steps saw.
+    let seen = if whole { upper.clone() } else { view.root() };
+    if !whole {
+        view.mount()?;
+    }
+    let owner = |path: &[u8]| {
+        let path = OsStr::from_bytes(path);
+        let inode = Inode::at(&seen.join(path))?;
+        // The step that had overlayfs copy a link or FIFO up saw it with the number that it has
+        // below; a later mount, which finds no `origin` attribute on it, shows that of the copy.
+        let below = view.lower.iter().rev().filter_map(|lower| Inode::at(&lower.join(path)).ok());
+        let mut numbers = std::iter::once(inode).chain(below.map(|below| inode.numbered(below)));
+        Ok(numbers.find_map(|inode| inodes.get(&inode)))
+    };
     // The places that were made for mounts are under all else, and in no layer.
     let lower: Vec<_> = std::iter::once(view.directory.join(BELOW)).chain(view.lower.iter().cloned()).collect();
-    let trees = Trees { lower: &lower, upper, whole, owners: &|_| Ok(None) };
-    trees.write(&mut Frames::new(out))
+    let owners = (!inodes.is_empty()).then_some(&owner as &ByPath<'_>);
+    Trees { lower: &lower, upper, whole, owners }.write(&mut Frames::new(out))
 }

@@ -24,7 +24,7 @@ use rustix::thread::UnshareFlags;
 use super::containment::{Containment, Isolation};
 use super::spec::{Opening, Reply, Request, Task, receive, send};
 use super::sys::process::{Cloned, clone, ignore_terminal_signals};
-use super::upper::View;
+use super::upper::{Upper, View};
 use super::{Fallback, Refusal, changes, descendants, init};
 
 /// Serves the dlpack that started this process, over its stdin, until that one hangs up.
@@ -88,11 +88,14 @@ impl Helper {
             Request::Changes => {
                 let Some(out) = descriptors.into_iter().next() else { return Ok(None) };
                 let view = &self.view;
-                supervise(control, UnshareFlags::empty(), true, move |_| {
-                    match changes::write(view, &mut File::from(out)) {
-                        Ok(()) => Reply::Written,
-                        Err(refusal) => Reply::Refused(refusal),
-                    }
+                // an overlay is mounted to read it
+                let flags = match view.upper {
+                    Upper::Overlay(_) => UnshareFlags::NEWNS,
+                    Upper::Copy(_) => UnshareFlags::empty(),
+                };
+                supervise(control, flags, true, move |_| match changes::write(view, &mut File::from(out)) {
+                    Ok(()) => Reply::Written,
+                    Err(refusal) => Reply::Refused(refusal),
                 })
             }
             Request::Open(_) => Ok(None),

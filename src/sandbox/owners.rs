@@ -48,6 +48,9 @@ fn attribute(path: &Path, name: &str) -> Result<Option<Vec<u8>>, Errno> {
     }
 }
 
+/// The file in a sandbox's own directory that holds the owners by inode.
+pub(super) const INODES: &str = "inodes";
+
 /// What tells an inode from all that were, or will be, on the same filesystem. The
 /// number alone does not: it is given to another file when the first one is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +75,11 @@ impl Inode {
         };
         let device = u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor);
         Self { device: if born == 0 { device } else { 0 }, number: stat.stx_ino, born }
+    }
+
+    /// The same made at the same time, with the number of `other`.
+    pub(super) fn numbered(self, other: Self) -> Self {
+        Self { number: other.number, ..self }
     }
 
     /// The inode at `path`, a symlink at its end not followed.

@@ -32,8 +32,8 @@ pub(super) struct Trees<'a> {
     pub upper: &'a Path,
     /// Whether that is all that a container would see, and not an overlay's upper directory.
     pub whole: bool,
-    /// Owners in `upper`.
-    pub owners: &'a ByPath<'a>,
+    /// Owners in `upper`; without them, of what is as below.
+    pub owners: Option<&'a ByPath<'a>>,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

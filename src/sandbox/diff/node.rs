@@ -103,9 +103,9 @@ impl Node {
 fn visible(attributes: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let kept = [XATTR.as_bytes(), CAPABILITY.as_bytes()].concat();
     let mut visible = BTreeMap::new();
+    // In order of name: what is kept for a file comes last, and counts.
     for (name, value) in attributes {
-        // What a step set is newer than what the tar had.
-        if name == CAPABILITY.as_bytes() || (name == kept && !visible.contains_key(CAPABILITY.as_bytes())) {
+        if name == CAPABILITY.as_bytes() || name == kept {
             visible.insert(CAPABILITY.as_bytes().to_vec(), without_root_id(value));
         } else if name.starts_with(b"user.")
             && ![OURS, OVERLAY].iter().any(|prefix| name.starts_with(prefix.as_bytes()))

@@ -67,8 +67,11 @@ impl Walk<'_> {
         let own = names(upper).map_err(cannot(path))?;
         for name in &own {
             let child = join(path, name);
-            let node = Node::read(upper, name, &child, self.trees.owners).map_err(cannot(&child))?;
             let below = lower.get(name, &child).map_err(cannot(&child))?;
+            // No step has run that could have recorded another owner.
+            let as_below = |_: &[u8]| Ok(below.as_ref().map(|below| below.owner));
+            let node =
+                Node::read(upper, name, &child, self.trees.owners.unwrap_or(&as_below)).map_err(cannot(&child))?;
             match (node, below) {
                 (None, None) => {}
                 (None, Some(_)) => removed.push(Found { path: child, what: What::Removed }),

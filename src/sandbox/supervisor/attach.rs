@@ -9,12 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Credentials, Mode, Supervisor, install};
 use crate::sandbox::Fallback;
-use crate::sandbox::owners::Inodes;
+use crate::sandbox::owners::{INODES, Inodes};
 use crate::sandbox::record::{BY_PATH, Owner, read_by_path};
 use crate::sandbox::spec::{receive, send};
-
-/// The file in a sandbox's own directory that holds the owners by inode.
-const INODES: &str = "inodes";
 
 /// What a supervisor has to know before the root of a step is entered.
 pub(in crate::sandbox) struct Supervision {
