@@ -27,12 +27,10 @@ mod log;
 mod lookup;
 mod mounts;
 mod network;
-#[allow(dead_code, reason = "its users land one after the other")]
 mod owners;
 mod places;
 mod probe;
 mod program;
-#[allow(dead_code, reason = "its users land one after the other")]
 mod record;
 mod refusal;
 mod rootfs;
