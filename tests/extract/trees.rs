@@ -234,8 +234,9 @@ fn a_tree_is_made_once_by_however_many_ask_for_it() {
     let files = (0..300).fold(tar(), |tar, n| tar.file(format!("f{n}"), vec![7; 3000]));
     let layer = place.put(files);
     let roots: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| extract::base(&place.store, &[layer.clone()]).unwrap())).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| extract::base(&place.store, std::slice::from_ref(&layer)).unwrap()))
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(roots.iter().all(|root| root == &roots[0]));
@@ -249,7 +250,7 @@ fn a_tree_that_was_half_made_by_a_killed_process_is_swept_away() {
     let half = place.store.root().join("tmp/1-0123456789abcdef");
     fs::create_dir_all(half.join("root/locked/in")).unwrap();
     fs::write(half.join("root/locked/in/file"), "x").unwrap();
-    fs::set_permissions(half.join("root/locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(half.join("root/locked"), fs::Permissions::from_mode(0o000)).unwrap();
     let collected = place.store.gc(&Policy::default()).unwrap();
     assert_eq!(collected.leftovers, 1);
     assert!(!half.exists());

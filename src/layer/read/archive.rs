@@ -115,7 +115,7 @@ impl<R: Read> Archive<R> {
     ///
     /// # Errors
     /// [`InvalidTar`].
-    pub fn next(&mut self) -> Result<Option<Entry>, InvalidTar> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, InvalidTar> {
         let mut extensions = Extensions::default();
         loop {
             self.skip()?;

@@ -50,7 +50,7 @@ pub fn scan(layer: &Descriptor, expected: DiffId, blob: impl Read) -> Result<Lis
 fn walk(layer: Digest, archive: &mut Archive<&mut dyn Read>) -> Result<Vec<Listed>, LayerError> {
     let invalid = |source| ReadError::Tar { layer, source };
     let (mut entries, mut names, mut kept) = (Vec::new(), 0, 0);
-    while let Some(entry) = archive.next().map_err(invalid)? {
+    while let Some(entry) = archive.next_entry().map_err(invalid)? {
         names += entry.path.len() + entry.target.len();
         if names > MAX_NAMES {
             return Err(LayerError::TooManyNames { layer });

@@ -30,7 +30,7 @@ pub(super) enum Kind {
 pub(super) fn apply(layer: Digest, archive: &mut Archive<&mut dyn Read>, root: &mut Root) -> Result<(), ExtractError> {
     let invalid = |source| ReadError::Tar { layer, source };
     let (mut entries, mut length) = (0, 0);
-    while let Some(entry) = archive.next().map_err(invalid)? {
+    while let Some(entry) = archive.next_entry().map_err(invalid)? {
         entries += 1;
         length += entry.path.len() + entry.target.len();
         if entries > MAX_ENTRIES {
