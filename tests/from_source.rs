@@ -1,1 +1,236 @@
-//! Wheels that are built from source.
+//! Wheels that are built from source in the sandbox, as an ordinary user: sdists of the
+//! machine's package index, projects and checkouts on disk, with and without a compiler.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use super::support::command::Dlpack;
+use super::support::image::{Layout, debian, debian_with_compiler};
+use super::support::index::{Manner, SimpleIndex};
+use super::support::output;
+
+/// A home with `base` and a recipe of a venv with these keys.
+fn world(base: &Layout, keys: &str) -> Dlpack {
+    let dlpack = Dlpack::unprivileged();
+    symlink(base.path(), dlpack.work().join("base")).expect("linked");
+    recipe(&dlpack, keys);
+    dlpack
+}
+
+fn recipe(dlpack: &Dlpack, keys: &str) {
+    let python = super::support::wheel::python();
+    let head = "base = { layout = \"base\", tag = \"gzip\" }\n[[layer]]\nkind = \"venv\"";
+    dlpack.write("dlpack.toml", &format!("{head}\npython = \"{python}\"\n{keys}\n"));
+}
+
+/// A project `mine` 1.2 with the module `mine`, built by flit.
+fn project(dlpack: &Dlpack, at: &str, more: &str) {
+    let text = format!(
+        "[build-system]\nrequires = [\"flit_core>=3\"]\nbuild-backend = \"flit_core.buildapi\"\n\
+         [project]\nname = \"mine\"\nversion = \"1.2\"\ndescription = \"a test\"\n{more}\n"
+    );
+    dlpack.write(&format!("{at}/pyproject.toml"), &text);
+    dlpack.write(&format!("{at}/mine.py"), "import six\nprint('mine', six.__name__)\n");
+}
+
+/// What Python prints in the image `digest`, whose layers are laid over one another.
+pub fn python(dlpack: &Dlpack, digest: &str, program: &str) -> String {
+    let root = tempfile::tempdir().expect("a directory");
+    for layer in dlpack.layers_of(digest) {
+        let mut tar = Command::new("tar");
+        output(tar.arg("-xzpf").arg(dlpack.blob(&layer)).arg("-C").arg(root.path()), "tar");
+    }
+    let mut python = Command::new("chroot");
+    python.arg(root.path()).args(["/opt/venv/bin/python", "-c", program]).env_clear();
+    String::from_utf8(output(&mut python, "coreutils").stdout).expect("UTF-8").trim_end().to_owned()
+}
+
+fn titles(dlpack: &Dlpack) -> Vec<String> {
+    let plan = dlpack.json(["plan"]);
+    let layers = plan["layers"].as_array().expect("layers").iter();
+    layers.map(|layer| layer["what"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn a_package_of_an_sdist_alone_is_built_and_gives_the_same_layer_on_another_machine() {
+    let keys = "requirements = [\"docopt==0.6.2\"]";
+    let dlpack = world(&debian(), keys);
+    dlpack.ok(["lock"]);
+    let lock = fs::read_to_string(dlpack.work().join("dlpack.lock")).expect("a lock");
+    assert!(lock.contains("file = \"docopt-0.6.2.tar.gz\"") && lock.contains("name = \"setuptools\""), "{lock}");
+    let digest = dlpack.ok(["build"]);
+    let program = "import docopt, importlib.metadata as m; print(docopt.__version__, m.version('docopt'))";
+    assert_eq!(python(&dlpack, &digest, program), "0.6.2 0.6.2");
+    assert!(titles(&dlpack).contains(&"docopt 0.6.2 (from source)".to_owned()), "{:?}", titles(&dlpack));
+
+    let other = world(&debian(), keys);
+    other.write("dlpack.lock", &lock);
+    assert_eq!(other.ok(["build"]), digest);
+    assert_eq!(other.leftovers(), 0);
+}
+
+#[test]
+fn a_c_extension_is_built_where_the_base_has_a_compiler_and_says_so_where_it_has_none() {
+    let keys = "requirements = [\"pycosat==0.6.6\"]";
+    let without = world(&debian(), keys);
+    let said = without.fails(["build"]);
+    assert!(said.contains("pycosat 0.6.6 can't be built"), "{said}");
+    assert!(said.contains("hint: the base has no compiler"), "{said}");
+    assert_eq!(without.leftovers(), 0);
+
+    let dlpack = world(&debian_with_compiler(), keys);
+    let digest = dlpack.ok(["build"]);
+    assert_eq!(python(&dlpack, &digest, "import pycosat; print(pycosat.solve([[1], [-1, 2]]))"), "[1, 2]");
+    let other = world(&debian_with_compiler(), keys);
+    fs::copy(dlpack.work().join("dlpack.lock"), other.work().join("dlpack.lock")).expect("copied");
+    assert_eq!(other.ok(["build"]), digest);
+}
+
+#[test]
+fn a_project_on_disk_is_built_with_its_extras_and_its_change_makes_the_lock_unfit() {
+    let dlpack = world(&debian(), "projects = [\"mine\"]\nrequirements = [\"mine[progress]>=1\"]");
+    project(
+        &dlpack,
+        "mine",
+        "dependencies = [\"six\"]\n[project.optional-dependencies]\nprogress = [\"tqdm==4.66.5\"]",
+    );
+    let digest = dlpack.ok(["build"]);
+    assert_eq!(python(&dlpack, &digest, "import mine, tqdm; print(tqdm.__version__)"), "mine six\n4.66.5");
+
+    // What is no source changes nothing.
+    dlpack.write("mine/__pycache__/mine.cpython-311.pyc", "noise");
+    dlpack.write("mine/dist/old.whl", "noise");
+    assert_eq!(dlpack.ok(["build"]), digest);
+    dlpack.write("mine/mine.py", "print('changed')\n");
+    let said = dlpack.fails(["build"]);
+    assert!(said.contains("mine changed after the recipe was locked"), "{said}");
+    dlpack.ok(["lock", "--update"]);
+    let changed = dlpack.ok(["build"]);
+    let differ = dlpack.layers_of(&digest).iter().zip(dlpack.layers_of(&changed)).filter(|(a, b)| **a != *b).count();
+    assert_eq!(differ, 1, "one project, one layer");
+}
+
+#[test]
+fn a_checkout_is_built_without_what_version_control_keeps() {
+    let dlpack = world(&debian(), "projects = [\"checkout\"]\nrequirements = [\"six\"]");
+    project(&dlpack, "checkout", "");
+    dlpack.write("checkout/setup.py", "raise SystemExit('not this one')\n");
+    dlpack.write("checkout/.git/HEAD", "ref: refs/heads/main\n");
+    let digest = dlpack.ok(["build"]);
+    dlpack.write("checkout/.git/index", "another commit of the same files");
+    assert_eq!(dlpack.ok(["build"]), digest);
+    assert_eq!(python(&dlpack, &digest, "import mine"), "mine six");
+}
+
+#[test]
+fn an_sdist_on_disk_is_a_project_too() {
+    let dlpack = world(&debian(), "projects = [\"made-1.0.tar.gz\"]");
+    let made = tempfile::tempdir().expect("a directory");
+    let sdist = made.path().join("made-1.0");
+    fs::create_dir(&sdist).expect("created");
+    fs::write(sdist.join("PKG-INFO"), "Metadata-Version: 1.0\nName: made\nVersion: 1.0\n").expect("written");
+    let setup = "from setuptools import setup\nsetup(name='made', version='1.0', py_modules=['made'])\n";
+    fs::write(sdist.join("setup.py"), setup).expect("written");
+    fs::write(sdist.join("made.py"), "print('made')\n").expect("written");
+    let mut tar = Command::new("tar");
+    let archive = dlpack.work().join("made-1.0.tar.gz");
+    output(tar.arg("-czf").arg(&archive).arg("-C").arg(made.path()).arg("made-1.0"), "tar");
+    let digest = dlpack.ok(["build"]);
+    assert_eq!(python(&dlpack, &digest, "import made"), "made");
+}
+
+#[test]
+fn a_package_with_wheels_is_built_if_the_recipe_says_so() {
+    let dlpack = world(&debian(), "requirements = [\"six==1.17.0\"]\nno-binary = [\"six\"]");
+    let digest = dlpack.ok(["build"]);
+    let program = "import importlib.metadata as m; print(m.distribution('six').read_text('INSTALLER'))";
+    assert_eq!(python(&dlpack, &digest, program), "dlpack");
+    assert!(titles(&dlpack).contains(&"six 1.17.0 (from source)".to_owned()), "{:?}", titles(&dlpack));
+}
+
+/// What a build of the project with this backend of its own says.
+#[track_caller]
+fn backend_says(build_wheel: &str, keys: &str) -> (Dlpack, String) {
+    let dlpack = world(&debian(), &format!("projects = [\"odd\"]\n{keys}"));
+    let text = "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n\
+                [project]\nname = \"odd\"\nversion = \"1.0\"\n";
+    dlpack.write("odd/pyproject.toml", text);
+    let hooks = "import os\ndef get_requires_for_build_wheel(settings=None):\n    return REQUIRES\n\
+                 def build_wheel(directory, settings=None, metadata=None):\n";
+    let body: String = build_wheel.lines().map(|line| format!("    {line}\n")).collect();
+    dlpack.write("odd/backend.py", &format!("REQUIRES = []\n{hooks}{body}"));
+    dlpack.ok(["lock"]);
+    let said = dlpack.fails(["build"]);
+    assert_eq!(dlpack.leftovers(), 0);
+    (dlpack, said)
+}
+
+#[test]
+fn a_build_that_fails_shows_its_last_lines_and_gives_nothing_away() {
+    let (_, said) = backend_says("print('so far so good')\nraise SystemExit('and no further')", "");
+    assert!(said.contains("odd 1.0 can't be built") && said.contains("| and no further"), "{said}");
+    let (_, said) = backend_says("return 'nothing'", "");
+    assert!(said.contains("the build of odd 1.0 left 0 wheels instead of one"), "{said}");
+    let link = "os.symlink('/etc/passwd', os.path.join(directory, 'odd-1.0-py3-none-any.whl'))";
+    let (_, said) = backend_says(link, "");
+    assert!(said.contains("left 0 wheels instead of one"), "{said}");
+    let (_, said) = backend_says("open(os.path.join(directory, 'odd-1.0-py3-none-any.whl'), 'w').write('no zip')", "");
+    assert!(said.contains("odd-1.0-py3-none-any.whl"), "{said}");
+    let network = "import socket\nsocket.create_connection(('192.0.2.1', 80), 5)";
+    let (_, said) = backend_says(network, "");
+    assert!(said.contains("Network is unreachable"), "{said}");
+}
+
+#[test]
+fn what_a_build_asks_for_beyond_the_lock_is_named_with_where_to_write_it() {
+    let dlpack = world(&debian(), "projects = [\"odd\"]");
+    let text = "[project]\nname = \"odd\"\nversion = \"1.0\"\n";
+    dlpack.write("odd/pyproject.toml", text);
+    dlpack.write("odd/setup.py", "from setuptools import setup\nsetup(setup_requires=['six>=1.16'], py_modules=[])\n");
+    let said = dlpack.fails(["build"]);
+    assert!(said.contains("odd 1.0 needs six>=1.16 to be built, which the lock has not"), "{said}");
+    assert!(said.contains("hint: name them in `build-requirements`"), "{said}");
+    recipe(&dlpack, "projects = [\"odd\"]\nbuild-requirements = [\"six>=1.16\"]");
+    dlpack.ok(["lock", "--update"]);
+    dlpack.ok(["build"]);
+}
+
+#[test]
+fn what_a_project_does_not_say_before_it_is_built_is_an_error_when_it_is_locked() {
+    let dlpack = world(&debian(), "projects = [\"odd\"]");
+    dlpack.write("odd/pyproject.toml", "[project]\nname = \"odd\"\nversion = \"1\"\ndynamic = [\"dependencies\"]\n");
+    let said = dlpack.fails(["lock"]);
+    assert!(said.contains("does not say its dependencies"), "{said}");
+    assert!(said.contains("hint: write `dependencies` into [project], or name the project's sdist"), "{said}");
+    fs::remove_file(dlpack.work().join("odd/pyproject.toml")).expect("removed");
+    let said = dlpack.fails(["lock"]);
+    assert!(said.contains("is no Python project"), "{said}");
+}
+
+#[test]
+fn what_a_wheel_requires_and_nothing_said_before_is_an_error() {
+    let dlpack = world(&debian(), "projects = [\"sly-1.0.tar.gz\"]");
+    let made = tempfile::tempdir().expect("a directory");
+    let sdist = made.path().join("sly-1.0");
+    fs::create_dir(&sdist).expect("created");
+    fs::write(sdist.join("PKG-INFO"), "Metadata-Version: 1.0\nName: sly\nVersion: 1.0\n").expect("written");
+    let setup = "from setuptools import setup\nsetup(name='sly', version='1.0', install_requires=['six'])\n";
+    fs::write(sdist.join("setup.py"), setup).expect("written");
+    let mut tar = Command::new("tar");
+    let archive = dlpack.work().join("sly-1.0.tar.gz");
+    output(tar.arg("-czf").arg(&archive).arg("-C").arg(made.path()).arg("sly-1.0"), "tar");
+    let said = dlpack.fails(["build"]);
+    assert!(said.contains("sly 1.0 requires six, which it did not say before it was built"), "{said}");
+    assert!(said.contains("hint: add \"six\" to `requirements`"), "{said}");
+}
+
+#[test]
+fn a_damaged_sdist_of_an_index_is_refused() {
+    let index = SimpleIndex::start(Manner::Html, &[("odd-1.0.tar.gz", b"no archive")]);
+    let dlpack = world(&debian(), &format!("requirements = [\"odd\"]\nindex-url = \"{}\"", index.url()));
+    let said = dlpack.fails(["lock"]);
+    assert!(said.contains("odd-1.0.tar.gz is not a .tar.gz that can be read"), "{said}");
+    assert!(!Path::new(&dlpack.work().join("dlpack.lock")).exists());
+}

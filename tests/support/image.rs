@@ -286,6 +286,21 @@ pub fn debian() -> Layout {
     Layout { path }
 }
 
+/// A layout whose one image is a small Debian with a C compiler, made once.
+pub fn debian_with_compiler() -> Layout {
+    let tar = rootfs::tar_with_compiler();
+    let path = tar.with_extension("oci");
+    let _alone = rootfs::alone(&path);
+    if !path.exists() {
+        let unfinished = tar.with_extension("oci.unfinished");
+        let _ = fs::remove_dir_all(&unfinished);
+        let layout = Layout::create(&unfinished);
+        layout.image().layer_from(Packing::Gzip, File::open(&tar).expect("opened")).tagged("gzip");
+        fs::rename(&unfinished, &path).expect("renamed");
+    }
+    Layout { path }
+}
+
 fn make_debian(layout: &Layout, tar: &Path) {
     let shell = |config: &mut Value| config["config"]["Cmd"] = json!(["/bin/sh"]);
     let image = |packing| layout.image().config(shell).layer_from(packing, File::open(tar).expect("opened"));

@@ -14,8 +14,8 @@ const PACKAGES: &str = "ca-certificates,libstdc++6,openssh-server,python3,tmux,t
 const EXCLUDED: [&str; 3] = ["usr/share/doc", "usr/share/man", "usr/share/locale"];
 
 /// The options that shape the root filesystem; with the release they are its key.
-fn options() -> Vec<String> {
-    let mut options = vec!["--quiet".into(), "--variant=essential".into(), format!("--include={PACKAGES}")];
+fn options(packages: &str) -> Vec<String> {
+    let mut options = vec!["--quiet".into(), "--variant=essential".into(), format!("--include={packages}")];
     options.extend(EXCLUDED.map(|path| format!("--dpkgopt=path-exclude=/{path}/*")));
     // host keys are made at a container's first start, and a container's /dev is the runtime's
     options.push(r#"--customize-hook=rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/apt/sources.list.d/*"#.into());
@@ -25,12 +25,22 @@ fn options() -> Vec<String> {
 
 /// The tar of the root filesystem. The first caller makes it; others wait.
 pub fn tar() -> PathBuf {
+    tar_with(PACKAGES)
+}
+
+/// The same with a compiler, and what a C extension for Python includes.
+pub fn tar_with_compiler() -> PathBuf {
+    tar_with("gcc,libc6-dev,python3,python3-dev")
+}
+
+fn tar_with(packages: &str) -> PathBuf {
     let release = release();
-    let key = Digest::of(format!("{release} {:?}", options()).as_bytes()).short();
+    let options = options(packages);
+    let key = Digest::of(format!("{release} {options:?}").as_bytes()).short();
     let tar = super::parts().join(format!("debian-{key}.tar"));
     let _alone = alone(&tar);
     if !tar.exists() {
-        make(&tar, &release);
+        make(&tar, &release, options);
     }
     tar
 }
@@ -42,11 +52,11 @@ pub fn alone(part: &Path) -> File {
     file
 }
 
-fn make(tar: &Path, release: &str) {
+fn make(tar: &Path, release: &str, options: Vec<String>) {
     let sources = tar.with_extension("list");
     fs::write(&sources, apt_sources()).expect("sources written");
     let unfinished = tar.with_extension("unfinished.tar");
-    super::output(Command::new("mmdebstrap").args(options()).arg(release).arg(&unfinished).arg(&sources), "mmdebstrap");
+    super::output(Command::new("mmdebstrap").args(options).arg(release).arg(&unfinished).arg(&sources), "mmdebstrap");
     fs::remove_file(&sources).expect("sources removed");
     fs::rename(&unfinished, tar).expect("renamed");
 }

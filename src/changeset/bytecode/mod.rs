@@ -20,7 +20,7 @@ use crate::lock::LockedWheel;
 use crate::python::install::Content;
 use crate::python::tree::{self, Source};
 use crate::python::wheel;
-use crate::sandbox::{self, Mount, MountKind, Rootfs, Step, Tail};
+use crate::sandbox::{self, Log, Mount, MountKind, Rootfs, Step, Tail};
 use crate::store::Store;
 
 /// The version of the code that makes bytecode.
@@ -100,13 +100,15 @@ impl Compiled {
     }
 }
 
-/// Compiles the modules of `wheels` but for those that are `shadowed`, by wheel.
+/// Compiles the modules of `wheels` but for those that are `shadowed`, by wheel. `log`
+/// takes what the interpreter prints.
 pub(super) fn compile(
     python: &Python,
     store: &Store,
     wheels: &[LockedWheel],
     shadowed: &BTreeMap<String, Vec<String>>,
     under: &Rootfs,
+    mut log: Log,
 ) -> Result<Compiled, Error> {
     let host = under.host()?;
     fs::create_dir_all(&host.scratch).map_err(Error::io("create", &host.scratch))?;
@@ -133,7 +135,6 @@ pub(super) fn compile(
         .mount(mount(&bytecode, "/build/bytecode", MountKind::Writable))
         .env("PYTHONHASHSEED", "0");
     if !laid.is_empty() {
-        let mut log = under.log()?;
         match under.open()?.run(&step, &mut |bytes| log.take(bytes)) {
             Ok(()) => {}
             Err(ending @ sandbox::Error::Step { .. }) => {
@@ -222,7 +223,8 @@ impl Changeset for Bytecode {
     }
 
     fn write(&self, under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
-        let compiled = compile(&self.python, &self.store, &self.wheels, &self.shadowed, under)?;
+        let compiled =
+            compile(&self.python, &self.store, &self.wheels, &self.shadowed, under, under.log().map_err(Error::from)?)?;
         let written = tree::write::<FileReader>(&[], &self.python.scheme, compiled.files(), out);
         Ok(written.map_err(VenvError::from)?)
     }

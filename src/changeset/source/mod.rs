@@ -7,6 +7,7 @@
 mod environment;
 mod error;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::lock::{LockedOrigin, LockedSource, LockedWheel};
 use crate::python::source::{self, BuildSystem, required_name};
 use crate::python::tags::{Tags, Target, WheelTags};
 use crate::python::wheel::{FileName, Wheel};
-use crate::sandbox::{self, Rootfs};
+use crate::sandbox::{self, Log, Rootfs};
 use crate::store::{Area, Store};
 
 pub use error::Error;
@@ -52,8 +53,8 @@ impl SourceWheel {
         sdist.into_iter().chain(self.source.requires.iter().cloned().map(Need::Wheel)).collect()
     }
 
-    /// Builds the wheel, and keeps it in the store.
-    fn build(&self, under: &Rootfs) -> Result<LockedWheel, Error> {
+    /// Builds the wheel, and keeps it in the store. Returns also the build's log.
+    fn build(&self, under: &Rootfs) -> Result<(LockedWheel, Log), Error> {
         let host = under.host()?;
         fs::create_dir_all(&host.scratch).map_err(Error::io("create", &host.scratch))?;
         let environment = Environment::create(&host.scratch)?;
@@ -67,7 +68,7 @@ impl SourceWheel {
         let ended = under.open()?.run(&step, &mut |bytes| log.take(bytes));
         let result = environment.path("wheel");
         match ended {
-            Ok(()) => self.keep(&result),
+            Ok(()) => Ok((self.keep(&result)?, log)),
             Err(ending @ sandbox::Error::Step { .. }) => {
                 let project = self.source.label();
                 let tail = log.tail();
@@ -183,9 +184,10 @@ impl SourceWheel {
     }
 
     fn write_all(&self, under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
-        let wheels = [self.build(under)?];
+        let (wheel, log) = self.build(under)?;
+        let wheels = [wheel];
         let bytecode = match self.bytecode {
-            true => bytecode::compile(&self.python, &self.store, &wheels, &Default::default(), under)?,
+            true => bytecode::compile(&self.python, &self.store, &wheels, &BTreeMap::new(), under, log)?,
             false => bytecode::Compiled::default(),
         };
         Ok(write_wheels(&self.store, &wheels, &self.python.scheme, bytecode.files(), out)?)
