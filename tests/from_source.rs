@@ -47,10 +47,12 @@ pub fn python(dlpack: &Dlpack, digest: &str, program: &str) -> String {
     String::from_utf8(output(&mut python, "coreutils").stdout).expect("UTF-8").trim_end().to_owned()
 }
 
-fn titles(dlpack: &Dlpack) -> Vec<String> {
+/// The names of what lies in the layers.
+fn contents(dlpack: &Dlpack) -> Vec<String> {
     let plan = dlpack.json(["plan"]);
     let layers = plan["layers"].as_array().expect("layers").iter();
-    layers.map(|layer| layer["what"].as_str().unwrap_or_default().to_owned()).collect()
+    let contents = layers.flat_map(|layer| layer["contents"].as_array().cloned().unwrap_or_default());
+    contents.map(|content| content["name"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]
@@ -63,7 +65,7 @@ fn a_package_of_an_sdist_alone_is_built_and_gives_the_same_layer_on_another_mach
     let digest = dlpack.ok(["build"]);
     let program = "import docopt, importlib.metadata as m; print(docopt.__version__, m.version('docopt'))";
     assert_eq!(python(&dlpack, &digest, program), "0.6.2 0.6.2");
-    assert!(titles(&dlpack).contains(&"docopt 0.6.2 (from source)".to_owned()), "{:?}", titles(&dlpack));
+    assert!(contents(&dlpack).contains(&"docopt 0.6.2 (from source)".to_owned()), "{:?}", contents(&dlpack));
 
     let other = world(&debian(), keys);
     other.write("dlpack.lock", &lock);
@@ -147,7 +149,7 @@ fn a_package_with_wheels_is_built_if_the_recipe_says_so() {
     let digest = dlpack.ok(["build"]);
     let program = "import importlib.metadata as m; print(m.distribution('six').read_text('INSTALLER'))";
     assert_eq!(python(&dlpack, &digest, program), "dlpack");
-    assert!(titles(&dlpack).contains(&"six 1.17.0 (from source)".to_owned()), "{:?}", titles(&dlpack));
+    assert!(contents(&dlpack).contains(&"six 1.17.0 (from source)".to_owned()), "{:?}", contents(&dlpack));
 }
 
 /// What a build of the project with this backend of its own says.
