@@ -58,7 +58,7 @@ fn content(dlpack: &Dlpack, digest: &str, path: &str) -> String {
 fn what_a_command_changes_is_the_layer_with_the_owners_that_it_gave() {
     let script = "mkdir -p /srv/data && echo hello >/srv/data/greeting && chown 1234:50 /srv/data/greeting\n\
                   chmod 0600 /srv/data/greeting && ln -s greeting /srv/data/link && rm /etc/shadow\n\
-                  echo gone >/tmp/gone && echo gone >/run/gone";
+                  echo gone >/tmp/gone && mkdir -p /run && echo gone >/run/gone";
     let dlpack = world(&layer(script, ""));
     let digest = dlpack.ok(["build"]);
     let found = entries(&dlpack, &digest);
@@ -216,7 +216,7 @@ fn a_failure_shows_the_last_lines_the_log_and_how_to_get_a_shell() {
     let log = fs::read_to_string(log.trim_end_matches(':')).expect("the log");
     assert!(log.starts_with("1\n2\n") && log.ends_with("it broke\n"), "{log}");
     // lines as they come, with the layer's name
-    assert!(ran.stderr.starts_with("run: 1\nrun: 2\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("\nrun: 1\nrun: 2\n"), "{}", ran.stderr);
     assert_eq!(dlpack.leftovers(), 0);
     // and the next run works
     recipe(&dlpack, &layer("echo well >/made", ""));
@@ -345,4 +345,40 @@ fn each_thing_that_a_step_is_given_is_part_of_its_key() {
     for (n, one) in keys.iter().enumerate() {
         assert!(!keys[..n].contains(one), "{} has the key of another", cases[n]);
     }
+}
+
+#[test]
+fn an_account_is_made_on_what_the_steps_before_it_left_of_the_account_files() {
+    let daemon = "echo 'daemon:x:2000:2000::/srv/daemon:/bin/false' >>/etc/passwd; echo 'daemon:x:2000:' >>/etc/group\n\
+                  echo 'daemon:!:::::::' >>/etc/shadow; chown 0:42 /etc/shadow; mkdir -p /etc/skel; echo hi >/etc/skel/.hi";
+    let account = |keys: &str| format!("[[layer]]\nkind = \"account\"\nuser = \"dev\"\ngroups = [\"daemon\"]\n{keys}");
+    let dlpack = world(&(layer(daemon, "") + &account("")));
+    let digest = dlpack.ok(["build"]);
+    let passwd = content(&dlpack, &digest, "etc/passwd");
+    let lines =
+        ["worker:x:1234:50::/home/worker:/bin/sh", "daemon:x:2000:2000::/srv/daemon:/bin/false", "dev:x:1000:1000:"];
+    assert!(lines.iter().all(|line| passwd.contains(line)), "{passwd}");
+    assert!(content(&dlpack, &digest, "etc/group").contains("daemon:x:2000:dev\n"));
+    assert_eq!(content(&dlpack, &digest, "home/dev/.hi"), "hi\n");
+    let shadow = entries(&dlpack, &digest).into_iter().find(|entry| entry.0 == "etc/shadow").expect("shadow");
+    assert_eq!((shadow.1 & 0o777, shadow.2), (0o640, (0, 42)));
+
+    // a step after it does not see it, and is not made again when it changes
+    let after = layer("! grep -q dev /etc/passwd; echo seen >/after", "name = \"after\"");
+    let all = |account: &str| layer(daemon, "") + account + "\n" + &after;
+    recipe(&dlpack, &all(&account("")));
+    assert_eq!(dlpack.json(["build", "--update"])["built"], 1);
+    recipe(&dlpack, &all(&account("shell = \"/bin/zsh\"")));
+    assert_eq!(dlpack.json(["build", "--update"])["built"], 1);
+
+    let taken = layer(daemon, "") + &account("uid = 2000");
+    recipe(&dlpack, &taken);
+    let refused = dlpack.refuses(3, ["build", "--update", "--quiet"]);
+    assert!(refused.contains("uid 2000 is daemon's"), "{refused}");
+    recipe(&dlpack, &(layer(daemon, "") + "[[layer]]\nkind = \"account\"\nuser = \"daemon\"\n"));
+    let refused = dlpack.refuses(3, ["build", "--update", "--quiet"]);
+    assert!(
+        refused.contains("the home /srv/daemon, not /home/daemon") && refused.contains("hint: set `home"),
+        "{refused}"
+    );
 }

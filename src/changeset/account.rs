@@ -1,6 +1,7 @@
 //! A user account: its lines in the base's account files, its home from the base's
 //! skeleton, its authorised keys, and a venv of its own over the shared one.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use thiserror::Error;
@@ -11,11 +12,11 @@ use super::passwd::{AccountFiles, number};
 use super::password::{self, PasswordHash};
 use super::{Changeset, Inputs};
 use crate::layer::{Attributes, LayerWriter};
-use crate::lock::{BaseFile, Lock, LockedLayer};
+use crate::lock::{BaseFile, FileKind, Lock, LockedLayer, base};
 use crate::oci::ImageConfig;
 use crate::python::scheme::InvalidVersion;
 use crate::recipe::{self, LayerKind};
-use crate::sandbox::Rootfs;
+use crate::sandbox::{EntryKind, Rootfs};
 
 /// The length that utmp(5) and ps(1) have room for.
 const LONGEST_NAME: usize = 32;
@@ -72,6 +73,24 @@ pub enum Error {
         /// The group.
         group: String,
     },
+    /// A layer after it that may bring account files of its own.
+    #[error("account {user}: layer `{layer}` comes after it, and may hide it behind account files of its own")]
+    Hidden {
+        /// The account.
+        user: String,
+        /// The layer.
+        layer: String,
+    },
+    /// A layer before it has made the user, with another home.
+    #[error("account {user}: the layers before it give it the home {found}, not {assumed}")]
+    HomeDiffers {
+        /// The account.
+        user: String,
+        /// What they say.
+        found: String,
+        /// What the recipe says, or what was assumed since it says nothing.
+        assumed: String,
+    },
     /// A file of the base that is not what it should be.
     #[error("the base's /{path} can't be amended: {what}")]
     BaseFile {
@@ -126,6 +145,8 @@ impl Error {
                 Some(format!("leave `{field}` out to use the base's {found}, or take another name"))
             }
             Self::NoGroup { .. } => Some("an account joins groups that the base has".into()),
+            Self::Hidden { user, layer } => Some(format!("put the account {user} after layer `{layer}`")),
+            Self::HomeDiffers { found, .. } => Some(format!("set `home = \"{found}\"`, or take another name")),
             Self::BaseFile { .. } => {
                 Some("take another base: an account needs this file to be a regular one, in UTF-8".into())
             }
@@ -149,65 +170,87 @@ pub(super) struct Identity {
     pub taken_over: bool,
 }
 
+/// What a recipe says of an account, to be done on account files.
+#[derive(Clone, Debug)]
+struct Request {
+    recipe: recipe::Account,
+    uid: u32,
+    gid: u32,
+    password: Option<PasswordHash>,
+}
+
+impl Request {
+    /// Makes or amends the account in `files`.
+    fn apply(&self, files: &mut AccountFiles) -> Result<Identity, Error> {
+        let identity = identify(&self.recipe, (self.uid, self.gid), files)?;
+        // shadow(5): a field that no password hashes to is a locked password. Not `!`: sshd
+        // without PAM takes an account whose field begins with it for locked altogether.
+        files.set_user(&identity, self.password.as_ref().map_or("*", PasswordHash::reveal));
+        Ok(identity)
+    }
+
+    fn join_groups(&self, files: &mut AccountFiles) -> Result<(), Error> {
+        match self.recipe.groups.iter().find(|group| !files.add_member(group, &self.recipe.user)) {
+            None => Ok(()),
+            Some(group) => Err(Error::NoGroup { user: self.recipe.user.clone(), group: group.clone() }),
+        }
+    }
+}
+
 /// Makes one account.
 #[derive(Debug)]
 pub struct Account {
+    request: Request,
     identity: Identity,
-    groups: Vec<String>,
-    password: Option<PasswordHash>,
     files: AccountFiles,
     files_before: AccountFiles,
     home: Home,
+    /// The accounts before it, if it is made on what layers of the sandbox have left of
+    /// the base's account files.
+    on_rootfs: Option<Vec<Request>>,
 }
 
 /// The changesets of the `account` layers of `lock`, each with the index of its
-/// layer. Each amends the account files as the one before it leaves them.
-/// `directory` is the recipe's, where a password's secret may lie.
+/// layer. Each amends the account files as the one before it leaves them: those of the
+/// base, which the lock has, or those of the root filesystem under it, where packages or
+/// commands that come before it may have made users of their own. `directory` is the
+/// recipe's, where a password's secret may lie.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn changesets(lock: &Lock, directory: &Path) -> Result<Vec<(usize, Account)>, Error> {
-    let mut files = AccountFiles::of(&lock.base)?;
-    let mut accounts = Vec::new();
+    let mut files = AccountFiles::of(&lock.base.files)?;
+    let (mut accounts, mut requests): (Vec<(usize, Account)>, Vec<Request>) = (Vec::new(), Vec::new());
+    let mut on_rootfs = false;
     for (index, (layer, locked)) in lock.recipe.layers.iter().zip(&lock.layers).enumerate() {
+        on_rootfs |= matches!(layer.kind, LayerKind::Apt(_) | LayerKind::Run(_));
+        if let (LayerKind::Apt(_), Some(hidden)) = (&layer.kind, requests.last()) {
+            return Err(Error::Hidden { user: hidden.recipe.user.clone(), layer: layer.name.clone() });
+        }
         let (LayerKind::Account(recipe), LockedLayer::Account { uid, gid, authorized_keys, .. }) =
             (&layer.kind, locked)
         else {
             continue;
         };
-        let account = account(recipe, (*uid, *gid), authorized_keys, files, lock, directory)?;
-        files = account.files.clone();
-        accounts.push((index, account));
+        let request = Request { recipe: recipe.clone(), uid: *uid, gid: *gid, password: password(recipe, directory)? };
+        let files_before = files.clone();
+        let identity = request.apply(&mut files)?;
+        // a group of the root filesystem may be none of the base
+        if !on_rootfs {
+            request.join_groups(&mut files)?;
+        }
+        let home = Home::new(&identity, recipe.venv.as_deref(), authorized_keys, lock)?;
+        let before = on_rootfs.then(|| requests.clone());
+        let (files, request_made) = (files.clone(), request.clone());
+        accounts.push((index, Account { request, identity, files, files_before, home, on_rootfs: before }));
+        requests.push(request_made);
     }
     Ok(accounts)
 }
 
-fn account(
-    recipe: &recipe::Account,
-    ids: (u32, u32),
-    authorized_keys: &[String],
-    files_before: AccountFiles,
-    lock: &Lock,
-    directory: &Path,
-) -> Result<Account, Error> {
-    let identity = identify(recipe, ids, &files_before)?;
-    let password = recipe
-        .password_secret
-        .as_ref()
-        .map(|secret| PasswordHash::read(secret, directory))
-        .transpose()
-        .map_err(|source| Error::Password { user: identity.user.clone(), source })?;
-    let home = Home::new(&identity, recipe.venv.as_deref(), authorized_keys, lock)?;
-    let mut files = files_before.clone();
-    // shadow(5): a field that no password hashes to is a locked password. Not `!`: sshd
-    // without PAM takes an account whose field begins with it for locked altogether.
-    files.set_user(&identity, password.as_ref().map_or("*", PasswordHash::reveal));
-    for group in &recipe.groups {
-        if !files.add_member(group, &identity.user) {
-            return Err(Error::NoGroup { user: identity.user, group: group.clone() });
-        }
-    }
-    Ok(Account { identity, groups: recipe.groups.clone(), password, files, files_before, home })
+fn password(recipe: &recipe::Account, directory: &Path) -> Result<Option<PasswordHash>, Error> {
+    let hash = recipe.password_secret.as_ref().map(|secret| PasswordHash::read(secret, directory));
+    hash.transpose().map_err(|source| Error::Password { user: recipe.user.clone(), source })
 }
 
 fn identify(recipe: &recipe::Account, (uid, gid): (u32, u32), base: &AccountFiles) -> Result<Identity, Error> {
@@ -273,30 +316,77 @@ impl Account {
     pub fn user(&self) -> &str {
         &self.identity.user
     }
+
+    /// What it comes to on the root filesystem `under`, after the accounts `before` it.
+    fn made_on(&self, under: &Rootfs, before: &[Request]) -> Result<(AccountFiles, Home), super::Error> {
+        let found = files_of(under)?;
+        let mut files = AccountFiles::of(&found)?;
+        for request in before {
+            request.apply(&mut files)?;
+            request.join_groups(&mut files)?;
+        }
+        let identity = self.request.apply(&mut files)?;
+        self.request.join_groups(&mut files)?;
+        // the image's config and the account's venv name it, and are made without a look at the files
+        if identity.home != self.identity.home {
+            let Identity { user, home, .. } = identity;
+            return Err(Error::HomeDiffers { user, found: home, assumed: self.identity.home.clone() }.into());
+        }
+        let home = self.home.on(&identity, &found)?;
+        Ok((files, home))
+    }
+}
+
+/// The account files and the skeleton of a home on `under`.
+fn files_of(under: &Rootfs) -> Result<Vec<BaseFile>, super::Error> {
+    let mut files = Vec::new();
+    let mut waiting: Vec<String> = base::ACCOUNT_FILES.iter().map(|path| (*path).to_owned()).collect();
+    let inside = |directory: &str| -> Result<Vec<String>, super::Error> {
+        Ok(under.names(directory)?.into_iter().map(|name| format!("{directory}/{name}")).collect())
+    };
+    waiting.extend(inside(base::SKELETON)?);
+    while let Some(path) = waiting.pop() {
+        let Some(entry) = under.entry(&path)? else { continue };
+        let (kind, bytes) = match &entry.kind {
+            EntryKind::File(content) => (FileKind::File, content.as_slice()),
+            EntryKind::Symlink(target) => (FileKind::Symlink, target.as_os_str().as_bytes()),
+            EntryKind::Directory => {
+                waiting.extend(inside(&path)?);
+                (FileKind::Directory, &[][..])
+            }
+            EntryKind::Special => continue,
+        };
+        files.push(BaseFile::new(path, kind, entry.attributes, bytes));
+    }
+    Ok(files)
 }
 
 impl Changeset for Account {
     fn inputs(&self) -> Inputs {
         let Identity { user, uid, gid, shell, home, taken_over } = &self.identity;
-        Inputs::new("account", 1, format!("dlpack account {user} (uid {uid}, gid {gid})"))
+        let inputs = Inputs::new("account", 1, format!("dlpack account {user} (uid {uid}, gid {gid})"))
             .with("user", user.as_str())
             .with("uid", *uid)
             .with("gid", *gid)
             .with("shell", shell.as_str())
             .with("home", home.as_str())
             .with("taken-over", *taken_over)
-            .with("groups", self.groups.clone())
-            .with("password", self.password.as_ref().map(|hash| hash.fingerprint().to_string()))
+            .with("groups", self.request.recipe.groups.clone())
+            .with("password", self.request.password.as_ref().map(|hash| hash.fingerprint().to_string()))
             .with("account-files", self.files_before.fingerprint())
-            .with("home-files", self.home.fingerprint())
+            .with("home-files", self.home.fingerprint());
+        // A user more or less is no reason to run anything again.
+        if self.on_rootfs.is_some() { inputs.on_rootfs().unseen() } else { inputs }
     }
 
-    fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
+    fn write(&self, under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
+        let on_rootfs = self.on_rootfs.as_ref().map(|before| self.made_on(under, before)).transpose()?;
+        let (files, home) = on_rootfs.as_ref().map_or((&self.files, &self.home), |(files, home)| (files, home));
         let mut entries = Entries::default();
-        for file in self.files.all() {
+        for file in files.all() {
             entries.file(file.path, file.attributes, file.text());
         }
-        self.home.entries(&mut entries);
+        home.entries(&mut entries);
         entries.write(out)?;
         Ok(())
     }

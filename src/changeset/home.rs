@@ -15,7 +15,7 @@ use crate::recipe::LayerKind;
 const HOME_MODE: u32 = 0o700;
 
 /// A home directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Home {
     identity: Identity,
     /// Files of the base's `/etc/skel`, with their content.
@@ -25,7 +25,7 @@ pub(super) struct Home {
 }
 
 /// `~/.venv`: the account's own, with the shared venv's packages in sight.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OwnVenv {
     /// The shared venv, absolute.
     shared: String,
@@ -43,15 +43,15 @@ impl Home {
         authorized_keys: &[String],
         lock: &Lock,
     ) -> Result<Self, Error> {
-        let mut skeleton = Vec::new();
-        // A home that the base has is not filled a second time.
-        if !identity.taken_over {
-            for file in lock.base.files.iter().filter(|file| file.path.starts_with("etc/skel/")) {
-                skeleton.push((file.clone(), content(file)?));
-            }
-        }
+        let skeleton = skeleton(identity, &lock.base.files)?;
         let venv = venv.map(|path| OwnVenv::over(path, identity, lock)).transpose()?;
         Ok(Self { identity: identity.clone(), skeleton, authorized_keys: authorized_keys.to_vec(), venv })
+    }
+
+    /// The same for `identity`, which has the same home, with the skeleton among `files`.
+    pub(super) fn on(&self, identity: &Identity, files: &[BaseFile]) -> Result<Self, Error> {
+        let skeleton = skeleton(identity, files)?;
+        Ok(Self { identity: identity.clone(), skeleton, ..self.clone() })
     }
 
     /// Adds what lies in the home to a layer.
@@ -113,6 +113,13 @@ impl Home {
             }),
         })
     }
+}
+
+/// The files of `/etc/skel` among `files`. A home that the base has is not filled a
+/// second time.
+fn skeleton(identity: &Identity, files: &[BaseFile]) -> Result<Vec<(BaseFile, Vec<u8>)>, Error> {
+    let of_skeleton = files.iter().filter(|file| !identity.taken_over && file.path.starts_with("etc/skel/"));
+    of_skeleton.map(|file| Ok((file.clone(), content(file)?))).collect()
 }
 
 impl OwnVenv {

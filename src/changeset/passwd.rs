@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::account::{Error, Identity, content};
 use crate::layer::Attributes;
-use crate::lock::{FileKind, LockedBase};
+use crate::lock::{BaseFile, FileKind};
 use crate::oci::Digest;
 
 /// One of the account files.
@@ -89,8 +89,8 @@ pub(super) struct AccountFiles {
 }
 
 impl AccountFiles {
-    /// Those of `base`. What it hasn't got is begun with root alone.
-    pub(super) fn of(base: &LockedBase) -> Result<Self, Error> {
+    /// Those among `base`'s files. What it hasn't got is begun with root alone.
+    pub(super) fn of(base: &[BaseFile]) -> Result<Self, Error> {
         let group = read(base, "etc/group")?
             .unwrap_or_else(|| AccountFile::new("etc/group", Attributes::root(0o644), "root:x:0:\n"));
         let passwd = read(base, "etc/passwd")?.unwrap_or_else(|| {
@@ -148,8 +148,8 @@ impl AccountFiles {
     }
 }
 
-fn read(base: &LockedBase, path: &'static str) -> Result<Option<AccountFile>, Error> {
-    let Some(file) = base.file(path) else { return Ok(None) };
+fn read(base: &[BaseFile], path: &'static str) -> Result<Option<AccountFile>, Error> {
+    let Some(file) = base.iter().find(|file| file.path == path) else { return Ok(None) };
     let wrong = |what: &str| Error::BaseFile { path: path.to_owned(), what: what.to_owned() };
     if file.kind != FileKind::File {
         return Err(wrong("it is not a regular file"));

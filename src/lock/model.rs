@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::layer::Attributes;
 use crate::oci::{DiffId, Digest, Platform};
 use crate::recipe::Recipe;
 
@@ -136,6 +137,17 @@ pub struct BaseFile {
 }
 
 impl BaseFile {
+    /// The file at `path` with this content, or the link with this target.
+    pub fn new(path: String, kind: FileKind, attributes: Attributes, bytes: &[u8]) -> Self {
+        let (content, base64) = match std::str::from_utf8(bytes) {
+            Ok(text) => (text.to_owned(), false),
+            Err(_) => (BASE64_STANDARD.encode(bytes), true),
+        };
+        let (sha256, size) = (Digest::of(bytes), bytes.len() as u64);
+        let Attributes { mode, uid, gid } = attributes;
+        Self { path, kind, mode, uid, gid, sha256, size, content, base64 }
+    }
+
     /// Its content, or a link's target, as it is in the base.
     ///
     /// # Errors

@@ -1,14 +1,38 @@
 //! A file looked up in layers in overlayfs's form, without mounting them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
-use super::record::OPAQUE;
+use super::record::{OPAQUE, OWNER, Owner};
+use crate::layer::Attributes;
 
 /// path_resolution(7): "the maximum number of symbolic links followed … is 40".
 const MOST_LINKS: usize = 40;
+
+/// A file, directory or link, as steps see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its mode, and the owner that is recorded of a file or a directory.
+    pub attributes: Attributes,
+}
+
+/// What an [`Entry`] is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EntryKind {
+    /// A file with its content.
+    File(Vec<u8>),
+    /// A directory.
+    Directory,
+    /// A symbolic link and where it leads.
+    Symlink(PathBuf),
+    /// A device, a FIFO or a socket.
+    Special,
+}
 
 /// What is at a path of the layers.
 enum Found {
@@ -21,6 +45,67 @@ enum Found {
 /// The content of the file at `path` in `layers`, lowest first. Links are followed inside
 /// of them; none if there is no file.
 pub(super) fn read(layers: &[PathBuf], path: &str) -> io::Result<Option<Vec<u8>>> {
+    match look(layers, path, true)? {
+        Some(Found::Other(file, metadata)) if metadata.is_file() => content(&file).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn content(file: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(file)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// What is at `path`, links on the way followed, one at its end not.
+pub(super) fn entry(layers: &[PathBuf], path: &str) -> io::Result<Option<Entry>> {
+    let (kind, at, metadata) = match look(layers, path, false)? {
+        None => return Ok(None),
+        Some(Found::Directory(merged)) => {
+            let Some(top) = merged.last().cloned() else { return Ok(None) };
+            let metadata = top.symlink_metadata()?;
+            (EntryKind::Directory, top, metadata)
+        }
+        Some(Found::Other(link, metadata)) if metadata.is_symlink() => {
+            (EntryKind::Symlink(fs::read_link(&link)?), link, metadata)
+        }
+        Some(Found::Other(file, metadata)) if metadata.is_file() => (EntryKind::File(content(&file)?), file, metadata),
+        Some(Found::Other(other, metadata)) => (EntryKind::Special, other, metadata),
+    };
+    let mut value = [0; 32];
+    let recorded = match kind {
+        EntryKind::Directory | EntryKind::File(_) => rustix::fs::lgetxattr(&at, OWNER, &mut value).ok(),
+        EntryKind::Symlink(_) | EntryKind::Special => None,
+    };
+    let owner = recorded.and_then(|length| Owner::parse(value.get(..length)?)).unwrap_or(Owner::ROOT);
+    let attributes = Attributes { mode: metadata.mode() & 0o7777, uid: owner.uid, gid: owner.gid };
+    Ok(Some(Entry { kind, attributes }))
+}
+
+/// The names in the directory at `path`, sorted; none if there is no directory.
+pub(super) fn names(layers: &[PathBuf], path: &str) -> io::Result<Vec<String>> {
+    let Some(Found::Directory(merged)) = look(layers, path, true)? else { return Ok(Vec::new()) };
+    let mut names = BTreeSet::new();
+    for directory in &merged {
+        for entry in fs::read_dir(directory)? {
+            names.insert(entry?.file_name());
+        }
+    }
+    let mut visible = Vec::new();
+    for name in names {
+        // one that a layer above has deleted is there in a layer below
+        if let Some(text) = name.to_str()
+            && find(&merged, Path::new(&name))?.is_some()
+        {
+            visible.push(text.to_owned());
+        }
+    }
+    Ok(visible)
+}
+
+/// What is at `path` in `layers`, lowest first. Links are followed inside of them, one at
+/// the end only if `follow` says so.
+fn look(layers: &[PathBuf], path: &str, follow: bool) -> io::Result<Option<Found>> {
     let mut links = 0;
     // the directories on the way from the root
     let mut way = vec![layers.to_vec()];
@@ -34,7 +119,7 @@ pub(super) fn read(layers: &[PathBuf], path: &str) -> io::Result<Option<Vec<u8>>
         match find(here, &name)? {
             None => return Ok(None),
             Some(Found::Directory(directory)) => way.push(directory),
-            Some(Found::Other(link, metadata)) if metadata.is_symlink() => {
+            Some(Found::Other(link, metadata)) if metadata.is_symlink() && (follow || !rest.is_empty()) => {
                 links += 1;
                 let target = fs::read_link(link)?;
                 if links > MOST_LINKS {
@@ -45,15 +130,11 @@ pub(super) fn read(layers: &[PathBuf], path: &str) -> io::Result<Option<Vec<u8>>
                 }
                 rest.extend(components(&target));
             }
-            Some(Found::Other(file, metadata)) if metadata.is_file() && rest.is_empty() => {
-                let mut content = Vec::new();
-                File::open(file)?.read_to_end(&mut content)?;
-                return Ok(Some(content));
-            }
+            Some(other) if rest.is_empty() => return Ok(Some(other)),
             Some(Found::Other(..)) => return Ok(None),
         }
     }
-    Ok(None)
+    Ok(way.pop().map(Found::Directory))
 }
 
 /// The names on a path, the last first.
@@ -119,6 +200,12 @@ mod tests {
         assert_eq!(read("lib/os-release").as_deref(), Some("low"));
         assert_eq!(read("lib/deep/file").as_deref(), Some("deep"));
         assert_eq!(read("/usr/lib/deep/up").as_deref(), Some("high"));
+        let link = entry(&layers, "lib").unwrap().unwrap();
+        assert_eq!(link.kind, EntryKind::Symlink("/usr/lib".into()));
+        let high = entry(&layers, "lib/name").unwrap().unwrap();
+        assert_eq!(high.kind, EntryKind::File(b"high".to_vec()));
+        assert_eq!(names(&layers, "lib").unwrap(), ["deep", "name", "os-release"]);
+        assert_eq!(names(&layers, "lib/name").unwrap(), Vec::<String>::new());
         for nothing in ["loop", "out", "lib", "lib/os-release/x", "none", ""] {
             assert_eq!(read(nothing), None, "{nothing}");
         }

@@ -49,6 +49,7 @@ pub use fallback::Fallback;
 pub use helper::main;
 pub use host::Host;
 pub use log::{Log, Tail};
+pub use lookup::{Entry, EntryKind};
 pub use network::CA_BUNDLE;
 pub use probe::{Attempt, Facts, Obstacle, diagnose};
 pub use refusal::Refusal;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::diff::{Broken, receive};
 use super::launch::Helper;
+use super::lookup::Entry;
 use super::scratch::Directory;
 use super::spec::Opening;
 use super::{Change, Ending, Error, Fallback, Host, Log, Step, lookup, network};
@@ -62,6 +63,25 @@ impl Rootfs {
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
         let failed = |source| Error::Io { doing: "read from the root filesystem", path: path.into(), source };
         lookup::read(&self.lower, path).map_err(failed)
+    }
+
+    /// What is at `path` (without a leading slash): links on the way are followed inside
+    /// the root, one at its end is itself.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn entry(&self, path: &str) -> Result<Option<Entry>, Error> {
+        let failed = |source| Error::Io { doing: "read from the root filesystem", path: path.into(), source };
+        lookup::entry(&self.lower, path).map_err(failed)
+    }
+
+    /// The names in the directory at `path`, sorted; none if there is no directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn names(&self, path: &str) -> Result<Vec<String>, Error> {
+        let failed = |source| Error::Io { doing: "read from the root filesystem", path: path.into(), source };
+        lookup::names(&self.lower, path).map_err(failed)
     }
 
     /// A sandbox over it, with nothing changed yet.

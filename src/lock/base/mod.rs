@@ -20,17 +20,18 @@ pub use scan::{LayerError, scan};
 pub use tree::{FileList, Node, NodeKind};
 
 use super::{BaseFile, FileKind, Lock, LockedBase};
-use crate::oci::{Digest, Layout, Platform};
+use crate::layer::Attributes;
+use crate::oci::{Layout, Platform};
 use crate::recipe::{Base, LayerKind, Recipe};
 use crate::registry::{Reference, Registries, Source, SourceError};
 use crate::sandbox::Host;
 use crate::store::Store;
 
-/// The files that an account amends.
-const ACCOUNT_FILES: [&str; 4] = ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"];
+/// The files that an account amends, without a leading slash.
+pub const ACCOUNT_FILES: [&str; 4] = ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"];
 
 /// What a new home is a copy of.
-const SKELETON: &str = "etc/skel";
+pub const SKELETON: &str = "etc/skel";
 
 /// What of the base a recipe needs beyond manifest and config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,14 +173,6 @@ fn base_file(path: String, node: &Node) -> Result<Option<BaseFile>, Error> {
         NodeKind::Symlink(target) => (FileKind::Symlink, target.as_bytes()),
         NodeKind::Special => return Ok(None),
     };
-    let (content, base64) = match std::str::from_utf8(bytes) {
-        Ok(text) => (text.to_owned(), false),
-        Err(_) => {
-            use base64::Engine;
-            (base64::engine::general_purpose::STANDARD.encode(bytes), true)
-        }
-    };
-    let (mode, uid, gid) = (node.mode, node.uid, node.gid);
-    let (sha256, size) = (Digest::of(bytes), bytes.len() as u64);
-    Ok(Some(BaseFile { path, kind, mode, uid, gid, sha256, size, content, base64 }))
+    let attributes = Attributes { mode: node.mode, uid: node.uid, gid: node.gid };
+    Ok(Some(BaseFile::new(path, kind, attributes, bytes)))
 }
