@@ -135,6 +135,12 @@ fn without_network_namespaces_a_step_is_on_the_machines_network() {
     });
 }
 
+/// What must work where steps are real root: owners are real inside.
+fn gives_owners(sandbox: &mut Sandbox) {
+    shell(sandbox, "install -o 1 -g 2 -m 4755 /bin/true /srv/owned");
+    assert_eq!(shell(sandbox, "stat -c '%u:%g %a' /srv/owned"), "1:2 4755");
+}
+
 #[test]
 fn root_without_user_namespaces_has_mounts_and_few_capabilities() {
     let wrapper = refusing(&["unshare-user=ENOSPC"]);
@@ -144,6 +150,7 @@ fn root_without_user_namespaces_has_mounts_and_few_capabilities() {
         assert_eq!(*sandbox.fallbacks(), BTreeSet::from([Fallback::RealRoot]));
         is_whole(&mut sandbox);
         assert_eq!(shell(&mut sandbox, "grep CapEff /proc/self/status"), "CapEff:\t00000000800004fb");
+        gives_owners(&mut sandbox);
     });
 }
 
@@ -156,6 +163,7 @@ fn root_in_a_container_has_a_chroot() {
         assert_eq!(*sandbox.fallbacks(), BTreeSet::from([Fallback::Chroot]));
         is_whole(&mut sandbox);
         assert_eq!(shell(&mut sandbox, "find /proc /dev/shm"), "/proc\n/dev/shm");
+        gives_owners(&mut sandbox);
     });
 }
 

@@ -31,6 +31,7 @@ mod owners;
 mod places;
 mod probe;
 mod program;
+mod real_owners;
 mod record;
 mod refusal;
 mod rootfs;

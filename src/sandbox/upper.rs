@@ -15,7 +15,7 @@ use super::containment::Containment;
 use super::mounts::{attach, existing, fresh};
 use super::places::BELOW;
 use super::spec::Opening;
-use super::{Fallback, Refusal, copy};
+use super::{Fallback, Refusal, copy, real_owners};
 
 /// What a sandbox shows as its root, and where what steps write goes.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ impl View {
             fs::create_dir(&path).map_err(|source| Refusal::call("create", path, source))?;
         }
         let mut view = Self { lower, upper: Upper::Overlay(directory.join("upper")), directory };
-        if containment != Containment::Chroot {
+        // without a user namespace owners are real, and layers have them only in the record
+        if containment == Containment::UserNamespace {
             let on_disk = view.try_overlay();
             match on_disk {
                 // a layer that is not there is no reason to write elsewhere
@@ -69,6 +70,9 @@ impl View {
         }
         view.upper = Upper::Copy(view.root());
         copy::layers(&view.lower, &view.root())?;
+        if containment != Containment::UserNamespace {
+            real_owners::give(&view.root())?;
+        }
         Ok(view)
     }
 
