@@ -76,10 +76,12 @@ impl Supervisor {
         let there = record(&file, attribute)?.is_some();
         let value = match attribute {
             CAPABILITY => revision_2(&value).ok_or(Errno::INVAL)?,
-            // a list that names nobody is the kernel's, and takes the place of the record's
+            // a list that names nobody is the kernel's, and takes the place of the record's; what
+            // is no list the kernel refuses
             _ => match Acl::parse(&value) {
                 Some(acl) if acl.names_anybody() => acl.encode(),
-                _ => {
+                None => return Ok(Answer::Continue),
+                Some(_) => {
                     let _ = rustix::fs::removexattr(name(&file), kept(attribute));
                     return Ok(Answer::Continue);
                 }
