@@ -3,6 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 #[path = "owners/abis.rs"]
 mod abis;
+#[path = "owners/parity.rs"]
+mod parity;
 
 use super::support::sandbox::{Bench, as_user, shell};
 

@@ -14,8 +14,8 @@ const PACKAGES: &str = "ca-certificates,libstdc++6,openssh-server,python3,tmux,t
 const EXCLUDED: [&str; 3] = ["usr/share/doc", "usr/share/man", "usr/share/locale"];
 
 /// The options that shape the root filesystem; with the release they are its key.
-fn options(packages: &str) -> Vec<String> {
-    let mut options = vec!["--quiet".into(), "--variant=essential".into(), format!("--include={packages}")];
+fn options(variant: &str, packages: &str) -> Vec<String> {
+    let mut options = vec!["--quiet".into(), format!("--variant={variant}"), format!("--include={packages}")];
     options.extend(EXCLUDED.map(|path| format!("--dpkgopt=path-exclude=/{path}/*")));
     // host keys are made at a container's first start, and a container's /dev is the runtime's
     options.push(r#"--customize-hook=rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/apt/sources.list.d/*"#.into());
@@ -25,17 +25,22 @@ fn options(packages: &str) -> Vec<String> {
 
 /// The tar of the root filesystem. The first caller makes it; others wait.
 pub fn tar() -> PathBuf {
-    tar_with(PACKAGES)
+    tar_with("essential", PACKAGES)
+}
+
+/// The tar of one that has apt and the least besides.
+pub fn bare_tar() -> PathBuf {
+    tar_with("apt", "ca-certificates")
 }
 
 /// The same with a compiler, and what a C extension for Python includes.
 pub fn tar_with_compiler() -> PathBuf {
-    tar_with("gcc,libc6-dev,python3,python3-dev")
+    tar_with("essential", "gcc,libc6-dev,python3,python3-dev")
 }
 
-fn tar_with(packages: &str) -> PathBuf {
+fn tar_with(variant: &str, packages: &str) -> PathBuf {
     let release = release();
-    let options = options(packages);
+    let options = options(variant, packages);
     let key = Digest::of(format!("{release} {options:?}").as_bytes()).short();
     let tar = super::parts().join(format!("debian-{key}.tar"));
     let _alone = alone(&tar);
