@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::command::Dlpack;
-use crate::support::image::{Form, Layout, Packing, Tar};
+use crate::support::image::{Form, Layout, Packing, Tar, debian_with_apt};
 use crate::support::registry::DebianRegistry;
 
 /// The least that the recipes need of a base: account files, and Python for the one
@@ -38,7 +38,8 @@ fn layer_of<'a>(plan: &'a Value, wheel: &str) -> &'a Vec<Value> {
 #[test]
 fn each_shipped_recipe_is_locked_and_planned() {
     let registry = DebianRegistry::start();
-    push_stand_in(&registry, "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04");
+    let cuda = "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04";
+    debian_with_apt().push("gzip", &registry, cuda, Form::Oci);
     push_stand_in(&registry, "library/debian-python:12");
     let dlpack = Dlpack::with_docker_io(registry.address());
     let cases = [
@@ -60,6 +61,12 @@ fn each_shipped_recipe_is_locked_and_planned() {
         }
         let places = plan["layers"].as_array().expect("layers").iter().zip(&kinds);
         for (layer, kind) in places {
+            if *kind == "apt" {
+                let contents = layer["contents"].as_array().expect("contents");
+                let brings =
+                    |name: &str| contents.iter().any(|one| one["name"].as_str().unwrap_or_default().starts_with(name));
+                assert!(brings("openssh-server 1:") && brings("tmux "), "{layer}");
+            }
             let expected = if *kind == "apt" { "sandbox" } else { "build" };
             assert_eq!(layer["place"], expected, "{kind} in {recipe}");
         }

@@ -301,6 +301,25 @@ pub fn debian_with_compiler() -> Layout {
     Layout { path }
 }
 
+/// A layout with the Debian of [`rootfs::with_apt`], made once: `gzip`, and `bare`, where apt
+/// knows no archive.
+pub fn debian_with_apt() -> Layout {
+    let tar = rootfs::with_apt();
+    let path = tar.with_extension("oci");
+    let _alone = rootfs::alone(&path);
+    if !path.exists() {
+        let unfinished = tar.with_extension("oci.unfinished");
+        let _ = fs::remove_dir_all(&unfinished);
+        let layout = Layout::create(&unfinished);
+        let debian = || layout.image().layer_from(Packing::Gzip, File::open(&tar).expect("opened"));
+        debian().tagged("gzip");
+        let none = Tar::new().file("etc/apt/sources.list.d/.wh.0000sources.list", "");
+        debian().layer(Packing::Gzip, none).tagged("bare");
+        fs::rename(&unfinished, &path).expect("renamed");
+    }
+    Layout { path }
+}
+
 fn make_debian(layout: &Layout, tar: &Path) {
     let shell = |config: &mut Value| config["config"]["Cmd"] = json!(["/bin/sh"]);
     let image = |packing| layout.image().config(shell).layer_from(packing, File::open(tar).expect("opened"));

@@ -14,6 +14,7 @@ pub mod rootfs;
 pub mod runtime;
 pub mod sandbox;
 pub mod shown;
+pub mod signed_archive;
 pub mod tiny;
 pub mod uv;
 pub mod venv;

@@ -38,9 +38,19 @@ pub fn tar_with_compiler() -> PathBuf {
     tar_with("essential", "gcc,libc6-dev,python3,python3-dev")
 }
 
+/// The tar of one that has apt, and the archives that this machine's apt uses.
+pub fn with_apt() -> PathBuf {
+    let mut options = options("apt", "ca-certificates");
+    options.retain(|option| !option.starts_with("--customize-hook"));
+    tar_made_with(options)
+}
+
 fn tar_with(variant: &str, packages: &str) -> PathBuf {
+    tar_made_with(options(variant, packages))
+}
+
+fn tar_made_with(options: Vec<String>) -> PathBuf {
     let release = release();
-    let options = options(variant, packages);
     let key = Digest::of(format!("{release} {options:?}").as_bytes()).short();
     let tar = super::parts().join(format!("debian-{key}.tar"));
     let _alone = alone(&tar);
