@@ -41,8 +41,12 @@ fn recipe(url: &str, package: &str) -> String {
 
 /// `dlpack ARGS` by an ordinary user with one uid.
 fn as_nobody(dlpack: &Dlpack, arguments: &[&str]) -> Command {
-    output(Command::new("chown").args(["-R", NOBODY]).arg(dlpack.home()), "coreutils");
-    dlpack.command_in(&["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"], arguments)
+    let owner = format!("{NOBODY}:{NOBODY}");
+    output(Command::new("chown").args(["-R", &owner]).arg(dlpack.home()), "coreutils");
+    let mut command =
+        dlpack.command_in(&["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"], arguments);
+    command.env("UV_CACHE_DIR", dlpack.home().join("uv-cache"));
+    command
 }
 
 fn ok(command: &mut Command) -> String {
@@ -239,7 +243,6 @@ fn real_packages_are_installed_whole_on_top_of_each_other_and_bring_an_interpret
          [[layer]]\nkind = \"apt\"\nname = \"more\"\npackages = [\"ssl-cert\", \"tmux\", \"libssl3\"]\n\
          [[layer]]\nkind = \"venv\"\npython = \"3.11\"\n",
     );
-    dlpack.ok(["lock"]);
     let built = ok(&mut as_nobody(&dlpack, &["build", "--quiet"]));
     let root = tempfile::tempdir().expect("a directory");
     for layer in dlpack.layers_of(&built) {

@@ -173,7 +173,8 @@ impl Drop for Archive {
     fn drop(&mut self) {
         for key in ["own", "foreign"] {
             // the agent that gpg started for the key
-            let _ = Command::new("gpgconf").args(["--kill", "gpg-agent", "--homedir"]).arg(self.gpg_home(key)).status();
+            let _ =
+                Command::new("gpgconf").arg("--homedir").arg(self.gpg_home(key)).args(["--kill", "gpg-agent"]).status();
         }
     }
 }
