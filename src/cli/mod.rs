@@ -22,6 +22,7 @@ mod sandbox;
 mod secrets;
 mod serve;
 mod tally;
+mod try_image;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +80,7 @@ enum Verb {
     Push(push::Arguments),
     Pull(pull::Arguments),
     Inspect(inspect::Arguments),
+    Try(try_image::Arguments),
     Serve(serve::Arguments),
     Login(login::Arguments),
     Logout(logout::Arguments),
@@ -133,6 +135,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Push(arguments) => push::run(context, arguments).await,
         Verb::Pull(arguments) => pull::run(context, arguments).await,
         Verb::Inspect(arguments) => inspect::run(context, arguments).await,
+        Verb::Try(arguments) => try_image::run(context, arguments).await,
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,
         Verb::Logout(arguments) => {
