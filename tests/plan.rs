@@ -3,23 +3,8 @@
 use serde_json::Value;
 
 use crate::support::command::Dlpack;
-use crate::support::image::{Form, Layout, Packing, Tar, debian_with_apt};
+use crate::support::image::{Form, debian_with_apt};
 use crate::support::registry::DebianRegistry;
-
-/// The least that the recipes need of a base: account files, and Python for the one
-/// that takes the base's own.
-fn push_stand_in(registry: &DebianRegistry, name: &str) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let layout = Layout::create(directory.path().join("layout"));
-    let files = Tar::new()
-        .file("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")
-        .file("etc/group", "root:x:0:\nshadow:x:42:\n")
-        .owned_file("etc/shadow", 0o640, (0, 42), "root:*:19000:0:99999:7:::\n")
-        .file("etc/skel/.profile", "umask 022\n")
-        .file("usr/bin/python3.11", "");
-    layout.image().layer(Packing::Gzip, files).tagged("base");
-    layout.push("base", registry, name, Form::Oci);
-}
 
 fn kinds_of(plan: &Value) -> Vec<&str> {
     plan["layers"].as_array().expect("layers").iter().map(|layer| layer["kind"].as_str().expect("a kind")).collect()
