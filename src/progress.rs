@@ -1,8 +1,8 @@
 //! What is going on, told as it happens. Whoever does the work tells a
 //! [`Progress`]; whoever shows it implements [`Listener`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -75,6 +75,11 @@ pub enum Event {
 pub trait Listener: Send + Sync {
     /// Takes an event. Called from many threads; must not block for long.
     fn hear(&self, event: &Event);
+
+    /// Does `work`, which has the terminal to itself; nothing is to be heard meanwhile.
+    fn aside(&self, work: &mut dyn FnMut()) {
+        work();
+    }
 }
 
 /// Where work tells what it does. Cheap to clone.
@@ -82,12 +87,14 @@ pub trait Listener: Send + Sync {
 pub struct Progress {
     listener: Arc<dyn Listener>,
     next: Arc<AtomicU64>,
+    /// What happened while somebody else has the terminal.
+    held: Arc<Mutex<Option<Vec<Event>>>>,
 }
 
 impl Progress {
     /// Progress that `listener` hears.
     pub fn new(listener: Arc<dyn Listener>) -> Self {
-        Self { listener, next: Arc::default() }
+        Self { listener, next: Arc::default(), held: Arc::default() }
     }
 
     /// Progress that nobody hears.
@@ -102,13 +109,37 @@ impl Progress {
     /// Begins a piece of work on `subject`, of `total` bytes where that is known.
     pub fn task(&self, activity: Activity, subject: impl Into<String>, total: Option<u64>) -> Task {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.listener.hear(&Event::Begin { id, activity, subject: subject.into(), total });
+        self.tell(Event::Begin { id, activity, subject: subject.into(), total });
         Task { progress: self.clone(), id, ended: false }
+    }
+
+    /// Does `work`, which has the terminal to itself: what happens meanwhile is told
+    /// afterwards.
+    pub fn aside(&self, work: &mut dyn FnMut()) {
+        *self.held() = Some(Vec::new());
+        self.listener.aside(work);
+        let mut held = self.held();
+        held.take().iter().flatten().for_each(|event| self.listener.hear(event));
+    }
+
+    fn tell(&self, event: Event) {
+        let mut held = self.held();
+        match held.as_mut() {
+            Some(held) => held.push(event),
+            None => {
+                drop(held);
+                self.listener.hear(&event);
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Vec<Event>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells something that a person should know.
     pub fn warn(&self, message: impl Into<String>) {
-        self.listener.hear(&Event::Warning { message: message.into() });
+        self.tell(Event::Warning { message: message.into() });
     }
 }
 
@@ -122,7 +153,7 @@ pub struct Task {
 impl Task {
     /// Says that `bytes` more are done.
     pub fn advance(&self, bytes: u64) {
-        self.progress.listener.hear(&Event::Advance { id: self.id, bytes });
+        self.progress.tell(Event::Advance { id: self.id, bytes });
     }
 
     /// Where a command that works on it tells what it prints.
@@ -133,7 +164,7 @@ impl Task {
     /// Says how it ended.
     pub fn end(mut self, outcome: impl Into<String>) {
         self.ended = true;
-        self.progress.listener.hear(&Event::End { id: self.id, outcome: Some(outcome.into()) });
+        self.progress.tell(Event::End { id: self.id, outcome: Some(outcome.into()) });
     }
 }
 
@@ -147,14 +178,14 @@ pub struct Output {
 impl Output {
     /// Tells a line, without its end.
     pub fn line(&self, line: impl Into<String>) {
-        self.progress.listener.hear(&Event::Output { id: self.id, line: line.into() });
+        self.progress.tell(Event::Output { id: self.id, line: line.into() });
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
         if !self.ended {
-            self.progress.listener.hear(&Event::End { id: self.id, outcome: None });
+            self.progress.tell(Event::End { id: self.id, outcome: None });
         }
     }
 }

@@ -2,7 +2,7 @@
 //! person sees when it fails; through the command line, as an ordinary user.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -222,6 +222,46 @@ fn a_failure_shows_the_last_lines_the_log_and_how_to_get_a_shell() {
     recipe(&dlpack, &layer("echo well >/made", ""));
     let digest = dlpack.ok(["build", "--update"]);
     assert_eq!(content(&dlpack, &digest, "made"), "well\n");
+}
+
+#[test]
+fn whoever_asks_for_it_gets_a_shell_where_a_step_failed() {
+    let keys = "env = { GREETING = \"hello\" }\nworkdir = \"/srv\"\nuser = \"worker\"\nmounts = [{ from = \"src\", to = \"/src\" }]";
+    let dlpack = world(&layer("echo written >/tmp/before; echo it broke >&2; exit 3", keys));
+    dlpack.write("src/given", "mounted");
+    let program = dlpack.command(["build", "--shell-on-failure"]);
+    let line = format!("{} build --shell-on-failure", program.get_program().display());
+    // script(1): a terminal for it; its stdin is what is typed
+    let mut command = dlpack.command_as_user("script", ["-q", "-e", "-c", &line, "/dev/null"]);
+    command.env("TERM", "xterm").env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = command.spawn().expect("script(1) of bsdutils");
+    let (mut typed, mut shown) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let before = read_until(&mut shown, "leave it with `exit`");
+    assert!(before.contains("  | it broke"), "{before}");
+    let look = "echo \"<$(cat /tmp/before /src/given) $GREETING $(pwd) $(id -u) $((6 * 7))>\" >/dev/tty; exit 0\n";
+    typed.write_all(look.as_bytes()).unwrap();
+    let mut after = String::new();
+    shown.read_to_string(&mut after).unwrap();
+    assert!(after.contains("<written\r\nmounted hello /srv 1234 42>"), "{after}");
+    assert!(after.contains("ended with exit status 3"), "{after}");
+    assert_eq!(terminal.wait().unwrap().code(), Some(9), "{after}");
+    assert_eq!(dlpack.leftovers(), 0);
+
+    // and nobody waits where nobody sits
+    let ran = dlpack.run(["build", "--shell-on-failure"]);
+    assert!(ran.status == 9 && ran.stderr.contains("warning: no shell where the step failed"), "{}", ran.stderr);
+}
+
+/// What comes of `from`, as far as `end`.
+fn read_until(from: &mut impl Read, end: &str) -> String {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(end.as_bytes()) {
+        let length = from.read(&mut byte).expect("readable");
+        assert_ne!(length, 0, "it ended: {}", String::from_utf8_lossy(&text));
+        text.extend(byte);
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn configure(under: &Rootfs, out: &mut LayerWriter) -> Result<(), Error> {
         .mount(Mount { from: given.path().to_owned(), to: GIVEN.into(), kind: MountKind::ReadOnly });
     let mut log = under.log()?;
     let mut sandbox = under.open()?;
-    match sandbox.run(&step, &mut |bytes| log.take(bytes)) {
+    match sandbox.run_logged(&step, &mut log) {
         Ok(()) => {}
         Err(sandbox::Error::Step { .. }) => return Err(Error::Configure { said: log.tail() }),
         Err(error) => return Err(error.into()),

@@ -107,7 +107,7 @@ impl Changeset for Run {
             network: if self.recipe.network { Network::Host } else { Network::None },
             mounts: given.mounts.clone(),
         };
-        match sandbox.run(&step, &mut |bytes| log.take(bytes)) {
+        match sandbox.run_logged(&step, &mut log) {
             Err(sandbox::Error::Step { ending, .. }) => {
                 return Err(Error::Failed { command: self.short(), ending, tail: log.tail() }.into());
             }

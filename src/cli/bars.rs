@@ -71,6 +71,10 @@ impl Bars {
 }
 
 impl Listener for Bars {
+    fn aside(&self, work: &mut dyn FnMut()) {
+        self.screen.suspend(work);
+    }
+
     fn hear(&self, event: &Event) {
         let mut running = locked(&self.running);
         let Some(running) = running.as_mut() else { return };

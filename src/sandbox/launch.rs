@@ -1,13 +1,15 @@
 //! dlpack's side of a sandbox: starts the helper, asks it, and passes on what a command
 //! prints.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use super::spec::{Opening, Reply, Request, Task, VERB, receive, send};
 use super::step::Ending;
+use super::terminal::Relay;
 use super::{Error, Fallback, Host, Refusal};
 
 /// A running helper. It ends when this is dropped.
@@ -40,7 +42,7 @@ impl Helper {
     ) -> Result<(Ending, Vec<Fallback>), Error> {
         let lost = |source| Error::Helper { source };
         let (mut printed, theirs) = io::pipe().map_err(lost)?;
-        send(&self.control, &Request::Run(Box::new(task)), &[input.as_fd(), theirs.as_fd()]).map_err(lost)?;
+        self.begin(task, input.as_fd(), theirs.as_fd())?;
         drop(theirs);
         let mut buffer = [0; 16 << 10];
         // the pipe ends when the last of the step's processes does, which process 1 sees to
@@ -50,6 +52,25 @@ impl Helper {
                 length => output(&buffer[..length]),
             }
         }
+        self.ended()
+    }
+
+    /// Runs `task` at a terminal which is `person`'s as long as it lasts.
+    pub(super) fn interact(&self, task: Task, person: File) -> Result<(Ending, Vec<Fallback>), Error> {
+        let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
+        let (relay, theirs) = Relay::start(person).map_err(failed)?;
+        self.begin(task, theirs.as_fd(), theirs.as_fd())?;
+        drop(theirs);
+        relay.pass_on().map_err(failed)?;
+        self.ended()
+    }
+
+    fn begin(&self, task: Task, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<(), Error> {
+        let sent = send(&self.control, &Request::Run(Box::new(task)), &[input, output]);
+        sent.map_err(|source| Error::Helper { source })
+    }
+
+    fn ended(&self) -> Result<(Ending, Vec<Fallback>), Error> {
         match self.reply()? {
             Reply::Ended(ending, fallbacks) => Ok((ending, fallbacks)),
             other => Err(unexpected(other)),
@@ -73,7 +94,7 @@ impl Helper {
         }
     }
 
-    fn ask(&self, request: &Request, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<Reply, Error> {
+    fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
         send(&self.control, request, descriptors).map_err(|source| Error::Helper { source })?;
         self.reply()
     }

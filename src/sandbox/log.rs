@@ -76,6 +76,12 @@ impl Log {
         self.last.push_back(line);
     }
 
+    /// The last lines until now.
+    pub(super) fn last_lines(&mut self) -> Vec<String> {
+        self.end_line();
+        self.last.iter().cloned().collect()
+    }
+
     /// The last lines, and where all of them are.
     pub fn tail(mut self) -> Tail {
         self.end_line();

@@ -36,10 +36,12 @@ mod record;
 mod refusal;
 mod rootfs;
 mod scratch;
+mod shell;
 mod spec;
 mod step;
 mod supervisor;
 mod sys;
+mod terminal;
 mod upper;
 mod user;
 

@@ -53,10 +53,11 @@ pub(super) fn become_command(
 
 fn prepare(task: &Task, streams: &Streams) -> Result<(), Refusal> {
     let failed = |what: &'static str| move |source: Errno| Refusal::call("set", what, source);
-    if !task.interactive {
-        rustix::process::setsid().map_err(failed("a session"))?;
-    }
+    rustix::process::setsid().map_err(failed("a session"))?;
     rustix::stdio::dup2_stdin(&streams.input).map_err(failed("stdin"))?;
+    if task.interactive {
+        rustix::process::ioctl_tiocsctty(&streams.input).map_err(failed("a controlling terminal"))?;
+    }
     rustix::stdio::dup2_stdout(&streams.output).map_err(failed("stdout"))?;
     rustix::stdio::dup2_stderr(&streams.output).map_err(failed("stderr"))?;
     reset_signals();

@@ -10,7 +10,7 @@ use super::diff::{Broken, receive};
 use super::launch::Helper;
 use super::lookup::Entry;
 use super::scratch::Directory;
-use super::spec::Opening;
+use super::spec::{Opening, Task};
 use super::{Change, Ending, Error, Fallback, Host, Log, Step, lookup, network};
 use crate::progress::Output;
 
@@ -125,6 +125,18 @@ impl Sandbox {
             Ending::Exit(0) => Ok(()),
             ending => Err(Error::Step { command: step.command.join(" "), ending }),
         }
+    }
+
+    /// Runs `task`, which a person at `terminal` is to have in their hands.
+    pub(super) fn interact(&mut self, task: Task, terminal: File) -> Result<(), Error> {
+        let (_, fallbacks) = self.helper.interact(task, terminal)?;
+        self.announce(fallbacks);
+        Ok(())
+    }
+
+    /// What this machine gives.
+    pub(super) fn host(&self) -> Result<&Host, Error> {
+        self.rootfs.host()
     }
 
     fn announce(&mut self, fallbacks: Vec<Fallback>) {

@@ -111,7 +111,12 @@ impl Dlpack {
 
     /// `dlpack ARGS`, to be changed further before it is run.
     pub fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dlpack"));
+        self.command_as_user(env!("CARGO_BIN_EXE_dlpack"), arguments)
+    }
+
+    /// `PROGRAM ARGS` as the user of this home, in the environment in which `dlpack` is run.
+    pub fn command_as_user<I: IntoIterator<Item: AsRef<OsStr>>>(&self, program: &str, arguments: I) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.work()).stdin(Stdio::null());
         for name in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env_remove(name);

@@ -131,7 +131,7 @@ impl Apt {
             .mount(Mount { from: given.path().to_owned(), to: GIVEN.into(), kind: MountKind::ReadOnly });
         let mut log = under.log()?;
         let mut sandbox = under.open()?;
-        match sandbox.run(&step, &mut |bytes| log.take(bytes)) {
+        match sandbox.run_logged(&step, &mut log) {
             Ok(()) => Ok(sandbox),
             Err(sandbox::Error::Step { .. }) => {
                 Err(AptError::Install { packages: self.packages.clone(), said: log.tail() })

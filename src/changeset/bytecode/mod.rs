@@ -135,7 +135,7 @@ pub(super) fn compile(
         .mount(mount(&bytecode, "/build/bytecode", MountKind::Writable))
         .env("PYTHONHASHSEED", "0");
     if !laid.is_empty() {
-        match under.open()?.run(&step, &mut |bytes| log.take(bytes)) {
+        match under.open()?.run_logged(&step, &mut log) {
             Ok(()) => {}
             Err(ending @ sandbox::Error::Step { .. }) => {
                 let prefix = python.scheme.prefix().to_owned();

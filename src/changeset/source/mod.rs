@@ -65,7 +65,7 @@ impl SourceWheel {
         let task = json!({ "backend": backend, "backend-path": backend_path, "known": known });
         let step = environment.step(&project, &task.to_string());
         let mut log = under.log()?;
-        let ended = under.open()?.run(&step, &mut |bytes| log.take(bytes));
+        let ended = under.open()?.run_logged(&step, &mut log);
         let result = environment.path("wheel");
         match ended {
             Ok(()) => Ok((self.keep(&result)?, log)),

@@ -142,7 +142,7 @@ impl<'a> Asking<'a> {
         let given = Mount { from: self.given.path().to_owned(), to: GIVEN.into(), kind: MountKind::Writable };
         let step = Step::new(command).env("DEBIAN_FRONTEND", "noninteractive").on_network().mount(given);
         let mut log = self.rootfs.log()?;
-        match self.sandbox.run(&step, &mut |bytes| log.take(bytes)) {
+        match self.sandbox.run_logged(&step, &mut log) {
             Err(crate::sandbox::Error::Step { .. }) => {
                 Err(Error::Apt { layer: layer.to_owned(), doing, said: log.tail() })
             }
