@@ -82,7 +82,8 @@ impl Keyring {
             CleartextSignedMessage::from_armor(message).map_err(|source| Error::Form { source: Box::new(source) })?;
         let text = message.signed_text();
         let key = self.verify_each(message.signatures().iter(), text.as_bytes(), now)?;
-        Ok((key, text.replace("\r\n", "\n")))
+        // 7.1: the line ending before the signature is not signed, and belongs to the text
+        Ok((key, text.replace("\r\n", "\n") + "\n"))
     }
 
     fn verify_each<'a>(
