@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::symlink;
 
 use super::from_source::python;
 use super::support::command::Dlpack;
 use super::support::image::debian;
 
 fn world(requirements: &[&str], keys: &str) -> Dlpack {
-    let dlpack = Dlpack::unprivileged();
-    symlink(debian().path(), dlpack.work().join("base")).expect("linked");
+    let dlpack = Dlpack::unprivileged_on(&debian());
     write(&dlpack, requirements, keys);
     dlpack
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::image::Layout;
 use super::sandbox::UID;
 
 /// A home directory with a store and a `registries.conf` in it.
@@ -63,6 +65,37 @@ impl Dlpack {
             home.uid = Some(UID);
         }
         home
+    }
+
+    /// A new home of such a user, with `base` as `base` in [`Self::work`], and its root
+    /// filesystem extracted in the store.
+    pub fn unprivileged_on(base: &Layout) -> Self {
+        let home = Self::unprivileged_before(base);
+        home.ok(["cache", "list"]); // makes the store
+        symlink(base.extracted(), home.store().join("rootfs")).expect("linked");
+        home
+    }
+
+    /// The same before anything is extracted.
+    fn unprivileged_before(base: &Layout) -> Self {
+        let home = Self::unprivileged();
+        symlink(base.path(), home.work().join("base")).expect("linked");
+        home
+    }
+
+    /// Extracts the image `gzip` of `base` into `trees`, as a step's store does it.
+    pub(super) fn extract(base: &Layout, trees: &Path) {
+        let home = Self::unprivileged_before(base);
+        let unfinished = trees.with_extension("unfinished");
+        let _ = fs::remove_dir_all(&unfinished);
+        fs::create_dir(&unfinished).expect("created");
+        std::os::unix::fs::chown(&unfinished, home.uid, home.uid).expect("root may chown");
+        symlink(&unfinished, home.store()).expect("linked");
+        let step = "[[layer]]\nkind = \"run\"\ncommand = \"true\"\n";
+        home.write("dlpack.toml", &format!("base = {{ layout = \"base\", tag = \"gzip\" }}\n{step}"));
+        home.ok(["build"]);
+        fs::rename(unfinished.join("rootfs"), trees).expect("renamed");
+        fs::remove_dir_all(&unfinished).expect("removed");
     }
 
     /// A new home whose `docker.io` is the registry at `address`.
@@ -150,6 +183,9 @@ impl Dlpack {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
+        }
+        if let Some(uid) = self.uid {
+            command.uid(uid).gid(uid);
         }
         command
     }

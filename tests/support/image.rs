@@ -9,6 +9,7 @@ use std::process::Command;
 use dlpack::oci::{Digest, Hasher, media_type};
 use serde_json::{Value, json};
 
+use super::command::Dlpack;
 use super::registry::DebianRegistry;
 use super::rootfs;
 
@@ -110,8 +111,24 @@ impl Layout {
         layout
     }
 
+    /// The layout that is at `path`.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The root filesystems of a store that has extracted the image `gzip`, once for all
+    /// tests: nothing writes to them.
+    pub fn extracted(&self) -> PathBuf {
+        let trees = self.path.with_extension("rootfs");
+        let _alone = rootfs::alone(&trees);
+        if !trees.exists() {
+            Dlpack::extract(self, &trees);
+        }
+        trees
     }
 
     /// The file of a blob, for a test that damages it.
