@@ -22,7 +22,9 @@ fn write(dlpack: &Dlpack, requirements: &[&str], keys: &str) {
 }
 
 /// Path, mode, owner and content of the entries of a layer.
-fn entries(dlpack: &Dlpack, layer: &str) -> BTreeMap<String, (u32, u64, Vec<u8>)> {
+type Entries = BTreeMap<String, (u32, u64, Vec<u8>)>;
+
+fn entries(dlpack: &Dlpack, layer: &str) -> Entries {
     let blob = flate2::read::MultiGzDecoder::new(fs::File::open(dlpack.blob(layer)).expect("a blob"));
     let mut archive = tar::Archive::new(blob);
     let entries = archive.entries().expect("a tar").map(|entry| {
@@ -82,7 +84,7 @@ fn a_modules_bytecode_does_not_depend_on_what_else_is_compiled_and_one_package_c
     write(&dlpack, &["jinja2==3.1.6", "tqdm==4.66.5", "attrs==25.3.0", "six==1.17.0"], "");
     dlpack.ok(["lock"]);
     let after = dlpack.ok(["build"]);
-    let bytecode = |digest: &str| -> Vec<BTreeMap<String, (u32, u64, Vec<u8>)>> {
+    let bytecode = |digest: &str| -> Vec<Entries> {
         let layers = dlpack.layers_of(digest);
         let layers = layers[1..].iter().map(|layer| entries(&dlpack, layer));
         layers.filter(|entries| entries.keys().any(|path| path.ends_with(".pyc"))).collect()
