@@ -1,20 +1,18 @@
 //! The entrypoint and what it starts, in containers of a real Debian.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
-use std::time::Instant;
 
 use dlpack::changeset::{Changeset, account, entrypoint, jupyter, sshd};
 use dlpack::lock::Lock;
 use dlpack::recipe::LayerKind;
 
-use crate::support::container::{Container, PATIENCE, Root, Settings, free_port};
+use crate::support::container::{Container, Root, Settings, free_port};
 use crate::support::payload::{base_files_of, lock, recipe};
 use crate::support::rootfs;
+use crate::support::visitor::{self, get, token_in};
 
 const ENTRYPOINT: &str = "/usr/local/bin/dlpack-entrypoint";
 const PATH: &str =
@@ -38,16 +36,13 @@ struct Host<'a> {
 impl Image {
     fn new(more: &str) -> Self {
         let keys = tempfile::tempdir().expect("a directory");
-        let key = keys.path().join("key");
-        let mut keygen = Command::new("ssh-keygen");
-        crate::support::output(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key), "openssh-client");
-        let public = std::fs::read_to_string(key.with_extension("pub")).expect("a key");
+        let public = visitor::new_key(&keys.path().join("key"));
         let text = format!(
             "base = \"scratch\"\n\
              [[layer]]\nname = \"account\"\nkind = \"account\"\nuser = \"dev\"\nuid = 1234\n\
              authorized-keys = [{:?}]\n\
              [[layer]]\nname = \"sshd\"\nkind = \"sshd\"\n{more}",
-            public.trim()
+            public
         );
         let lock = lock(recipe(&text), base_files_of(&rootfs::tar()), &[]);
         Self { layers: changesets(&lock), keys }
@@ -95,13 +90,7 @@ impl Host<'_> {
     }
 
     fn ssh(&self, user: &str, options: &[&str], command: &str) -> Output {
-        let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "/dev/null", "-p", &self.port.to_string(), "-i"]).arg(self.image.keys.path().join("key"));
-        for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"] {
-            ssh.args(["-o", option]);
-        }
-        ssh.args(options).arg(format!("{user}@127.0.0.1")).arg(command);
-        ssh.output().unwrap_or_else(|error| panic!("can't run ssh: {error}\nhint: apt-get install openssh-client"))
+        visitor::ssh(&self.image.keys.path().join("key"), self.port, user, options, command)
     }
 
     /// What `command` prints when `dev` runs it over ssh.
@@ -332,32 +321,6 @@ fn jupyter_server() -> PathBuf {
         std::fs::rename(unfinished, &target).expect("renamed");
     }
     target
-}
-
-/// A connection to the server on `port`. Jupyter names its address shortly before it
-/// listens there.
-fn connect(port: u16) -> TcpStream {
-    let begun = Instant::now();
-    loop {
-        match TcpStream::connect(("127.0.0.1", port)) {
-            Ok(stream) => return stream,
-            Err(error) => assert!(begun.elapsed() < PATIENCE, "port {port}: {error}"),
-        }
-    }
-}
-
-/// The status and body of an answer of the server on `port`.
-fn get(port: u16, path: &str) -> (String, String) {
-    let mut stream = connect(port);
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    (head.split(' ').nth(1).expect("a status").to_owned(), body.to_owned())
-}
-
-fn token_in(line: &str) -> String {
-    line.split_once("token=").expect("a token").1.trim().to_owned()
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod plan;
 mod pull;
 mod push;
 mod recipes;
+mod recipes_whole;
 mod registries;
 mod run;
 mod sandbox;

@@ -125,7 +125,7 @@ fn mounts_are_what_was_locked_and_cannot_be_written() {
 
 #[test]
 fn a_secret_reaches_the_step_and_nothing_else() {
-    let script = "grep -q swordfish /run/secrets/token && stat -c %a /run/secrets/token >/mode\n\
+    let script = "grep -q ^sword /run/secrets/token && stat -c %a /run/secrets/token >/mode\n\
                   test ! -e /run/secrets/other";
     let keys = "secrets = [\"token\", { name = \"other\", optional = true }]";
     let dlpack = world(&layer(script, keys));

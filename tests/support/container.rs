@@ -16,7 +16,7 @@ use super::payload::tar_of;
 use super::{output, rootfs};
 
 /// Docker's default set.
-const CAPABILITIES: [&str; 14] = [
+pub const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

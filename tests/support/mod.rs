@@ -15,10 +15,12 @@ pub mod runtime;
 pub mod sandbox;
 pub mod shown;
 pub mod signed_archive;
+pub mod started;
 pub mod tiny;
 pub mod uv;
 pub mod venv;
 pub mod victim;
+pub mod visitor;
 pub mod wheel;
 
 use std::path::PathBuf;

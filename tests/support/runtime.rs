@@ -1,16 +1,19 @@
-//! Container runtimes that run an image from a registry: Docker's daemon, and runc on
-//! what umoci unpacked.
+//! Container runtimes that run an image from a registry: Docker's daemon, podman, and
+//! runc on what umoci unpacked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::container::CAPABILITIES;
 use super::output;
+use super::started::Started;
 
 /// How long dockerd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +23,10 @@ pub trait Runtime {
     /// Runs `command` as `user` (`uid:gid`, or empty for the image's own), with
     /// `mounts` from here to there, read-only, in a new container.
     fn run(&self, user: &str, mounts: &[(&Path, &str)], command: &[&str]) -> Output;
+
+    /// Starts the image's own entrypoint with more environment (`NAME=VALUE`), in a new
+    /// container on the host's network.
+    fn start(&self, env: &[&str]) -> Started;
 
     /// What it is called in a test that fails.
     fn name(&self) -> &'static str;
@@ -84,20 +91,37 @@ fn socket(directory: &Path) -> String {
 
 impl Runtime for Docker {
     fn run(&self, user: &str, mounts: &[(&Path, &str)], command: &[&str]) -> Output {
-        let mut run = self.command();
-        run.args(["run", "--rm", "--network", "host"]);
-        if !user.is_empty() {
-            run.args(["--user", user]);
-        }
-        for (from, to) in mounts {
-            run.arg("--volume").arg(format!("{}:{to}:ro", from.display()));
-        }
+        let mut run = run_of(self.command(), user, mounts);
         output(run.arg(&self.image).args(command), "docker.io")
+    }
+
+    fn start(&self, env: &[&str]) -> Started {
+        Started::spawn(start_of(self.command(), env).arg(&self.image))
     }
 
     fn name(&self) -> &'static str {
         "docker"
     }
+}
+
+/// `docker run` and `podman run`, which take the same options.
+fn run_of(mut client: Command, user: &str, mounts: &[(&Path, &str)]) -> Command {
+    client.args(["run", "--rm", "--network", "host"]);
+    if !user.is_empty() {
+        client.args(["--user", user]);
+    }
+    for (from, to) in mounts {
+        client.arg("--volume").arg(format!("{}:{to}:ro", from.display()));
+    }
+    client
+}
+
+fn start_of(client: Command, env: &[&str]) -> Command {
+    let mut run = run_of(client, "", &[]);
+    for variable in env {
+        run.args(["--env", variable]);
+    }
+    run
 }
 
 impl Drop for Docker {
@@ -107,6 +131,59 @@ impl Drop for Docker {
         let _ = self.daemon.wait();
         // the namespace of `--network host` stays mounted, and would keep the directory
         let _ = Command::new("umount").arg(self.directory.path().join("exec/netns/default")).status();
+    }
+}
+
+/// podman with a storage of its own, and an image that it pulled.
+pub struct Podman {
+    directory: TempDir,
+    image: String,
+}
+
+impl Podman {
+    /// Pulls `image`.
+    pub fn pull(image: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("dlpack-podman-").tempdir().expect("a temporary directory");
+        let podman = Self { directory, image: image.to_owned() };
+        output(podman.command().args(["pull", "--quiet", "--tls-verify=false", image]), "podman");
+        podman
+    }
+
+    fn command(&self) -> Command {
+        let mut podman = Command::new("podman");
+        podman.arg("--root").arg(self.directory.path().join("root"));
+        podman.arg("--runroot").arg(self.directory.path().join("run"));
+        // a copy of the image for each of its layers, which `vfs` makes, is too much
+        podman.args(["--storage-driver", "overlay", "--runtime", "runc", "--cgroup-manager", "cgroupfs"]);
+        podman
+    }
+
+    /// podman's own limits are above those that a container on which tests run may have.
+    fn limited(mut run: Command) -> Command {
+        run.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]);
+        run
+    }
+}
+
+impl Runtime for Podman {
+    fn run(&self, user: &str, mounts: &[(&Path, &str)], command: &[&str]) -> Output {
+        let mut run = Self::limited(run_of(self.command(), user, mounts));
+        output(run.arg(&self.image).args(command), "podman")
+    }
+
+    fn start(&self, env: &[&str]) -> Started {
+        Started::spawn(Self::limited(start_of(self.command(), env)).arg(&self.image))
+    }
+
+    fn name(&self) -> &'static str {
+        "podman"
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // overlay's directory is a mount of its own, which would keep the directory
+        let _ = Command::new("umount").arg(self.directory.path().join("root/overlay")).stderr(Stdio::null()).status();
     }
 }
 
@@ -130,12 +207,39 @@ impl Runc {
     }
 }
 
-impl Runtime for Runc {
-    fn run(&self, user: &str, mounts: &[(&Path, &str)], command: &[&str]) -> Output {
-        let path = self.bundle().join("config.json");
-        let made = fs::read(&path).expect("a bundle");
+/// What a container has of its own though its root filesystem is shared: as the bundle
+/// is one, so would be the host keys.
+const OWN: [(&str, &str); 3] = [("/run", "mode=755"), ("/tmp", "mode=1777"), ("/var/lib/dlpack", "mode=755")];
+
+impl Runc {
+    /// The bundle's configuration, on the host's network.
+    fn configuration(&self) -> Value {
+        let made = fs::read(self.bundle().join("config.json")).expect("a bundle");
         let mut config: Value = serde_json::from_slice(&made).expect("JSON");
         config["process"]["terminal"] = json!(false);
+        config["root"]["path"] = json!(self.bundle().join("rootfs"));
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        config
+    }
+
+    /// `runc run` of a container with this configuration.
+    fn command(&self, config: &Value) -> Command {
+        static CONTAINERS: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("dlpack-test-{}-{}", std::process::id(), CONTAINERS.fetch_add(1, Ordering::Relaxed));
+        let bundle = self.directory.path().join(&name);
+        fs::create_dir(&bundle).expect("created");
+        fs::write(bundle.join("config.json"), config.to_string()).expect("written");
+        let mut run = Command::new("runc");
+        run.arg("--root").arg(self.directory.path().join("state")).arg("run").arg("--bundle").arg(bundle).arg(name);
+        run.stdin(Stdio::null());
+        run
+    }
+}
+
+impl Runtime for Runc {
+    fn run(&self, user: &str, mounts: &[(&Path, &str)], command: &[&str]) -> Output {
+        let mut config = self.configuration();
         config["process"]["args"] = json!(command);
         if let Some((uid, gid)) = user.split_once(':') {
             let id = |id: &str| id.parse::<u32>().expect("an id");
@@ -145,14 +249,21 @@ impl Runtime for Runc {
             let mount = json!({ "destination": to, "type": "bind", "source": from, "options": ["bind", "ro"] });
             config["mounts"].as_array_mut().expect("mounts").push(mount);
         }
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
-        namespaces.retain(|namespace| namespace["type"] != "network");
-        fs::write(&path, config.to_string()).expect("written");
-        let mut run = Command::new("runc");
-        run.arg("--root").arg(self.directory.path().join("state")).arg("run").arg("--bundle").arg(self.bundle());
-        let ran = output(run.arg(format!("dlpack-test-{}", std::process::id())).stdin(Stdio::null()), "runc");
-        fs::write(&path, made).expect("written");
-        ran
+        output(&mut self.command(&config), "runc")
+    }
+
+    fn start(&self, env: &[&str]) -> Started {
+        let mut config = self.configuration();
+        config["process"]["env"].as_array_mut().expect("an environment").extend(env.iter().map(|line| json!(line)));
+        for (at, mode) in OWN {
+            let mount = json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", mode] });
+            config["mounts"].as_array_mut().expect("mounts").push(mount);
+        }
+        // umoci gives fewer than Docker does, which sshd needs to change to its users
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(CAPABILITIES);
+        }
+        Started::spawn(&mut self.command(&config))
     }
 
     fn name(&self) -> &'static str {
