@@ -69,6 +69,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Twice { .. } => Some("leave one of them out of the base, and install it in an `apt` layer".into()),
+            Self::Spool { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space with `dlpack cache gc`, or name another place with --store".into())
+            }
             Self::Layer(error) => error.hint(),
             _ => None,
         }

@@ -71,8 +71,23 @@ explain!(changeset::Error, self => match self {
         changeset::apt::AptError::NotDownloaded { .. } => ExitKind::Integrity,
         changeset::apt::AptError::Install { .. } => ExitKind::Command,
     },
+    Self::Run(changeset::run::Error::Given(changeset::given::Error::Io { .. })) => ExitKind::Store,
+    Self::Source(error) => match error {
+        changeset::source::Error::Build { .. } => ExitKind::Command,
+        changeset::source::Error::Sandbox(error) => error.exit(),
+        changeset::source::Error::Store(error) => error.exit(),
+        changeset::source::Error::Io { .. } => ExitKind::Store,
+        changeset::source::Error::Wheel(_) | changeset::source::Error::Venv(_) => ExitKind::Integrity,
+        _ => ExitKind::Recipe,
+    },
+    Self::Bytecode(error) => match error {
+        changeset::bytecode::Error::Compile { .. } => ExitKind::Command,
+        changeset::bytecode::Error::Sandbox(error) => error.exit(),
+        changeset::bytecode::Error::Io { .. } => ExitKind::Store,
+        changeset::bytecode::Error::Wheel(_) | changeset::bytecode::Error::Venv(_) => ExitKind::Integrity,
+    },
     Self::NeedsSandbox { .. } => ExitKind::Sandbox,
-    _ => ExitKind::Recipe,
+    Self::Account(_) | Self::Files(_) | Self::Timezone(_) | Self::Run(_) => ExitKind::Recipe,
 });
 
 explain!(crate::layer::Error, self => match self {
@@ -114,6 +129,7 @@ explain!(apt::base::Error, self => match self {
 });
 
 explain!(apt::made::Error, self => match self {
+    Self::Unpack(apt::unpacked::Error::Spool { .. }) => ExitKind::Store,
     Self::Unpack(_) => ExitKind::Integrity,
     Self::Store(error) => error.exit(),
     Self::Layer(error) => error.exit(),
@@ -129,7 +145,8 @@ explain!(lock::base::Error, self => match self {
     Self::Archive(error) => error.exit(),
     Self::Made(error) => error.exit(),
     Self::Download(error) => error.exit(),
-    Self::Reference { .. } | Self::Platform { .. } | Self::OtherPlatform { .. } => ExitKind::Recipe,
+    Self::Mirrors(_) => ExitKind::Usage,
+    Self::Keys(_) | Self::Reference { .. } | Self::Platform { .. } | Self::OtherPlatform { .. } => ExitKind::Recipe,
     Self::OtherConfig { .. } | Self::NoSource { .. } => ExitKind::Recipe,
     _ => ExitKind::Integrity,
 });

@@ -53,6 +53,9 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.hint(),
             Self::Helper { .. } => Some("was it killed, or memory short?".to_owned()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space with `dlpack cache gc`, or name another place with --store".into())
+            }
             Self::NoRootfs { .. } | Self::Io { .. } | Self::Step { .. } => None,
         }
     }

@@ -75,6 +75,9 @@ impl Error {
             Self::Sandbox(error) => error.hint(),
             Self::Wheel(error) => error.hint(),
             Self::Venv(error) => error.hint(),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space with `dlpack cache gc`, or name another place with --store".into())
+            }
             Self::Io { .. } => None,
         }
     }
