@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
-use super::diff::{ByPath, Frames, Trees};
+use super::diff::{Frames, Owners, Trees};
 use super::owners::{INODES, Inode, Inodes};
 use super::places::BELOW;
 use super::upper::{Upper, View};
@@ -94,8 +94,8 @@ impl Change {
 }
 
 /// Writes what differs in `view` from what lies under it. An overlay is mounted for it, in
-/// this process's mount namespace.
-pub(super) fn write(view: &View, out: &mut dyn Write) -> Result<(), Refusal> {
+/// this process's mount namespace. Owners are `real` where steps were root on this machine.
+pub(super) fn write(view: &View, real: bool, out: &mut dyn Write) -> Result<(), Refusal> {
     let (upper, whole) = match &view.upper {
         Upper::Overlay(upper) => (upper, false),
         Upper::Copy(copy) => (copy, true),
@@ -118,6 +118,10 @@ pub(super) fn write(view: &View, out: &mut dyn Write) -> Result<(), Refusal> {
     };
     // The places that were made for mounts are under all else, and in no layer.
     let lower: Vec<_> = std::iter::once(view.directory.join(BELOW)).chain(view.lower.iter().cloned()).collect();
-    let owners = (!inodes.is_empty()).then_some(&owner as &ByPath<'_>);
+    let owners = match real {
+        true => Owners::Real,
+        false if inodes.is_empty() => Owners::AsBelow,
+        false => Owners::Recorded(&owner),
+    };
     Trees { lower: &lower, upper, whole, owners }.write(&mut Frames::new(out))
 }

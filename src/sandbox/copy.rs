@@ -1,9 +1,9 @@
 //! A root filesystem copied from layers in overlayfs's form, for where overlayfs can't be
 //! mounted. The layers are never written to, so files are copied, or share their blocks
 //! where the filesystem can (copy_file_range(2)); a hard link would let a step write
-//! through it.
+//! through it. For the same reason each of a file's names gets its own copy: overlayfs too
+//! breaks a link when it is written to (overlayfs.rst, "Non-standard behavior").
 
-use std::collections::HashMap;
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -12,26 +12,31 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, mknodat, utimensat};
 
 use super::Refusal;
+use super::real_owners::RealOwners;
 use super::record::{OPAQUE, OVERLAY};
 
-/// Copies `layers`, lowest first, over each other into the empty directory `to`.
-pub(super) fn layers(layers: &[PathBuf], to: &Path) -> Result<(), Refusal> {
-    layers.iter().try_for_each(|layer| tree(layer, to))
+/// Copies `layers`, lowest first, over each other into the empty directory `to`. Owners stay
+/// in the record, or become `real`.
+pub(super) fn layers(layers: &[PathBuf], to: &Path, real: bool) -> Result<(), Refusal> {
+    layers.iter().try_for_each(|layer| {
+        let owners = real.then(|| RealOwners::of(layer)).transpose()?;
+        Copy { owners }.directory(layer, to)
+    })
 }
 
 /// Copies what is in `from` over what is in `to`.
 pub(super) fn tree(from: &Path, to: &Path) -> Result<(), Refusal> {
-    Copy { names: HashMap::new() }.directory(from, to)
+    Copy { owners: None }.directory(from, to)
 }
 
 /// A copy of one layer.
 struct Copy {
-    /// The first copy of each file that has more names, by its inode.
-    names: HashMap<(u64, u64), PathBuf>,
+    /// Who owns what in it, if that is to be so for real.
+    owners: Option<RealOwners>,
 }
 
 impl Copy {
-    fn directory(&mut self, from: &Path, to: &Path) -> Result<(), Refusal> {
+    fn directory(&self, from: &Path, to: &Path) -> Result<(), Refusal> {
         let failed = |doing: &'static str| move |source| Refusal::call(doing, from, source);
         if is_opaque(from) {
             empty(to).map_err(failed("make way for"))?;
@@ -42,10 +47,10 @@ impl Copy {
         }
         // after what is in it, which changes its time
         let metadata = from.symlink_metadata().map_err(failed("read"))?;
-        attributes(from, to, &metadata).map_err(failed("copy the attributes of"))
+        self.attributes(from, to, &metadata).map_err(failed("copy the attributes of"))
     }
 
-    fn entry(&mut self, from: &Path, to: &Path) -> Result<(), Refusal> {
+    fn entry(&self, from: &Path, to: &Path) -> Result<(), Refusal> {
         let failed = |source| Refusal::call("copy", from, source);
         let metadata = from.symlink_metadata().map_err(failed)?;
         if metadata.is_dir() {
@@ -60,13 +65,12 @@ impl Copy {
         if is_whiteout(&metadata) {
             return Ok(());
         }
-        if metadata.nlink() > 1 {
-            let first = self.names.entry((metadata.dev(), metadata.ino())).or_insert_with(|| to.to_owned());
-            if first != to {
-                return fs::hard_link(first, to).map_err(failed);
-            }
-        }
-        contents(from, to, &metadata).and_then(|()| attributes(from, to, &metadata)).map_err(failed)
+        contents(from, to, &metadata).and_then(|()| self.attributes(from, to, &metadata)).map_err(failed)
+    }
+
+    fn attributes(&self, from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
+        attributes(from, to, metadata)?;
+        self.owners.as_ref().map_or(Ok(()), |owners| owners.give(from, to, metadata))
     }
 }
 
@@ -97,6 +101,10 @@ fn contents(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
 /// Gives `to` the extended attributes, the mode and the time of `from`.
 fn attributes(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
     if !metadata.file_type().is_symlink() {
+        // a directory of a layer may have those of the one under it
+        for name in attribute_names(to)? {
+            rustix::fs::lremovexattr(to, name.as_str())?;
+        }
         for name in attribute_names(from)? {
             let mut value = vec![0; 64 << 10];
             let length = rustix::fs::lgetxattr(from, name.as_str(), &mut value)?;

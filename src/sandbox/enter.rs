@@ -109,9 +109,12 @@ pub(super) fn secret_file(under: impl AsFd, to: &Path, from: &Path) -> io::Resul
     Ok(copy)
 }
 
-/// Makes a secret the user's; who may not read it is refused by the supervisor, as by a
-/// kernel that knew of users.
+/// Makes a secret the user's. In a user namespace of one id, who may not read it is refused
+/// by the supervisor, as by a kernel that knew of users.
 pub(super) fn give(secret: &File, user: &Credentials) {
+    if std::os::unix::fs::fchown(secret, Some(user.uid), Some(user.gid)).is_ok() {
+        return;
+    }
     let owner = Owner { uid: user.uid, gid: user.gid };
     // tmpfs has such attributes since Linux 6.6; before, the owner is root
     let _ = fsetxattr(secret, OWNER, owner.value().as_bytes(), XattrFlags::empty());

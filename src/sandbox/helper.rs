@@ -25,7 +25,7 @@ use super::containment::{Containment, Isolation};
 use super::spec::{Opening, Reply, Request, Task, receive, send};
 use super::sys::process::{Cloned, clone, ignore_terminal_signals};
 use super::upper::{Upper, View};
-use super::{Fallback, Refusal, changes, descendants, init, real_owners};
+use super::{Fallback, Refusal, changes, descendants, init};
 
 /// Serves the dlpack that started this process, over its stdin, until that one hangs up.
 pub fn main() -> ExitCode {
@@ -95,11 +95,7 @@ impl Helper {
                 };
                 let real = self.isolation.containment != Containment::UserNamespace;
                 supervise(control, flags, true, move |_| {
-                    let recorded = if real { real_owners::record(&view.root()) } else { Ok(()) };
-                    match recorded.and_then(|()| changes::write(view, &mut File::from(out))) {
-                        Ok(()) => Reply::Written,
-                        Err(refusal) => Reply::Refused(refusal),
-                    }
+                    changes::write(view, real, &mut File::from(out)).map_or_else(Reply::Refused, |()| Reply::Written)
                 })
             }
             Request::Open(_) => Ok(None),

@@ -9,7 +9,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 
-use super::record::{DEVICE, DeviceNumber, OWNER, Owner};
+use super::Refusal;
+use super::extract::owners_beside;
+use super::record::{DEVICE, DeviceNumber, OWNER, Owner, OwnersByPath, read_by_path};
 
 /// The owner in the attributes of the file or directory at `path`, symbolic links
 /// followed; none if it has none, or is of a kind that can't have one.
@@ -46,6 +48,20 @@ fn attribute(path: &Path, name: &str) -> Result<Option<Vec<u8>>, Errno> {
         Err(Errno::NODATA | Errno::NOTSUP | Errno::PERM | Errno::RANGE) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The owners of what can't have user attributes in the extracted layer `root`.
+///
+/// # Errors
+/// If they can't be read.
+pub(super) fn owners_by_path(root: &Path) -> Result<OwnersByPath, Refusal> {
+    let path = owners_beside(root);
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(OwnersByPath::new()),
+        bytes => bytes.map_err(|source| Refusal::call("read", &path, source))?,
+    };
+    let invalid = || Refusal::call("read", &path, io::Error::from(Errno::BADMSG));
+    read_by_path(&bytes).ok_or_else(invalid)
 }
 
 /// The file in a sandbox's own directory that holds the owners by inode.

@@ -1,8 +1,9 @@
 //! A sandbox's own directory on this machine: removed with the sandbox, and if dlpack
 //! was killed, swept by the next.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -21,7 +22,9 @@ impl Directory {
     pub(super) fn create(scratch: &Path) -> io::Result<Self> {
         sweep(scratch);
         loop {
-            let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(scratch)?.keep();
+            // what steps make with S_ISUID would be for others to run, as this user
+            let closed = Permissions::from_mode(0o700);
+            let path = tempfile::Builder::new().prefix(PREFIX).permissions(closed).tempdir_in(scratch)?.keep();
             let lock = File::open(&path)?;
             // another dlpack may have taken it for one of the dead before it was locked
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && path.exists() {
@@ -67,9 +70,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn open_up(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    fs::set_permissions(path, Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

@@ -15,7 +15,7 @@ use super::containment::Containment;
 use super::mounts::{attach, existing, fresh};
 use super::places::BELOW;
 use super::spec::Opening;
-use super::{Fallback, Refusal, copy, real_owners};
+use super::{Fallback, Refusal, copy};
 
 /// What a sandbox shows as its root, and where what steps write goes.
 #[derive(Debug)]
@@ -69,10 +69,7 @@ impl View {
             fallbacks.push(Fallback::Copy);
         }
         view.upper = Upper::Copy(view.root());
-        copy::layers(&view.lower, &view.root())?;
-        if containment != Containment::UserNamespace {
-            real_owners::give(&view.root())?;
-        }
+        copy::layers(&view.lower, &view.root(), containment != Containment::UserNamespace)?;
         Ok(view)
     }
 
@@ -124,8 +121,10 @@ impl View {
         let mut lower = self.lower.iter().rev().map(|lower| path(lower)).collect::<Result<Vec<_>, _>>()?;
         lower.push(path(&self.directory.join(BELOW))?);
         let directories = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), path(upper)?, path(&work)?);
-        // overlayfs.rst: volatile leaves out sync(2); before Linux 5.10 it is not known
-        let options = ["userxattr,volatile", "userxattr"].map(|options| format!("{options},{directories}"));
+        // overlayfs.rst: "index=on": hard links stay links when written to; kernels differ in
+        // their default. volatile leaves out sync(2); before Linux 5.10 it is not known
+        let options =
+            ["userxattr,index=off,volatile", "userxattr,index=off"].map(|options| format!("{options},{directories}"));
         let mut tried = options.iter().map(|options| overlay(root, options));
         let mounted = tried.next().unwrap_or(Err(Errno::INVAL.into()));
         match mounted {

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use super::node::{Kind, Node, names};
 use super::{DIRECTORY, open_tree};
 use crate::sandbox::Refusal;
-use crate::sandbox::extract::owners_beside;
-use crate::sandbox::record::{OwnersByPath, read_by_path};
+use crate::sandbox::owners::owners_by_path;
+use crate::sandbox::record::OwnersByPath;
 
 /// One directory of the stack.
 struct Sheet {
@@ -29,7 +29,7 @@ impl Lower {
     /// The roots of extracted layers, lowest first.
     pub(super) fn open(roots: &[impl AsRef<Path>]) -> Result<Self, Refusal> {
         let sheet = |root: &Path| {
-            let owners = Rc::new(owners_of(root)?);
+            let owners = Rc::new(owners_by_path(root)?);
             Ok(Sheet { directory: open_tree(root)?, owners })
         };
         roots.iter().rev().map(|root| sheet(root.as_ref())).collect::<Result<_, _>>().map(Self)
@@ -38,7 +38,7 @@ impl Lower {
     /// What is called `name` in it, and lies at `path`.
     pub(super) fn get(&self, name: &[u8], path: &[u8]) -> io::Result<Option<Node>> {
         for sheet in &self.0 {
-            match Node::read(&sheet.directory, name, path, &|path| Ok(sheet.owners.get(path).copied())) {
+            match Node::read(&sheet.directory, name, path, Some(&|path| Ok(sheet.owners.get(path).copied()))) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 found => return found,
             }
@@ -55,7 +55,7 @@ impl Lower {
                 Err(Errno::NOTDIR | Errno::LOOP) => break,
                 directory => directory?,
             };
-            let shows = Node::read(&directory, b".", b"", &|_| Ok(None))?;
+            let shows = Node::read(&directory, b".", b"", Some(&|_| Ok(None)))?;
             sheets.push(Sheet { directory, owners: Rc::clone(&sheet.owners) });
             // overlayfs: what lies below an opaque directory is not merged
             if shows.is_some_and(|node| node.kind == Kind::Directory { opaque: true }) {
@@ -91,16 +91,6 @@ impl Lower {
         }
         Ok(false)
     }
-}
-
-fn owners_of(root: &Path) -> Result<OwnersByPath, Refusal> {
-    let path = owners_beside(root);
-    let bytes = match std::fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(OwnersByPath::new()),
-        bytes => bytes.map_err(|source| Refusal::call("read", &path, source))?,
-    };
-    let invalid = || Refusal::call("read", &path, io::Error::from(Errno::BADMSG));
-    read_by_path(&bytes).ok_or_else(invalid)
 }
 
 fn same(a: OwnedFd, b: OwnedFd) -> io::Result<bool> {

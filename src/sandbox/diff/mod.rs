@@ -32,8 +32,19 @@ pub(super) struct Trees<'a> {
     pub upper: &'a Path,
     /// Whether that is all that a container would see, and not an overlay's upper directory.
     pub whole: bool,
-    /// Owners in `upper`; without them, of what is as below.
-    pub owners: Option<&'a ByPath<'a>>,
+    /// Whose the files in `upper` are.
+    pub owners: Owners<'a>,
+}
+
+/// Whose files are.
+#[derive(Clone, Copy)]
+pub(super) enum Owners<'a> {
+    /// Whom the record says; what can't have user attributes is looked up.
+    Recorded(&'a ByPath<'a>),
+    /// The same, and no step has recorded an owner of what can't have user attributes.
+    AsBelow,
+    /// Whose they are on this machine, where steps are real root.
+    Real,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

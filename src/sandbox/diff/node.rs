@@ -34,7 +34,8 @@ pub(super) enum Kind {
 
 impl Node {
     /// What is called `name` in `directory`, and lies at `path`. Nothing for a whiteout;
-    /// nothing for a socket, which no layer can have.
+    /// nothing for a socket, which no layer can have. Without `owners` it is its owner's on
+    /// this machine.
     ///
     /// # Errors
     /// [`Errno::NOENT`] if there is nothing.
@@ -42,7 +43,7 @@ impl Node {
         directory: &impl AsFd,
         name: &[u8],
         path: &[u8],
-        owners: &ByPath<'_>,
+        owners: Option<&ByPath<'_>>,
     ) -> io::Result<Option<Self>> {
         let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let mut attributes = BTreeMap::new();
@@ -72,12 +73,13 @@ impl Node {
             }),
             _ => return Ok(None),
         };
-        let owner = match attributes.get(OWNER.as_bytes()) {
-            Some(value) => Owner::parse(value).unwrap_or_default(),
-            None if matches!(kind, Kind::Symlink { .. } | Kind::Fifo | Kind::Device(_)) => {
+        let owner = match (owners, attributes.get(OWNER.as_bytes())) {
+            (None, _) => Owner { uid: stat.st_uid, gid: stat.st_gid },
+            (Some(_), Some(value)) => Owner::parse(value).unwrap_or_default(),
+            (Some(owners), None) if matches!(kind, Kind::Symlink { .. } | Kind::Fifo | Kind::Device(_)) => {
                 owners(path)?.unwrap_or_default()
             }
-            None => Owner::ROOT,
+            (Some(_), None) => Owner::ROOT,
         };
         let mode = if matches!(kind, Kind::Symlink { .. }) { 0o777 } else { stat.st_mode & 0o7777 };
         let xattrs = visible(attributes);

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::lower::Lower;
 use super::node::{Kind, Node, names};
-use super::{DIRECTORY, Trees};
+use super::{ByPath, DIRECTORY, Owners, Trees};
 use crate::layer::Attributes;
 use crate::sandbox::Refusal;
 use crate::sandbox::changes::{Change, ChangeKind};
@@ -70,8 +70,12 @@ impl Walk<'_> {
             let below = lower.get(name, &child).map_err(cannot(&child))?;
             // No step has run that could have recorded another owner.
             let as_below = |_: &[u8]| Ok(below.as_ref().map(|below| below.owner));
-            let node =
-                Node::read(upper, name, &child, self.trees.owners.unwrap_or(&as_below)).map_err(cannot(&child))?;
+            let owners = match self.trees.owners {
+                Owners::Recorded(owners) => Some(owners),
+                Owners::AsBelow => Some(&as_below as &ByPath<'_>),
+                Owners::Real => None,
+            };
+            let node = Node::read(upper, name, &child, owners).map_err(cannot(&child))?;
             match (node, below) {
                 (None, None) => {}
                 (None, Some(_)) => removed.push(Found { path: child, what: What::Removed }),
