@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
-use dlpack::sandbox::{Ending, Error, Fallback, Mount, MountKind, Refusal, Sandbox, Step};
+use dlpack::layer::Attributes;
+use dlpack::sandbox::{ChangeKind, Ending, Error, Fallback, Mount, MountKind, Refusal, Sandbox, Step};
 
 use super::support::output;
 use super::support::sandbox::{Bench, as_root_under, as_user, chain, refusing, root, run, shell, under};
@@ -135,10 +136,85 @@ fn without_network_namespaces_a_step_is_on_the_machines_network() {
     });
 }
 
-/// What must work where steps are real root: owners are real inside.
-fn gives_owners(sandbox: &mut Sandbox) {
-    shell(sandbox, "install -o 1 -g 2 -m 4755 /bin/true /srv/owned");
-    assert_eq!(shell(sandbox, "stat -c '%u:%g %a' /srv/owned"), "1:2 4755");
+/// What must work where steps are real root: owners are real inside, and in what changed.
+fn gives_owners(mut sandbox: Sandbox) {
+    shell(
+        &mut sandbox,
+        "install -o 1 -g 2 -m 4755 /bin/true /srv/owned; ln -s owned /srv/link; chown -h 3:4 /srv/link",
+    );
+    assert_eq!(shell(&mut sandbox, "stat -c '%u:%g %a' /srv/owned /srv/link"), "1:2 4755\n3:4 777");
+    shell(&mut sandbox, "mkdir -m 1777 /srv/open; useradd --groups mail --user-group --uid 1234 worker");
+    let as_worker =
+        Step { user: Some("worker".into()), ..Step::new(["sh", "-c", "id -u; id -g; id -G; >/srv/open/made"]) };
+    let (printed, result) = run(&mut sandbox, &as_worker);
+    result.unwrap();
+    assert_eq!(printed, "1234\n1234\n1234 8\n");
+    let owners: Vec<_> = changed(sandbox).into_iter().filter(|entry| entry.0.starts_with("srv")).collect();
+    let expected = [
+        ("srv/link", 0o777, (3, 4)),
+        ("srv/open", 0o1777, (0, 0)),
+        ("srv/open/made", 0o644, (1234, 1234)),
+        ("srv/owned", 0o4755, (1, 2)),
+    ];
+    assert_eq!(owners, expected.map(|(path, mode, owner)| (path.to_owned(), mode, owner)));
+}
+
+/// The paths that changed, with mode and owner.
+fn changed(sandbox: Sandbox) -> Vec<(String, u32, (u32, u32))> {
+    let mut changed = Vec::new();
+    let read = sandbox.changes::<Error>(&mut |change, _| {
+        let Attributes { mode, uid, gid } = change.attributes;
+        changed.push((change.path, mode, (uid, gid)));
+        Ok(())
+    });
+    read.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    changed
+}
+
+/// Writes through one of two names that a file has in the base, and looks what changed.
+fn changes_one_name(fallbacks: &[Fallback]) {
+    let bench = Bench::new();
+    let layer = bench.path("layer");
+    fs::create_dir_all(layer.join("srv")).unwrap();
+    fs::write(layer.join("srv/a"), "old\n").unwrap();
+    fs::hard_link(layer.join("srv/a"), layer.join("srv/b")).unwrap();
+    let mut sandbox = bench.open_on(&[&root(), &layer]);
+    assert_eq!(*sandbox.fallbacks(), fallbacks.iter().copied().collect());
+    shell(&mut sandbox, "echo new >>/srv/a; ln /srv/a /srv/c");
+    assert_eq!(shell(&mut sandbox, "cat /srv/b; cat /srv/c"), "old\nold\nnew");
+    let mut said = Vec::new();
+    let read = sandbox.changes::<Error>(&mut |change, content| {
+        let content = std::io::read_to_string(content).unwrap();
+        said.push((change.path, change.kind, content));
+        Ok(())
+    });
+    read.unwrap();
+    let link = ChangeKind::HardLink { to: "srv/a".into() };
+    let file = ("srv/a".to_owned(), ChangeKind::File { size: 8 }, "old\nnew\n".to_owned());
+    assert_eq!(said, [file, ("srv/c".to_owned(), link, String::new())]);
+    assert_eq!(fs::read_to_string(layer.join("srv/b")).unwrap(), "old\n");
+}
+
+#[test]
+fn a_write_through_one_of_two_links_changes_that_one_in_an_overlay() {
+    as_user("sandbox::a_write_through_one_of_two_links_changes_that_one_in_an_overlay", || changes_one_name(&[]));
+}
+
+#[test]
+fn a_write_through_one_of_two_links_changes_that_one_in_a_copy() {
+    let name = "sandbox::a_write_through_one_of_two_links_changes_that_one_in_a_copy";
+    under(name, &refusing(&["mount-new=EPERM"]), || changes_one_name(&[Fallback::Copy]));
+}
+
+#[test]
+fn what_a_step_makes_is_closed_to_others_of_this_machine() {
+    let name = "sandbox::what_a_step_makes_is_closed_to_others_of_this_machine";
+    under(name, &["sh", "-c", "umask 000; exec \"$@\"", "sh"], || {
+        let bench = Bench::new();
+        let mut sandbox = bench.open();
+        shell(&mut sandbox, "cp /bin/true /srv/ours; chmod 4755 /srv/ours");
+        assert_eq!(fs::metadata(sandbox.directory()).unwrap().permissions().mode() & 0o7777, 0o700);
+    });
 }
 
 #[test]
@@ -150,7 +226,7 @@ fn root_without_user_namespaces_has_mounts_and_few_capabilities() {
         assert_eq!(*sandbox.fallbacks(), BTreeSet::from([Fallback::RealRoot]));
         is_whole(&mut sandbox);
         assert_eq!(shell(&mut sandbox, "grep CapEff /proc/self/status"), "CapEff:\t00000000800004fb");
-        gives_owners(&mut sandbox);
+        gives_owners(sandbox);
     });
 }
 
@@ -163,7 +239,7 @@ fn root_in_a_container_has_a_chroot() {
         assert_eq!(*sandbox.fallbacks(), BTreeSet::from([Fallback::Chroot]));
         is_whole(&mut sandbox);
         assert_eq!(shell(&mut sandbox, "find /proc /dev/shm"), "/proc\n/dev/shm");
-        gives_owners(&mut sandbox);
+        gives_owners(sandbox);
     });
 }
 

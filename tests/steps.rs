@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -10,6 +11,8 @@ use dlpack::changeset::{Changeset, run};
 use dlpack::recipe::{LayerKind, Recipe};
 
 use crate::support::command::Dlpack;
+use crate::support::image::debian;
+use crate::support::sandbox::refusing;
 use crate::support::tiny;
 
 /// A home with the tiny base and a recipe of these layers on it.
@@ -315,6 +318,13 @@ fn a_step_sees_the_steps_before_it_and_of_other_layers_those_that_it_names() {
 
 #[test]
 fn a_build_that_is_ended_leaves_no_process_and_the_next_one_works() {
+    use rustix::process::Signal;
+
+    ended_by(Signal::INT, 130);
+    ended_by(Signal::TERM, 143);
+}
+
+fn ended_by(signal: rustix::process::Signal, status: i32) {
     let dlpack = world(&layer("sleep 1000 & sleep 1000 & echo forked; wait", ""));
     let mut child = dlpack.command(["build"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -322,13 +332,15 @@ fn a_build_that_is_ended_leaves_no_process_and_the_next_one_works() {
     let own = children(child.id());
     assert!(own.len() >= 3, "{own:?}");
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    rustix::process::kill_process(pid, signal).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(status));
     // the pipe ends when the last of them has
     let _ = lines.count();
-    while own.iter().any(|pid| is_sleeping_still(*pid)) {
+    while own.iter().any(|pid| is_of_the_build(*pid)) {
         std::thread::yield_now();
     }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(dlpack.home().to_str().unwrap()), "{mounts}");
     recipe(&dlpack, &layer("echo well >/made", ""));
     let digest = dlpack.ok(["build", "--update"]);
     assert_eq!(content(&dlpack, &digest, "made"), "well\n");
@@ -350,8 +362,40 @@ fn children(ancestor: u32) -> Vec<u32> {
     all.split_off(1)
 }
 
-fn is_sleeping_still(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with("sleep\0"))
+/// Whether `pid` is a command of the step, or a process of the sandbox, and not somebody
+/// else's who got its number.
+fn is_of_the_build(pid: u32) -> bool {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.starts_with("sleep\0") || line.contains("\0sandbox-helper\0")
+}
+
+#[test]
+fn a_layer_is_the_same_whether_owners_are_recorded_or_real() {
+    let script = "mkdir -p /srv/data/deep; echo hello >/srv/data/file; chown 1:2 /srv/data /srv/data/file\n\
+                  ln -s file /srv/data/link; chown -h 3:4 /srv/data/link; chgrp 5 /etc/debian_version\n\
+                  cp /bin/true /srv/data/root; chmod 4755 /srv/data/root; install -o 6 -g 7 -m 6755 /bin/true /srv/data/other\n\
+                  useradd --create-home --uid 1234 worker; ln /srv/data/file /srv/data/deep/hard; rm -r /usr/share/zoneinfo\n\
+                  ls /proc >/dev/null; stat -c '%n %u:%g %a' /srv/data /srv/data/* /home/worker >/srv/seen";
+    let after = layer("id -u >/home/worker/id; id -G >>/home/worker/id", "name = \"after\"\nuser = \"worker\"");
+    let build = |dlpack: &Dlpack, wrapper: &[&str], fallback: &str| {
+        symlink(debian().path(), dlpack.work().join("base")).unwrap();
+        let base = "base = { layout = \"base\", tag = \"gzip\" }\n";
+        dlpack.write("dlpack.toml", &format!("{base}{}{after}", layer(script, "")));
+        let mut command = match wrapper {
+            [] => dlpack.command(["build"]),
+            wrapper => dlpack.command_in(wrapper, ["build"]),
+        };
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains(fallback), "{said}");
+        let layers = dlpack.layers_of(String::from_utf8_lossy(&output.stdout).trim());
+        layers[layers.len() - 2..].to_vec()
+    };
+    let recorded = build(&Dlpack::unprivileged(), &[], "");
+    let mounts = build(&Dlpack::new(), &refusing(&["unshare-user=ENOSPC"]), "steps run as this machine's root");
+    assert_eq!(mounts, recorded);
+    let nothing = refusing(&["unshare=EPERM", "clone-new=EPERM", "mount=EPERM", "pivot_root=EPERM"]);
+    assert_eq!(build(&Dlpack::new(), &nothing, "steps run in a chroot"), recorded);
 }
 
 #[test]
