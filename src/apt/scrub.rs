@@ -87,7 +87,7 @@ pub fn fate(change: &Change) -> Fate {
         return Fate::Drop;
     }
     // What a service logs to must be there, with the owner that its package gave it.
-    if path == MACHINE_ID && file || file && is_or_under(path, "var/log") {
+    if file && (path == MACHINE_ID || is_or_under(path, "var/log")) {
         return Fate::Empty;
     }
     if file && path.ends_with(".pyc") { Fate::IfCheckedByHash } else { Fate::Keep }
