@@ -190,6 +190,17 @@ fn a_cache_directory_persists_between_builds_and_is_in_no_layer() {
     recipe(&dlpack, &layer(&count.replace("/cache", "/var/c"), "caches = [{ to = \"/var/c\", id = \"/cache\" }]"));
     let second = dlpack.ok(["build", "--update"]);
     assert_eq!(content(&dlpack, &second, "n"), "2\n");
+
+    // the store knows of it, and of what the steps printed
+    let listed = dlpack.json(["cache", "list"]);
+    let kinds = |kind: &str| listed["entries"].as_array().unwrap().iter().filter(|entry| entry["kind"] == kind).count();
+    assert_eq!((kinds("cache"), kinds("log")), (1, 2), "{listed}");
+    assert!(dlpack.ok(["cache", "list"]).contains(".log"));
+    dlpack.ok(["cache", "verify"]);
+    dlpack.ok(["cache", "gc", "--max-size", "0"]);
+    for directory in ["caches", "logs"] {
+        assert_eq!(fs::read_dir(dlpack.store().join(directory)).unwrap().count(), 0, "{directory}");
+    }
 }
 
 #[test]

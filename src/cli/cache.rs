@@ -86,6 +86,8 @@ fn name(kind: Kind) -> &'static str {
         Kind::Overlay => "overlay",
         Kind::Listing => "listing",
         Kind::Record => "key",
+        Kind::Log => "log",
+        Kind::Cache => "cache",
     }
 }
 
@@ -94,8 +96,15 @@ fn list(context: &Context) -> Result<(), Failure> {
     let mut entries = store.entries()?;
     entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.digest.cmp(&b.digest)));
     if context.json() {
-        let entry = |entry: &Entry| json!({ "kind": name(entry.kind), "digest": entry.digest, "size": entry.size, "neededBy": entry.needed_by });
-        show(json!({ "store": store.root(), "entries": entries.iter().map(entry).collect::<Vec<_>>() }))?;
+        let told = |entry: &Entry| {
+            let (kind, needed_by) = (name(entry.kind), &entry.needed_by);
+            let mut told = json!({ "kind": kind, "digest": entry.digest, "size": entry.size, "neededBy": needed_by });
+            if entry.kind == Kind::Log {
+                told["path"] = json!(entry.path);
+            }
+            told
+        };
+        show(json!({ "store": store.root(), "entries": entries.iter().map(told).collect::<Vec<_>>() }))?;
         return Ok(());
     }
     let now = SystemTime::now();
@@ -104,7 +113,10 @@ fn list(context: &Context) -> Result<(), Failure> {
         rows.push(vec![
             bytes(entry.size),
             name(entry.kind).into(),
-            entry.digest.short(),
+            match entry.kind {
+                Kind::Log => entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                _ => entry.digest.short(),
+            },
             ago(now.duration_since(entry.last_used).unwrap_or_default()),
             entry.needed_by.join(" "),
         ]);
@@ -122,7 +134,7 @@ fn list(context: &Context) -> Result<(), Failure> {
 
 fn verify(context: &Context) -> Result<(), Failure> {
     let store = context.store()?;
-    let total = store.entries()?.iter().map(|entry| entry.size).sum();
+    let total = store.entries()?.iter().filter(|entry| entry.kind.is_verifiable()).map(|entry| entry.size).sum();
     let task = context.progress().task(Activity::Verify, store.root().display().to_string(), Some(total));
     let verified = store.verify(&|bytes| task.advance(bytes))?;
     task.end("read");

@@ -29,9 +29,18 @@ pub enum Kind {
     Listing,
     /// What is known of a layer by its key.
     Record,
+    /// What a step printed.
+    Log,
+    /// A directory of `run` layers that persists between builds.
+    Cache,
 }
 
 impl Kind {
+    /// Whether something says what it should be, by which it can be verified.
+    pub fn is_verifiable(self) -> bool {
+        !matches!(self, Self::Log | Self::Cache)
+    }
+
     /// The form of the tree that it is, if it is one.
     fn tree(self) -> Option<Tree> {
         match self {
@@ -47,8 +56,11 @@ impl Kind {
 pub struct Entry {
     /// What it is.
     pub kind: Kind,
-    /// The digest in its name: its own, or for a record its key, for a tree its ChainId.
+    /// The digest in its name: its own, or for a record its key, for a tree its ChainId,
+    /// for a cache directory that of its id. For a log that of its name.
     pub digest: Digest,
+    /// Where it is.
+    pub path: PathBuf,
     /// Its length in bytes, or that of all files of a tree.
     pub size: u64,
     /// When it was last read or written, to a minute. A layer's blob counts as
@@ -110,16 +122,18 @@ impl Store {
             for (digest, metadata) in self.files(kind)? {
                 let last_used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 let needed_by = needed.get(&digest).filter(|_| kind == Kind::Blob).cloned().unwrap_or_default();
-                entries.push(Entry { kind, digest, size: metadata.len(), last_used, needed_by });
+                let path = self.path_of(kind, &digest);
+                entries.push(Entry { kind, digest, path, size: metadata.len(), last_used, needed_by });
             }
         }
         for kind in TREES {
             for (digest, path) in self.trees_of(kind)? {
                 let (content, last_used) =
                     Self::peek_tree(&path).unwrap_or((Default::default(), SystemTime::UNIX_EPOCH));
-                entries.push(Entry { kind, digest, size: content.bytes, last_used, needed_by: Vec::new() });
+                entries.push(Entry { kind, digest, path, size: content.bytes, last_used, needed_by: Vec::new() });
             }
         }
+        entries.extend(self.left_by_steps()?);
         self.use_with_records(&mut entries);
         Ok(entries)
     }
@@ -144,7 +158,7 @@ impl Store {
             Kind::Download => ("downloads/sha256", ""),
             Kind::Listing => ("listings", ".json"),
             Kind::Record => ("keys", ".json"),
-            Kind::Root | Kind::Overlay => return Ok(Vec::new()),
+            Kind::Root | Kind::Overlay | Kind::Log | Kind::Cache => return Ok(Vec::new()),
         };
         let top = self.root.join(top);
         if !top.is_dir() {
@@ -175,6 +189,8 @@ impl Store {
             Kind::Record => self.key_path(&LayerKey(*digest)),
             Kind::Root => self.tree_path(Tree::Flattened, digest),
             Kind::Overlay => self.tree_path(Tree::Overlay, digest),
+            Kind::Log => self.logs(),
+            Kind::Cache => self.caches().join(digest.hex()),
         }
     }
 
@@ -274,10 +290,11 @@ impl Store {
             let too_old = policy.unused_for.is_some_and(|limit| age > limit);
             let too_much = policy.ceiling.is_some_and(|ceiling| collected.kept > ceiling);
             if too_old || too_much {
-                let path = self.path_of(entry.kind, &entry.digest);
-                match entry.kind.tree() {
-                    Some(_) => self.remove_tree(&path)?,
-                    None => fs::remove_file(&path).map_err(Error::io("remove", &path))?,
+                let path = &entry.path;
+                match entry.kind {
+                    Kind::Root | Kind::Overlay => self.remove_tree(path)?,
+                    Kind::Cache => self.remove_cache(path)?,
+                    _ => fs::remove_file(path).map_err(Error::io("remove", path))?,
                 }
                 collected.kept -= entry.size;
                 collected.freed += entry.size;

@@ -33,6 +33,7 @@ mod keys;
 mod lease;
 mod links;
 mod listings;
+mod steps;
 mod tags;
 mod trees;
 
