@@ -129,14 +129,6 @@ pub enum Error {
     /// Packages can't be installed.
     #[error(transparent)]
     Apt(#[from] apt::AptError),
-    /// A layer that runs something on the root filesystem.
-    #[error("a layer of kind `{kind}` can't be built without the sandbox: {what}")]
-    NeedsSandbox {
-        /// `apt` or `run`.
-        kind: &'static str,
-        /// The packages or the command.
-        what: String,
-    },
 }
 
 impl Error {
@@ -153,9 +145,6 @@ impl Error {
             Self::Run(error) => error.hint(),
             Self::Sandbox(error) => error.hint(),
             Self::Apt(error) => error.hint(),
-            Self::NeedsSandbox { .. } => {
-                Some("it comes with the sandbox; until then take a base that has what the layer would bring".into())
-            }
         }
     }
 }

@@ -86,7 +86,6 @@ explain!(changeset::Error, self => match self {
         changeset::bytecode::Error::Io { .. } => ExitKind::Store,
         changeset::bytecode::Error::Wheel(_) | changeset::bytecode::Error::Venv(_) => ExitKind::Integrity,
     },
-    Self::NeedsSandbox { .. } => ExitKind::Sandbox,
     Self::Account(_) | Self::Files(_) | Self::Timezone(_) | Self::Run(_) => ExitKind::Recipe,
 });
 
