@@ -158,7 +158,9 @@ impl Building<'_> {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         // How long a command takes nobody knows.
         let total = Some(step.needed_bytes()).filter(|_| !step.inputs.needs_rootfs());
-        let task = work.progress.task(Activity::Build, step.title(), total);
+        // What a command prints is the recipe layer's, whatever the layer turns out to hold.
+        let subject = if step.inputs.needs_rootfs() { step.layer.clone() } else { step.title() };
+        let task = work.progress.task(Activity::Build, subject, total);
         let label = key.map_or_else(|| step.layer.clone(), |key| format!("{}-{}", step.layer, key.0.short()));
         let under = under.clone().labelled(label, task.output());
         let (store, changeset) = (work.store.clone(), Arc::clone(&step.changeset));
@@ -174,7 +176,9 @@ impl Building<'_> {
         if let Some(key) = &key {
             work.store.put_record(key, &record)?;
         }
-        task.advance(step.needed_bytes());
+        if step.needed_bytes() > 0 {
+            task.advance(step.needed_bytes());
+        }
         task.end("built");
         Ok(record)
     }

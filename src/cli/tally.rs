@@ -109,7 +109,8 @@ impl Tally {
         }
     }
 
-    /// A line for each kind: `fetch: 93 files, 57 MB in 3.1 s`.
+    /// A line for each kind: `fetch: 93 files, 57 MB in 3.1 s`; without bytes where there
+    /// were none to count, as of commands that were run.
     pub fn lines(&self) -> Vec<String> {
         let line = |kind: &Kind| {
             let noun = match (kind.activity, kind.count) {
@@ -121,7 +122,8 @@ impl Tally {
                 _ => "blobs",
             };
             let took = seconds(kind.ended - kind.began);
-            format!("{}: {} {noun}, {} in {took}", verb(kind.activity), kind.count, bytes(kind.bytes))
+            let moved = if kind.bytes > 0 { format!(", {}", bytes(kind.bytes)) } else { String::new() };
+            format!("{}: {} {noun}{moved} in {took}", verb(kind.activity), kind.count)
         };
         locked(&self.kinds).drain(..).map(|kind| line(&kind)).collect()
     }
@@ -142,5 +144,7 @@ mod tests {
         let lines = tally.lines();
         assert_eq!(lines, ["fetch: 2 files, 6.0 kB in 0.0 s", "build: 1 layer, 7 B in 0.0 s"]);
         assert_eq!(tally.lines(), Vec::<String>::new());
+        tally.count(&Running::begin(Activity::Build, "run", None));
+        assert_eq!(tally.lines(), ["build: 1 layer in 0.0 s"]);
     }
 }
