@@ -1,6 +1,8 @@
 //! Every error that a person can cause, as it is shown. Those of recipes, command
 //! lines, wheels and registries' faults have their snapshots beside their tests.
 
+#[path = "errors/apt.rs"]
+mod apt;
 #[path = "errors/bases.rs"]
 mod bases;
 #[path = "errors/build.rs"]
@@ -15,6 +17,10 @@ mod indexes;
 mod locks;
 #[path = "errors/registries.rs"]
 mod registries;
+#[path = "errors/sandbox.rs"]
+mod sandbox;
+#[path = "errors/source.rs"]
+mod source;
 #[path = "errors/stores.rs"]
 mod stores;
 #[path = "errors/uv.rs"]

@@ -13,6 +13,7 @@ use dlpack::recipe::{LayerKind, Recipe};
 use crate::support::command::Dlpack;
 use crate::support::image::debian;
 use crate::support::sandbox::refusing;
+use crate::support::shown::Shown;
 use crate::support::tiny;
 
 /// A home with the tiny base and a recipe of these layers on it.
@@ -281,17 +282,21 @@ fn read_until(from: &mut impl Read, end: &str) -> String {
 #[test]
 fn a_program_that_a_signal_ends_or_that_is_not_there_is_called_so() {
     let cases = [
-        ("kill -9 $$$$", "", 9, "killed by SIGKILL"),
-        ("true", "shell = [\"/bin/bash\", \"-ec\"]", 8, "can't run `/bin/bash`"),
-        ("true", "user = \"nobody-here\"", 8, "knows no `nobody-here`"),
-        ("true", "workdir = \"/etc/passwd/deep\"", 8, "can't work in `/etc/passwd/deep`"),
+        ("a command that fails", "seq 30; echo it broke >&2; exit 3", ""),
+        ("a signal", "kill -9 $$$$", ""),
+        ("a shell that is not there", "true", "shell = [\"/bin/bash\", \"-ec\"]"),
+        ("a user that is not there", "true", "user = \"nobody-here\""),
+        ("a directory under a file", "true", "workdir = \"/etc/passwd/deep\""),
+        ("a secret that nobody gave", "true", "secrets = [\"token\"]"),
     ];
     let dlpack = world("");
-    for (command, keys, status, said) in cases {
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    for (case, command, keys) in cases {
         recipe(&dlpack, &layer(command, keys));
-        let ran = dlpack.run(["build", "--update"]);
-        assert!(ran.status == status && ran.stderr.contains(said), "{} {}", ran.status, ran.stderr);
+        shown.run(case, &mut dlpack.command(["build", "--update", "--quiet"]));
     }
+    shown.is("build/steps");
 }
 
 #[test]

@@ -106,8 +106,8 @@ impl fmt::Display for Ending {
         match self {
             Self::Exit(status) => write!(f, "exit status {status}"),
             Self::Signal(signal) => match signal_name(*signal) {
-                Some(name) => write!(f, "killed by {name}"),
-                None => write!(f, "killed by signal {signal}"),
+                Some(name) => write!(f, "signal {name}"),
+                None => write!(f, "signal {signal}"),
             },
         }
     }
