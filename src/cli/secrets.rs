@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use super::error::{ExitKind, Failure};
 use crate::recipe;
@@ -35,9 +35,8 @@ pub fn parse(text: &str) -> Result<Secret, String> {
 pub struct Secrets {
     /// By name.
     pub files: BTreeMap<String, PathBuf>,
-    /// Those that came from the environment: in memory, for a killed build must not
-    /// leave them on a disk.
-    _in_memory: Vec<File>,
+    /// Those that came from the environment.
+    _in_memory: Vec<NamedTempFile>,
 }
 
 /// Opens `wanted`.
@@ -63,10 +62,9 @@ pub fn open(wanted: &[Secret]) -> Result<Secrets, Failure> {
                 let file = in_memory(&value).map_err(|source| {
                     Failure::new(ExitKind::Other, source).about(format!("can't keep the secret `{name}` in memory"))
                 })?;
-                // proc(5): another process of this user opens it by this name
-                let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+                let path = file.path().to_owned();
                 secrets._in_memory.push(file);
-                path.into()
+                path
             }
         };
         secrets.files.insert(name.clone(), path);
@@ -74,8 +72,13 @@ pub fn open(wanted: &[Secret]) -> Result<Secrets, Failure> {
     Ok(secrets)
 }
 
-fn in_memory(value: &OsString) -> std::io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("secret", rustix::fs::MemfdFlags::CLOEXEC)?);
+/// A file of this user's alone. tmpfs(5) keeps it in memory: a killed build must not
+/// leave it on a disk. (A memfd won't do: from its user namespace the sandbox may not open
+/// descriptors of this process.)
+fn in_memory(value: &OsString) -> std::io::Result<NamedTempFile> {
+    let shared_memory = Path::new("/dev/shm");
+    let directory = if shared_memory.is_dir() { shared_memory.to_owned() } else { std::env::temp_dir() };
+    let mut file = tempfile::Builder::new().prefix("dlpack-secret-").tempfile_in(directory)?;
     file.write_all(value.as_encoded_bytes())?;
     Ok(file)
 }

@@ -25,8 +25,11 @@ impl Directory {
             // what steps make with S_ISUID would be for others to run, as this user
             let closed = Permissions::from_mode(0o700);
             let path = tempfile::Builder::new().prefix(PREFIX).permissions(closed).tempdir_in(scratch)?.keep();
-            let lock = File::open(&path)?;
-            // another dlpack may have taken it for one of the dead before it was locked
+            // another sandbox may take it for one of the dead before it is locked
+            let lock = match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && path.exists() {
                 return Ok(Self { path, _lock: lock });
             }

@@ -41,12 +41,13 @@ const INSTALL: &str = r"
 
 /// Files whose content, and with it their size, is another in any two installations.
 /// Whatever else stat says of them is compared.
-const CONTENT_DIFFERS: [&str; 7] = [
+const CONTENT_DIFFERS: [&str; 8] = [
     "/etc/ssh/ssh_host_",
     "/etc/machine-id",
     "/var/log/",
     "/var/cache/ldconfig/aux-cache",
     "/var/cache/apt/",
+    "/etc/ssl/private/",
     "/var/lib/postgresql/",
     "/var/cache/man/",
 ];

@@ -6,8 +6,10 @@ mod error;
 mod state;
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
 
 use super::model::{LockedApt, LockedDeb, LockedInput};
@@ -22,6 +24,12 @@ use state::State;
 /// Where scripts and what they are given lie for a step.
 const GIVEN: &str = "/run/dlpack";
 
+/// Where scripts leave what apt said.
+const ANSWERS: &str = "/run/dlpack-answers";
+
+/// How much of an answer is read, in bytes: a whole distribution's records are less.
+const LARGEST_ANSWER: u64 = 256 << 20;
+
 /// The base's apt, asked for one layer after the other.
 pub(super) struct Asking<'a> {
     rootfs: &'a Rootfs,
@@ -30,6 +38,8 @@ pub(super) struct Asking<'a> {
     mirrors: Mirrors,
     sandbox: Sandbox,
     given: TempDir,
+    /// Where scripts leave what apt said. Only they write here, and only files are read.
+    answers: TempDir,
     /// What is installed as far as the layers up to now are.
     state: State,
     /// The archives have been read.
@@ -49,14 +59,17 @@ impl<'a> Asking<'a> {
         let status = rootfs.read("var/lib/dpkg/status")?.ok_or_else(no_apt)?;
         let scratch = &rootfs.host()?.scratch;
         fs::create_dir_all(scratch).map_err(|source| Error::io("create", scratch, source))?;
-        let given = tempfile::Builder::new().prefix("apt-").tempdir_in(scratch);
-        let given = given.map_err(|source| Error::io("create a directory in", scratch, source))?;
+        let fresh = || {
+            let made = tempfile::Builder::new().prefix("apt-").tempdir_in(scratch);
+            made.map_err(|source| Error::io("create a directory in", scratch, source))
+        };
         Ok(Self {
             rootfs,
             directory,
             mirrors: Mirrors::of_this_machine()?,
             sandbox: rootfs.open()?,
-            given,
+            given: fresh()?,
+            answers: fresh()?,
             state: State::new(&String::from_utf8_lossy(&status)),
             updated: false,
         })
@@ -138,9 +151,13 @@ impl<'a> Asking<'a> {
     ) -> Result<(), Error> {
         self.give(name, script)?;
         let script = format!("{GIVEN}/{name}");
-        let command = ["/bin/sh", &script, GIVEN].into_iter().chain(options.iter().copied());
-        let given = Mount { from: self.given.path().to_owned(), to: GIVEN.into(), kind: MountKind::Writable };
-        let step = Step::new(command).env("DEBIAN_FRONTEND", "noninteractive").on_network().mount(given);
+        let command = ["/bin/sh", &script, GIVEN, ANSWERS].into_iter().chain(options.iter().copied());
+        let mount = |from: &TempDir, to: &str, kind| Mount { from: from.path().to_owned(), to: to.into(), kind };
+        let step = Step::new(command)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .on_network()
+            .mount(mount(&self.given, GIVEN, MountKind::ReadOnly))
+            .mount(mount(&self.answers, ANSWERS, MountKind::Writable));
         let mut log = self.rootfs.log()?;
         match self.sandbox.run_logged(&step, &mut log) {
             Err(crate::sandbox::Error::Step { .. }) => {
@@ -160,9 +177,18 @@ impl<'a> Asking<'a> {
         fs::write(&path, content).map_err(|source| Error::io("write", &path, source))
     }
 
+    /// What a script left as `name`. The base's programs wrote it, whoever they are: a link
+    /// is not followed, and nothing is waited for.
     fn take(&self, name: &str) -> Result<String, Error> {
-        let path = self.given.path().join(name);
-        let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        let path = self.answers.path().join(name);
+        let failed = |source| Error::io("read", &path, source);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = fs::File::from(rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?);
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(io::ErrorKind::InvalidData.into()));
+        }
+        let mut bytes = Vec::new();
+        file.take(LARGEST_ANSWER).read_to_end(&mut bytes).map_err(failed)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
