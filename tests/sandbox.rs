@@ -121,6 +121,13 @@ fn under_a_masked_proc_a_step_sees_the_machines() {
         let bench = Bench::new();
         let mut sandbox = bench.open();
         assert_eq!(*sandbox.fallbacks(), BTreeSet::from([Fallback::HostProc]));
+        // neither dlpack nor its helper shows a step this machine's files
+        let outside = env!("CARGO_MANIFEST_DIR");
+        let seen = shell(
+            &mut sandbox,
+            &format!("for at in /proc/[0-9]*/root; do ls -d $at{outside} 2>/dev/null || true; done"),
+        );
+        assert_eq!(seen, "");
         is_whole(&mut sandbox);
     });
 }

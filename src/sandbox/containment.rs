@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{getegid, geteuid};
+use rustix::process::{DumpableBehavior, getegid, geteuid};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,10 @@ fn user_namespace() -> Result<(), (Attempt, io::Error)> {
     map("setgroups", "deny".to_owned())?;
     map("uid_map", format!("0 {} 1", uid.as_raw()))?;
     map("gid_map", format!("0 {} 1", gid.as_raw()))?;
+    // proc(5): /proc/PID/root of this process leads to this machine's files, and a step has
+    // its uid and its namespace's capabilities; now that the ids are mapped it is closed
+    let closed = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    closed.map_err(|error| (Attempt::IdMap, error.into()))?;
     mount_namespace().map_err(|error| (Attempt::Mount, error))
 }
 
