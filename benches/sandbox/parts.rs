@@ -1,0 +1,168 @@
+//! What the bench stands on: a registry with a small Debian under the name of the
+//! recipes' base, an ordinary user, and the packages of `base.toml` at hand.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dlpack::progress::Progress;
+use dlpack::sandbox::{Host, Rootfs, Step};
+use tempfile::TempDir;
+
+use crate::peers::registry::Registry;
+use crate::peers::{Peer, must};
+
+/// The name under which recipes know their base.
+const BASE: &str = "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04";
+
+/// An ordinary user: nobody knows it, and it has no subordinate ids.
+const USER: &str = "65000";
+
+/// What the bench is called with by itself to measure the start of a sandbox.
+pub const START: &str = "--start-on";
+
+/// Everything prepared; removed when it is dropped.
+pub struct Bench {
+    registry: Registry,
+    directory: PathBuf,
+    _removed: TempDir,
+}
+
+impl Bench {
+    /// Starts the registry and puts the base into it.
+    pub fn prepare() -> Self {
+        let parent = std::env::var_os("DLPACK_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let removed = tempfile::Builder::new().prefix("dlpack-bench-sandbox-").tempdir_in(parent).unwrap();
+        let directory = removed.path().to_owned();
+        let ours = directory.join("user");
+        fs::create_dir(&ours).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        must(Command::new("chown").arg(USER).arg(&ours));
+        let registry = Registry::start(&directory);
+        registry.be_docker_io(&directory.join("registries.conf"));
+        // The lists of packages stay, as docker's step has them at hand.
+        let options = ["--variant=apt", "--skip=cleanup/apt/lists", "--include=ca-certificates"];
+        registry.push_debian(&directory, BASE, &options);
+        Self { registry, directory, _removed: removed }
+    }
+
+    /// Where everything lies.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Locks the recipe, fetches its packages and extracts the base: none of that is
+    /// timed. The layer itself is forgotten again.
+    pub fn make_ready(&self) {
+        fs::write(
+            self.recipe("apt"),
+            format!("base = \"{BASE}\"\n\n[[layer]]\nkind = \"apt\"\npackages = {:?}\n", packages()),
+        )
+        .unwrap();
+        must(self.dlpack(&["lock", "-q"]).arg("-r").arg(self.recipe("apt")));
+        must(self.dlpack(&["build", "-q"]).arg("-r").arg(self.recipe("apt")));
+        let keys = self.directory.join("user/store/keys");
+        fs::remove_dir_all(&keys).unwrap();
+        fs::create_dir(&keys).unwrap();
+        must(Command::new("chown").arg(USER).arg(&keys));
+    }
+
+    /// `dlpack build`.
+    pub fn timed_build(&self, recipe: &str) -> Duration {
+        let mut build = self.dlpack(&["build", "-q"]);
+        build.arg("-r").arg(self.recipe(recipe));
+        let since = Instant::now();
+        must(&mut build);
+        since.elapsed()
+    }
+
+    /// From nothing to the end of `true` in a sandbox on the extracted base.
+    pub fn timed_start(&self) -> Duration {
+        let roots = self.directory.join("user/store/rootfs/sha256");
+        let root = fs::read_dir(&roots).unwrap().next().unwrap().unwrap().path();
+        let mut start = as_user(std::env::current_exe().unwrap().as_os_str());
+        start.arg(START).arg(root).arg(self.directory.join("user/scratch"));
+        let output = start.stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "no sandbox was started");
+        Duration::from_secs_f64(String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())
+    }
+
+    /// A Dockerfile of the same packages, on a base of `peer`'s that has them at hand.
+    pub fn build_context(&self, peer: &dyn Peer) -> PathBuf {
+        let base = format!("{}/{BASE}", self.registry.address);
+        peer.pull(&base);
+        let context = self.directory.join("context");
+        let debs = context.join("debs");
+        fs::create_dir_all(&debs).unwrap();
+        let lock: toml::Table = fs::read_to_string(self.directory.join("user/apt.lock")).unwrap().parse().unwrap();
+        for deb in lock["layer"][0]["deb"].as_array().unwrap() {
+            let text = |name: &str| deb[name].as_str().unwrap();
+            // apt's name of a package in its cache: the colon of an epoch is escaped
+            let file = format!("{}_{}_{}.deb", text("name"), text("version").replace(':', "%3a"), text("architecture"));
+            let hex = text("sha256").trim_start_matches("sha256:");
+            fs::copy(self.directory.join("user/store/downloads/sha256").join(hex), debs.join(file)).unwrap();
+        }
+        fs::write(context.join("Dockerfile"), format!("FROM {base}\nCOPY debs/ /var/cache/apt/archives/\n")).unwrap();
+        peer.build("bench/at-hand:latest", &context);
+        let step = self.directory.join("step");
+        fs::create_dir_all(&step).unwrap();
+        let install = format!(
+            "FROM bench/at-hand:latest\nRUN DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+             --no-download {}\n",
+            packages().join(" ")
+        );
+        fs::write(step.join("Dockerfile"), install).unwrap();
+        step
+    }
+
+    fn recipe(&self, name: &str) -> PathBuf {
+        self.directory.join("user").join(format!("{name}.toml"))
+    }
+
+    fn dlpack(&self, arguments: &[&str]) -> Command {
+        let mut command = as_user(env!("CARGO_BIN_EXE_dlpack").as_ref());
+        command
+            .env("HOME", self.directory.join("user"))
+            .env("DLPACK_STORE", self.directory.join("user/store"))
+            .env("CONTAINERS_REGISTRIES_CONF", self.directory.join("registries.conf"))
+            .current_dir(self.directory.join("user"))
+            .args(arguments);
+        command
+    }
+}
+
+/// `program` as an ordinary user.
+fn as_user(program: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// The packages of `recipes/base.toml`.
+fn packages() -> Vec<String> {
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/base.toml");
+    let recipe: toml::Table = fs::read_to_string(recipe).unwrap().parse().unwrap();
+    let apt = recipe["layer"].as_array().unwrap().iter().find(|layer| layer["kind"].as_str() == Some("apt")).unwrap();
+    apt["packages"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+/// Starts a sandbox on `root`, runs `true` in it and prints how long that took, in
+/// seconds.
+pub fn start_on(root: &Path, scratch: &Path) {
+    let host = Host {
+        program: env!("CARGO_BIN_EXE_dlpack").into(),
+        scratch: scratch.to_owned(),
+        caches: scratch.join("caches"),
+        logs: scratch.join("logs"),
+        secrets: Default::default(),
+        shell_on_failure: false,
+        progress: Progress::silent(),
+    };
+    let since = Instant::now();
+    let mut sandbox = Rootfs::new(vec![root.to_owned()], Arc::new(host)).open().unwrap();
+    sandbox.run(&Step::new(["true"]), &mut |_| ()).unwrap();
+    println!("{}", since.elapsed().as_secs_f64());
+}
