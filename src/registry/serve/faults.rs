@@ -202,18 +202,21 @@ fn zeros(length: u64) -> impl futures_util::Stream<Item = Bytes> {
 
 /// The first `at` bytes of `body`, then an error.
 fn cut(body: Body, at: u64) -> Body {
-    let mut left = at;
-    let frames = BodyStream::new(body).map(move |frame| {
-        let Ok(mut data) = frame?.into_data() else { return Err(broken()) };
-        if left == 0 {
-            return Err(broken());
-        }
-        data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        left -= data.len() as u64;
-        Ok(Frame::data(data))
+    let before = stream::try_unfold((BodyStream::new(body), at), async |(mut body, left)| {
+        let data = match body.next().await.transpose()?.map(Frame::into_data) {
+            Some(Ok(data)) if left > 0 => data,
+            _ => return Ok(None),
+        };
+        let data = data.slice(..data.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+        let left = left - data.len() as u64;
+        Ok(Some((Frame::data(data), (body, left))))
     });
-    let frames = frames.chain(stream::once(async { Err(broken()) }));
-    BodyExt::boxed(StreamBody::new(frames))
+    let end = stream::once(async {
+        // A body that waits is flushed: what came before the error gets to the other side.
+        tokio::task::yield_now().await;
+        Err(broken())
+    });
+    BodyExt::boxed(StreamBody::new(before.chain(end)))
 }
 
 fn broken() -> io::Error {
