@@ -1,16 +1,14 @@
 //! Files whose sha256 and size are known, brought from a URL into the store: gone on
 //! with where an answer broke off, and kept only if they are what was announced.
 
-use std::io::Write;
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE, RETRY_AFTER};
 use reqwest::{Request, Response, StatusCode};
 use thiserror::Error;
-use tokio::sync::mpsc;
 
 use super::http::{self, Http, redacted};
+use super::keeping::Keeping;
 use crate::oci::Digest;
 use crate::progress::Task;
 use crate::store::{self, Area, Store};
@@ -71,6 +69,9 @@ pub enum Error {
     Interrupted {
         /// The file's name.
         file: String,
+        /// Why.
+        #[source]
+        source: tokio::task::JoinError,
     },
 }
 
@@ -113,43 +114,12 @@ pub async fn download(
     wanted: Wanted<'_>,
     task: &Task,
 ) -> Result<(), Error> {
-    let keeping = Keeping::begin(store, wanted);
+    let keeping = Keeping::begin(store, Area::Downloads, wanted.sha256, wanted.size);
     // Where the writer gave up, it says why at the end.
     receive(http, ask, wanted.size, &keeping, task).await?;
-    keeping.end(wanted.file).await
-}
-
-/// The file that is kept, written by a thread of its own.
-struct Keeping {
-    chunks: mpsc::Sender<Bytes>,
-    thread: tokio::task::JoinHandle<Result<(), store::Error>>,
-}
-
-impl Keeping {
-    fn begin(store: &Store, wanted: Wanted<'_>) -> Self {
-        let (chunks, mut coming) = mpsc::channel::<Bytes>(16);
-        let (store, sha256, size) = (store.clone(), *wanted.sha256, wanted.size);
-        let thread = tokio::task::spawn_blocking(move || {
-            let mut writer = store.writer()?;
-            while let Some(chunk) = coming.blocking_recv() {
-                let path = store.path(Area::Downloads, &sha256);
-                writer.write_all(&chunk).map_err(|source| store::Error::Io { doing: "write", path, source })?;
-            }
-            store.keep_as(Area::Downloads, writer, &sha256, size)
-        });
-        Self { chunks, thread }
-    }
-
-    /// Whether the thread still takes bytes; if not, [`Keeping::end`] says why.
-    async fn take(&self, chunk: Bytes) -> bool {
-        self.chunks.send(chunk).await.is_ok()
-    }
-
-    async fn end(self, file: &str) -> Result<(), Error> {
-        drop(self.chunks);
-        let kept = self.thread.await.map_err(|_| Error::Interrupted { file: file.to_owned() })?;
-        kept.map_err(|source| Error::Keep { file: file.to_owned(), source })
-    }
+    let file = || wanted.file.to_owned();
+    let kept = keeping.end().await.map_err(|source| Error::Interrupted { file: file(), source })?;
+    kept.map_err(|source| Error::Keep { file: file(), source })
 }
 
 /// Passes the bytes on, asking for the rest where an answer breaks off.

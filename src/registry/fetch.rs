@@ -1,19 +1,12 @@
-//! From a source to the store: one blob, verified, written by a thread while more of
-//! it comes.
+//! From a source to the store: one blob, verified.
 
-use std::io::Write;
-
-use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use tokio::sync::mpsc;
 
+use super::keeping::Keeping;
 use super::{Source, SourceError};
 use crate::oci::Descriptor;
 use crate::progress::Task;
-use crate::store::{self, Area, Store};
-
-/// How many chunks may wait for the disk.
-const WAITING: usize = 16;
+use crate::store::{Area, Store};
 
 impl Source {
     /// Brings a blob into the store; `task` hears how far it got. One that is there is
@@ -27,31 +20,16 @@ impl Source {
             task.advance(blob.size);
             return Ok(());
         }
-        let (chunks, coming) = mpsc::channel::<Bytes>(WAITING);
-        let (kept_in, descriptor) = (store.clone(), blob.clone());
-        let keeping = tokio::task::spawn_blocking(move || keep(coming, &descriptor, &kept_in));
+        let keeping = Keeping::begin(store, Area::Blobs, &blob.digest, blob.size);
         let mut stream = self.blob(blob);
         while let Some(chunk) = stream.try_next().await? {
             task.advance(chunk.len() as u64);
-            if chunks.send(chunk).await.is_err() {
+            if !keeping.take(chunk).await {
                 // The thread has given up, and says why below.
                 break;
             }
         }
-        drop(chunks);
         let interrupted = |source| SourceError::Interrupted { digest: blob.digest, source };
-        Ok(keeping.await.map_err(interrupted)??)
+        Ok(keeping.end().await.map_err(interrupted)??)
     }
-}
-
-fn keep(mut coming: mpsc::Receiver<Bytes>, blob: &Descriptor, store: &Store) -> Result<(), store::Error> {
-    let mut writer = store.writer()?;
-    while let Some(chunk) = coming.blocking_recv() {
-        writer.write_all(&chunk).map_err(|source| store::Error::Io {
-            doing: "write",
-            path: store.path(Area::Blobs, &blob.digest),
-            source,
-        })?;
-    }
-    store.keep_as(Area::Blobs, writer, &blob.digest, blob.size)
 }

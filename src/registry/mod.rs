@@ -22,6 +22,7 @@ mod error;
 mod fetch;
 mod helper;
 pub mod http;
+mod keeping;
 mod login;
 mod origin;
 mod pull;

@@ -135,5 +135,5 @@ async fn copy(path: &Path, store: &Store, wheel: &Wheel) -> Result<(), Error> {
         std::io::copy(&mut from, &mut writer).map_err(unreadable)?;
         store.keep_as(Area::Downloads, writer, &wheel.sha256, wheel.size).map_err(cannot)
     });
-    copied.await.map_err(|_| download::Error::Interrupted { file })?
+    copied.await.map_err(|source| download::Error::Interrupted { file, source })?
 }
