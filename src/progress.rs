@@ -50,6 +50,13 @@ pub enum Event {
         /// By how many bytes.
         bytes: u64,
     },
+    /// Some of it need not be done: it was, by an earlier run.
+    Skip {
+        /// Which.
+        id: u64,
+        /// How many of its bytes.
+        bytes: u64,
+    },
     /// It ended.
     End {
         /// Which.
@@ -154,6 +161,11 @@ impl Task {
     /// Says that `bytes` more are done.
     pub fn advance(&self, bytes: u64) {
         self.progress.tell(Event::Advance { id: self.id, bytes });
+    }
+
+    /// Says that `bytes` of it need not be done: they were, by an earlier run.
+    pub fn skip(&self, bytes: u64) {
+        self.progress.tell(Event::Skip { id: self.id, bytes });
     }
 
     /// Where a command that works on it tells what it prints.

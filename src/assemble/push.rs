@@ -21,6 +21,8 @@ pub struct Pushed {
     pub uploaded: usize,
     /// How many bytes of blobs went over the wire.
     pub bytes: u64,
+    /// How many bytes of blobs the registry had from uploads of an earlier run.
+    pub resumed: u64,
 }
 
 /// A blob of the image and where it is to be had.
@@ -82,12 +84,16 @@ fn subject(built: &Built, position: usize) -> String {
 async fn push_blob(blob: &Blob, target: &Repository, progress: &Progress) -> Result<registry::Pushed, Error> {
     let task = progress.task(Activity::Push, &blob.subject, Some(blob.descriptor.size));
     let pushed = target
-        .push_blob(&blob.descriptor, &blob.origin, blob.mount_from.as_ref(), &|bytes| task.advance(bytes))
+        .push_blob(&blob.descriptor, &blob.origin, blob.mount_from.as_ref(), &|moved| match moved {
+            registry::Transfer::Sent(bytes) => task.advance(bytes),
+            registry::Transfer::Kept(bytes) => task.skip(bytes),
+        })
         .await?;
     task.end(match pushed {
         registry::Pushed::Existed => "already there",
         registry::Pushed::Mounted => "mounted",
-        registry::Pushed::Uploaded { .. } => "sent",
+        registry::Pushed::Uploaded { resumed: 0, .. } => "sent",
+        registry::Pushed::Uploaded { .. } => "sent to its end",
     });
     Ok(pushed)
 }
@@ -97,8 +103,9 @@ impl Pushed {
         match one {
             registry::Pushed::Existed => self.present += 1,
             registry::Pushed::Mounted => self.mounted += 1,
-            registry::Pushed::Uploaded { bytes } => {
+            registry::Pushed::Uploaded { bytes, resumed } => {
                 self.uploaded += 1;
+                self.resumed += resumed;
                 self.bytes += bytes;
             }
         }

@@ -99,6 +99,12 @@ impl Listener for Bars {
                     self.total.inc(*bytes);
                 }
             }
+            Event::Skip { id, bytes } => {
+                let Some(Shown { work, bar }) = running.get_mut(id) else { return };
+                work.skip(*bytes);
+                bar.iter().for_each(|bar| bar.dec_length(*bytes));
+                self.total.dec_length(*bytes);
+            }
             Event::Output { id, line } => {
                 let Some(Shown { work, bar }) = running.get_mut(id) else { return };
                 bar.get_or_insert_with(|| self.bar(work)).set_message(line.clone());

@@ -12,7 +12,7 @@ use crate::lock::{self, Lock};
 use crate::oci::Platform;
 use crate::progress::Progress;
 use crate::recipe::{self, Loaded, Recipe};
-use crate::registry::Registries;
+use crate::registry::{Environment, Registries, Settings};
 use crate::sandbox::Host;
 use crate::store::Store;
 
@@ -82,7 +82,17 @@ impl Context {
 
     /// The registries, as this machine is set up for them.
     pub fn registries(&self) -> Result<Registries, Failure> {
-        Ok(Registries::from_environment()?)
+        Ok(Registries::new(self.settings_of_registries()?)?)
+    }
+
+    /// The same, for pushing: uploads are noted down in `store`, and those of earlier
+    /// runs are gone on with.
+    pub fn registries_to_push(&self, store: &Store) -> Result<Registries, Failure> {
+        Ok(Registries::new(Settings { journal: Some(store.clone()), ..self.settings_of_registries()? })?)
+    }
+
+    fn settings_of_registries(&self) -> Result<Settings, Failure> {
+        Ok(Settings::from_environment(&Environment::of_process())?)
     }
 
     /// What this machine gives to steps that run on a root filesystem, without secrets.

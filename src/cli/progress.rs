@@ -80,7 +80,7 @@ impl Listener for JsonLines {
         let wanted = match event {
             Event::Advance { .. } => false,
             Event::Warning { .. } => true,
-            Event::Begin { .. } | Event::Output { .. } | Event::End { .. } => !self.quiet,
+            Event::Begin { .. } | Event::Skip { .. } | Event::Output { .. } | Event::End { .. } => !self.quiet,
         };
         if wanted && let Ok(line) = serde_json::to_string(event) {
             say(&line);
@@ -118,6 +118,10 @@ impl Listener for Lines {
                     *told = Instant::now();
                     say(&work.so_far());
                 }
+            }
+            Event::Skip { id, bytes } => {
+                let Some((work, _)) = running.get_mut(id) else { return };
+                work.skip(*bytes);
             }
             Event::Output { id, line } => {
                 let Some((work, told)) = running.get_mut(id) else { return };

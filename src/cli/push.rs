@@ -26,7 +26,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     if arguments.target.digest().is_some() {
         return Err(Failure::usage("an image is pushed to a tag: its digest is what it turns out to be"));
     }
-    let (store, registries) = (context.store()?, context.registries()?);
+    let store = context.store()?;
+    let registries = context.registries_to_push(&store)?;
     let _lease = store.lease()?;
     let target = registries.repository(&arguments.target)?;
     let built = building::build(context, &arguments.building, &store, &registries, Some(&target)).await?;
@@ -38,12 +39,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         show(json!({
             "digest": built.image.descriptor.digest, "built": built.written,
             "present": pushed.present, "mounted": pushed.mounted, "uploaded": pushed.uploaded, "bytes": pushed.bytes,
+            "resumed": pushed.resumed,
         }))?;
         return Ok(());
     }
     if !context.quiet() {
+        let resumed = match pushed.resumed {
+            0 => String::new(),
+            there => format!(" after {} of an earlier run", bytes(there)),
+        };
         eprintln!(
-            "{}: {} blobs there already, {} mounted, {} sent ({})",
+            "{}: {} blobs there already, {} mounted, {} sent ({}{resumed})",
             arguments.target,
             pushed.present,
             pushed.mounted,

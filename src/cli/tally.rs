@@ -28,6 +28,11 @@ impl Running {
         Self { activity, subject: subject.to_owned(), total, done: 0, since: Instant::now() }
     }
 
+    /// Leaves out what need not be done.
+    pub fn skip(&mut self, bytes: u64) {
+        self.total = self.total.map(|total| total.saturating_sub(bytes));
+    }
+
     /// Its line when it has ended: `fetch numpy-….whl: downloaded (17 MB in 0.4 s)`.
     pub fn ended(&self, outcome: &str) -> String {
         let spent = match self.done {

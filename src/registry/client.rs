@@ -18,7 +18,9 @@ use super::error::is_transient;
 use super::http::{self, Http};
 use super::retry::{Attempts, Failure, Retry, retry_after};
 use super::token::{self, Challenge, Scope, Token};
+use super::upload::chunks;
 use super::{Error, Observer, RequestEvent, RequestKind, Settings};
+use crate::store::Store;
 
 /// One request to a registry, as often as it takes.
 pub(super) struct Call {
@@ -62,6 +64,10 @@ pub(super) struct Client {
     credentials: Credentials,
     trusted_realms: Vec<String>,
     observer: Option<Observer>,
+    /// Where uploads are noted down.
+    pub(super) journal: Option<Store>,
+    /// The longest part of a blob that goes in one request, in bytes.
+    pub(super) chunk: u64,
     /// By host, and whether it is spoken to as an insecure one.
     sites: Mutex<HashMap<(String, bool), Slot<SiteCell>>>,
 }
@@ -93,6 +99,8 @@ impl Client {
             credentials,
             trusted_realms: settings.trusted_realms.clone(),
             observer: settings.observer.clone(),
+            journal: settings.journal.clone(),
+            chunk: settings.chunk.unwrap_or(chunks::DEFAULT),
             sites: Mutex::default(),
         }
     }

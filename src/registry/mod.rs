@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Registries ── repository(&Reference) ──▶ Repository ── manifest, pull_blob, tags …      pull.rs, repository.rs
-//!  config.rs   which host, mirrors                    └─ push_blob, push_manifest         push.rs, upload.rs
+//!  config.rs   which host, mirrors                    └─ push_blob, push_manifest         push.rs, upload/
 //!  auth.rs     whose credentials
 //!  token.rs    which token, from where
 //!  client.rs   one request, as often as it takes      http.rs  the client below it all
@@ -41,7 +41,7 @@ pub use environment::Environment;
 pub use error::{Error, ErrorKind};
 pub use oci_client::{ParseError, Reference};
 pub use origin::{BlobOrigin, BlobStream};
-pub use push::Pushed;
+pub use push::{Pushed, Transfer};
 pub use registries::{Observer, Registries, RequestEvent, RequestKind, Settings};
 pub use repository::{Referrer, Repository};
 pub use retry::Retry;

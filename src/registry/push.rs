@@ -9,7 +9,8 @@ use super::http::redacted;
 use super::origin::BlobOrigin;
 use super::repository::{Repository, address, announced_digest};
 use super::token::Scope;
-use super::upload::{Session, Upload};
+use super::upload::Upload;
+use super::upload::session::Session;
 use super::{Error, RequestKind};
 use crate::oci::{Descriptor, Digest};
 
@@ -24,7 +25,18 @@ pub enum Pushed {
     Uploaded {
         /// The bytes that went over the wire, those sent twice counted twice.
         bytes: u64,
+        /// The bytes that the registry had from an earlier run.
+        resumed: u64,
     },
+}
+
+/// How an upload went further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// So many bytes were sent that had not been before.
+    Sent(u64),
+    /// So many bytes need not be sent: the registry has them from an earlier run.
+    Kept(u64),
 }
 
 impl Repository {
@@ -32,7 +44,8 @@ impl Repository {
     /// from `mount_from` where that is at the same host, by uploading it from
     /// `origin`. Memory does not grow with the blob. `progress` hears of bytes that
     /// went further than any before, which add up to the blob's size if it is
-    /// uploaded. Doing it twice is harmless.
+    /// uploaded. An upload that an earlier process began is gone on with where the
+    /// settings name a journal. Doing it twice is harmless.
     ///
     /// # Errors
     /// [`Error::Origin`], [`Error::OriginStore`], [`Error::OriginMissing`] if the
@@ -44,7 +57,7 @@ impl Repository {
         descriptor: &Descriptor,
         origin: &BlobOrigin,
         mount_from: Option<&Repository>,
-        progress: &(dyn Fn(u64) + Sync),
+        progress: &(dyn Fn(Transfer) + Sync),
     ) -> Result<Pushed, Error> {
         if self.has_blob(descriptor).await? {
             return Ok(Pushed::Existed);
@@ -58,8 +71,7 @@ impl Repository {
             }
             _ => None,
         };
-        let bytes = Upload::new(self, descriptor, origin, progress).run(session).await?;
-        Ok(Pushed::Uploaded { bytes })
+        Upload::new(self, descriptor, origin, progress).await?.run(session).await
     }
 
     /// distribution-spec "Mounting a blob from another repository".

@@ -8,6 +8,7 @@ use super::client::Client;
 use super::config::Config;
 use super::http::Http;
 use super::{Environment, Error, Reference, Repository, Retry};
+use crate::store::Store;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +68,10 @@ pub struct Settings {
     pub trusted_realms: Vec<String>,
     /// Who is told of requests.
     pub observer: Option<Observer>,
+    /// Where uploads are noted down, so that the next process goes on with them.
+    pub journal: Option<Store>,
+    /// The longest part of a blob that goes in one request, in bytes; nothing for 32 MiB.
+    pub chunk: Option<u64>,
 }
 
 impl Settings {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -155,6 +155,11 @@ impl BlobWriter {
                 Err(error) => return Err(Error::io("create a file in", tmp)(error)),
             }
         }
+    }
+
+    /// Lets nobody else read it: it holds what others may not know.
+    pub(super) fn keep_private(&self) -> io::Result<()> {
+        self.file.set_permissions(fs::Permissions::from_mode(0o600))
     }
 
     /// How many bytes were written so far.

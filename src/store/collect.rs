@@ -306,6 +306,7 @@ impl Store {
     }
 
     /// Removes files and trees under `tmp/` whose writers are dead: a writer holds a lock.
+    /// Also what the journal of uploads has that no registry remembers.
     pub(super) fn sweep(&self) -> Result<Collected, Error> {
         let mut collected = Collected::default();
         let tmp = self.root.join("tmp");
@@ -324,6 +325,9 @@ impl Store {
                 collected.freed += if metadata.is_dir() { 0 } else { metadata.len() };
             }
         }
+        let (count, freed) = self.sweep_uploads();
+        collected.leftovers += count;
+        collected.freed += freed;
         Ok(collected)
     }
 

@@ -17,6 +17,8 @@
 //!     content.json             how much it is; its time is that of the last use
 //!   caches/NAME/             cache directories of `run` layers
 //!   logs/NAME.log            what steps printed
+//!   uploads/HEX.json         where the upload of a blob to a repository stands (v1)
+//!     HEX.lock                 held by whoever is at it
 //!   scratch/                 what steps write, while they run
 //!   tmp/                     what is being written, locked by its writer
 //!   lock                     shared by every user of the store, exclusive for collection
@@ -36,6 +38,7 @@ mod listings;
 mod steps;
 mod tags;
 mod trees;
+mod uploads;
 
 use std::fs;
 use std::io;
@@ -52,6 +55,7 @@ pub use links::Link;
 pub use listings::{Listed, ListedKind, Listing};
 use tags::INDEX_LOCK;
 pub use trees::{Tree, TreeContent, TreeWriter, remove as remove_tree};
+pub use uploads::{UploadEntry, UploadName, UploadState};
 
 /// What can go wrong with files of the store.
 #[derive(Debug, Error)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlpack::oci::{Digest, media_type};
 use dlpack::registry::serve::{Exchange, Fault, Options, What};
-use dlpack::registry::{BlobOrigin, Error, ErrorKind, Pushed, RequestKind, Settings};
+use dlpack::registry::{BlobOrigin, Error, ErrorKind, Pushed, RequestKind, Settings, Transfer};
 use dlpack::store::{self, Area, Store};
 
 use super::{Served, Watched, blob, block_on, pulled};
@@ -36,7 +36,10 @@ fn push_through(faults: Vec<Fault>) -> Outcome {
         served.server.clear_requests();
         served.server.set_faults(faults);
         let told = AtomicU64::new(0);
-        let tell = |bytes| _ = told.fetch_add(bytes, Ordering::Relaxed);
+        let tell = |moved| {
+            let Transfer::Sent(bytes) = moved else { panic!("nothing was there") };
+            told.fetch_add(bytes, Ordering::Relaxed);
+        };
         // The first try finds no mount: the registry is asked to decline it where a test wants that.
         let pushed = repository.push_blob(&layer, &origin, None, &tell).await;
         let (sent, requests, pauses) = (watched.sent(), served.server.requests(), watched.pauses().len());
@@ -72,7 +75,7 @@ fn a_connection_reset_in_the_middle_goes_on_where_the_registry_stands() {
 #[test]
 fn a_session_that_is_forgotten_begins_anew() {
     let outcome = push_through(vec![Fault::on("PUT", "/blobs/uploads/", What::ForgetSession)]);
-    assert_eq!(outcome.pushed.unwrap(), Pushed::Uploaded { bytes: 2 * SIZE });
+    assert_eq!(outcome.pushed.unwrap(), Pushed::Uploaded { bytes: 2 * SIZE, resumed: 0 });
     assert_eq!(outcome.sent, [HeadBlob, BeginUpload, PutUpload, HeadBlob, UploadStatus, BeginUpload, PutUpload]);
 }
 
@@ -80,7 +83,7 @@ fn a_session_that_is_forgotten_begins_anew() {
 fn an_answer_lost_after_everything_was_stored_costs_one_head_and_no_byte() {
     let outcome = heals(Fault::on("PUT", "/blobs/uploads/", What::LoseAnswer));
     assert_eq!(outcome.sent, [HeadBlob, BeginUpload, PutUpload, HeadBlob]);
-    assert_eq!(outcome.pushed.unwrap(), Pushed::Uploaded { bytes: SIZE });
+    assert_eq!(outcome.pushed.unwrap(), Pushed::Uploaded { bytes: SIZE, resumed: 0 });
 }
 
 #[test]
@@ -177,7 +180,7 @@ fn mount_through(faults: Vec<Fault>) -> (Pushed, Vec<RequestKind>) {
 #[test]
 fn a_mount_is_made_declined_or_refused_and_the_blob_arrives_all_the_same() {
     use RequestKind::{GetBlob, MountBlob};
-    let uploaded = Pushed::Uploaded { bytes: 50_000 };
+    let uploaded = Pushed::Uploaded { bytes: 50_000, resumed: 0 };
     assert_eq!(mount_through(vec![]), (Pushed::Mounted, vec![HeadBlob, MountBlob]));
     let (pushed, mut sent) = mount_through(vec![Fault::on("POST", "mount=", What::DeclineMount)]);
     sent.sort();
@@ -193,7 +196,7 @@ fn a_mount_is_made_declined_or_refused_and_the_blob_arrives_all_the_same() {
 fn a_source_registry_that_breaks_off_is_resumed_while_the_target_waits() {
     let break_off = Fault::on("GET", "/v2/base/blobs/", What::BreakAnswer(20_000));
     let (pushed, sent) = mount_through(vec![Fault::on("POST", "mount=", What::DeclineMount), break_off]);
-    assert_eq!(pushed, Pushed::Uploaded { bytes: 50_000 });
+    assert_eq!(pushed, Pushed::Uploaded { bytes: 50_000, resumed: 0 });
     assert_eq!(sent.iter().filter(|kind| **kind == PutUpload).count(), 1);
 }
 
@@ -256,7 +259,7 @@ fn a_blob_without_a_byte_is_a_blob() {
         let store = Store::open(directory.path()).unwrap();
         store.put(Area::Blobs, &bytes).unwrap();
         let pushed = image.push_blob(&empty, &BlobOrigin::Store(store), None, &|_| ()).await.unwrap();
-        assert_eq!(pushed, Pushed::Uploaded { bytes: 0 });
+        assert_eq!(pushed, Pushed::Uploaded { bytes: 0, resumed: 0 });
         assert_eq!(pulled(&image, &empty).await.unwrap(), b"");
     });
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use dlpack::oci::{Descriptor, Manifest, media_type};
 use dlpack::registry::http::Http;
-use dlpack::registry::{BlobOrigin, Credential, Credentials, Error, ErrorKind, Pushed, RequestKind, Settings};
+use dlpack::registry::{
+    BlobOrigin, Credential, Credentials, Error, ErrorKind, Pushed, RequestKind, Settings, Transfer,
+};
 use dlpack::store::{Area, Store};
 
 use super::{Watched, blob, block_on, pulled};
@@ -26,7 +28,10 @@ fn what_is_pushed_from_a_store_is_pulled_again_and_pushed_twice_sends_only_heads
 
     block_on(async {
         let told = AtomicU64::new(0);
-        let tell = |bytes| _ = told.fetch_add(bytes, Ordering::Relaxed);
+        let tell = |moved| {
+            let Transfer::Sent(bytes) = moved else { panic!("nothing was there") };
+            told.fetch_add(bytes, Ordering::Relaxed);
+        };
         for round in 0..2 {
             let origins =
                 [(&layer, BlobOrigin::Store(store.clone())), (&config_descriptor, BlobOrigin::Bytes(config.clone()))];
@@ -70,7 +75,7 @@ fn a_blob_of_another_repository_is_mounted_and_one_of_another_registry_streams()
 
         let elsewhere = watched.repository(&there.reference("image"));
         let pushed = elsewhere.push_blob(&layer, &from_base, Some(&base), &|_| ()).await.expect("streamed");
-        assert_eq!(pushed, Pushed::Uploaded { bytes: 2_000_000 });
+        assert_eq!(pushed, Pushed::Uploaded { bytes: 2_000_000, resumed: 0 });
         assert_eq!(pulled(&elsewhere, &layer).await.expect("pulled"), bytes);
     });
 }

@@ -1,0 +1,266 @@
+//! Uploading one blob: in parts of bounded size, and after whatever happens on from
+//! where the registry says that it stands.
+//!
+//! ```text
+//! Upload                what goes next, and what a failure means
+//!   journal.rs            where the session is, for the next run
+//!   chunks.rs             how long a part is
+//!   line.rs    Line       the requests, watched while they go
+//!     session.rs Session    where the registry takes the rest
+//!     tape.rs    Tape       the blob's stream, part by part
+//!     meter.rs   Meter      what went to the socket
+//! ```
+//!
+//! All but [`Upload`] know nothing of the blob's length and digest: an upload whose
+//! digest turns out at its end is made of the same pieces.
+
+pub(super) mod chunks;
+pub(super) mod journal;
+pub(super) mod line;
+pub(super) mod meter;
+pub(super) mod session;
+pub(super) mod tape;
+
+use reqwest::Response;
+
+use self::chunks::Chunks;
+use self::journal::Journal;
+use self::line::{Line, Patch};
+use self::session::{Session, Standing};
+use self::tape::Tape;
+use super::Error;
+use super::client::Sent;
+use super::origin::BlobOrigin;
+use super::push::{Pushed, Transfer, check_stored};
+use super::repository::Repository;
+use super::retry::{Attempts, Failure};
+use crate::oci::Descriptor;
+
+/// One blob on its way.
+pub(super) struct Upload<'a> {
+    line: Line<'a>,
+    descriptor: &'a Descriptor,
+    origin: &'a BlobOrigin,
+    journal: Journal,
+    chunks: Chunks,
+    /// How parts before the last go; nothing where the registry takes none.
+    patch: Option<Patch>,
+    /// Whether the closing PUT may bring bytes.
+    closing_takes_bytes: bool,
+    /// The blob from where the session stands.
+    tape: Option<Tape>,
+    /// How many bytes the registry had from an earlier run.
+    resumed: u64,
+    /// Whether some of the blob was sent by a request that failed, or by an earlier run.
+    patched_up: bool,
+}
+
+/// A part that did not arrive, and why.
+struct Lost {
+    failure: Failure,
+    /// Whether the token had run out, and there is a way to a new one.
+    expired: bool,
+    /// Whether it was to be the last, and close the session.
+    closing: bool,
+    /// How long it was to be.
+    length: u64,
+}
+
+impl<'a> Upload<'a> {
+    pub(super) async fn new(
+        repository: &'a Repository,
+        descriptor: &'a Descriptor,
+        origin: &'a BlobOrigin,
+        progress: &'a (dyn Fn(Transfer) + Sync),
+    ) -> Result<Self, Error> {
+        let line = Line::open(repository, progress).await?;
+        let journal = Journal::open(repository, &descriptor.digest.to_string(), descriptor.size).await;
+        Ok(Self {
+            line,
+            descriptor,
+            origin,
+            journal,
+            chunks: Chunks::of(repository.client.chunk),
+            patch: Some(Patch::Streamed),
+            closing_takes_bytes: true,
+            tape: None,
+            resumed: 0,
+            patched_up: false,
+        })
+    }
+
+    /// Sends until the registry has the blob. An earlier run's session is gone on with;
+    /// else `fresh` is taken, if there is one.
+    pub(super) async fn run(mut self, fresh: Option<Session>) -> Result<Pushed, Error> {
+        let mut session = self.resume().await?.or(fresh);
+        let mut attempts = self.line.repository.client.attempts(&self.line.repository.places.push);
+        loop {
+            let mut current = match session.take() {
+                Some(session) => session,
+                None => self.begin().await?,
+            };
+            let stood = current.offset;
+            let lost = match self.go_on(&mut current, &mut attempts).await {
+                Ok(response) => {
+                    check_stored(&response, &self.descriptor.digest)?;
+                    break;
+                }
+                Err(lost) => lost,
+            };
+            self.tape = None;
+            if lost.expired {
+                attempts.after_any(lost.failure).await?;
+                // Registries look at the token before the body: the session stands where it stood.
+                session = Some(current);
+                continue;
+            }
+            let broke = matches!(lost.failure.error, Error::Http(_) | Error::Stalled { .. });
+            let again = self.recover(lost, &current, &mut attempts).await?;
+            // The answer may have been lost after the registry had everything.
+            if self.line.repository.has_blob(self.descriptor).await? {
+                break;
+            }
+            session = if again { self.standing(current).await? } else { None };
+            self.patched_up |= session.as_ref().is_some_and(|session| session.offset > 0);
+            match &session {
+                Some(session) if session.offset > stood => attempts.progressed(),
+                _ if broke => self.chunks.lost(),
+                _ => {}
+            }
+        }
+        self.line.tell(self.descriptor.size);
+        self.journal.end();
+        Ok(Pushed::Uploaded { bytes: self.line.meter.total(), resumed: self.resumed })
+    }
+
+    /// The session of an earlier run, if the registry still knows it.
+    async fn resume(&mut self) -> Result<Option<Session>, Error> {
+        let Some(earlier) = self.journal.session(&self.line.site) else { return Ok(None) };
+        let session = self.standing(earlier).await?;
+        if let Some(session) = session.as_ref().filter(|session| session.offset > 0) {
+            self.resumed = session.offset;
+            self.patched_up = true;
+            self.line.kept(session.offset);
+        }
+        Ok(session)
+    }
+
+    async fn begin(&mut self) -> Result<Session, Error> {
+        let session = self.line.begin().await?;
+        self.journal.note(&session).await;
+        Ok(session)
+    }
+
+    /// The session where the registry says that it stands; nothing if it is forgotten.
+    async fn standing(&mut self, session: Session) -> Result<Option<Session>, Error> {
+        Ok(match self.line.standing(&session, self.descriptor.size).await? {
+            Standing::At(session) => {
+                self.journal.note(&session).await;
+                Some(session)
+            }
+            // Nothing is lost by trying: a part that belongs elsewhere is refused.
+            Standing::Untold if session.offset > 0 && self.patch.is_some() => {
+                Some(Session { in_doubt: true, ..session })
+            }
+            Standing::Untold | Standing::Forgotten => {
+                self.journal.forget();
+                None
+            }
+        })
+    }
+
+    /// Sends what the registry doesn't have, part by part, and closes the session with
+    /// the last.
+    async fn go_on(&mut self, session: &mut Session, attempts: &mut Attempts) -> Result<Response, Lost> {
+        loop {
+            let rest = self.descriptor.size - session.offset;
+            let part = self.chunks.length(session.minimum);
+            let tape = self.tape_at(session.offset).await;
+            let all = self.closing_takes_bytes && (rest <= part || self.patch.is_none());
+            let how = self.patch.filter(|_| rest > 0 && !all);
+            let length = if how.is_some() { part.min(rest) } else { rest };
+            let sent = match how {
+                // chunks of a registry that has a shortest one are those of the spec
+                Some(_) if session.minimum > 0 => self.line.patch(session, &tape, length, Patch::Ranged).await,
+                Some(how) => self.line.patch(session, &tape, length, how).await,
+                None => self.line.close(session, &self.descriptor.digest, &tape, length).await,
+            };
+            let response = match sent {
+                Sent::Answered(response) => response,
+                Sent::Expired => return Err(self.expired(how.is_none(), length)),
+                Sent::Failed(failure) => return Err(Lost { failure, expired: false, closing: how.is_none(), length }),
+            };
+            if how.is_none() {
+                return Ok(response);
+            }
+            let moved = session.moved(&self.line.site, &response, session.offset + length, self.descriptor.size);
+            let Some(moved) = moved.filter(|moved| moved.offset > session.offset) else {
+                let url = super::http::redacted(response.url());
+                let failure = Error::Header { url, header: "Range" }.into();
+                return Err(Lost { failure, expired: false, closing: false, length });
+            };
+            *session = moved;
+            self.journal.note(session).await;
+            self.chunks.arrived();
+            attempts.progressed();
+        }
+    }
+
+    /// The blob from `offset` on: the tape that is there, if it stands so.
+    async fn tape_at(&mut self, offset: u64) -> Tape {
+        if let Some(tape) = &self.tape
+            && tape.position().await == offset
+        {
+            return tape.clone();
+        }
+        let tape = Tape::new(self.origin.open(self.descriptor), 0, offset);
+        self.tape.insert(tape).clone()
+    }
+
+    fn expired(&self, closing: bool, length: u64) -> Lost {
+        let place = &self.line.repository.places.push;
+        let (registry, name) = (place.host.clone(), place.name.clone());
+        let failure = Error::Unauthorized { registry, name, anonymous: false }.into();
+        Lost { failure, expired: true, closing, length }
+    }
+
+    /// Waits after a failure, unless it is final. Whether the session may still be used.
+    async fn recover(&mut self, lost: Lost, session: &Session, attempts: &mut Attempts) -> Result<bool, Error> {
+        // An origin that fails breaks the request off; the cause counts, not what the socket says.
+        if let Some(error) = self.line.meter.failure() {
+            return Err(error);
+        }
+        let Lost { failure, closing, length, .. } = lost;
+        let Error::Refused { status, .. } = &failure.error else {
+            return attempts.after(failure).await.map(|()| true);
+        };
+        let status = status.as_u16();
+        match (status, closing) {
+            // A proxy's or the registry's limit for one request: it is found out once.
+            (413, _) if self.patch.is_some() && self.chunks.refused(length, session.minimum) => Ok(true),
+            // The session is gone, or stands elsewhere than we thought: ask, or begin anew.
+            (404 | 416, true) => attempts.after_any(failure).await.map(|()| true),
+            // distribution-spec: not every registry takes bytes with the closing PUT
+            (405 | 411 | 415 | 501, true) if self.closing_takes_bytes && self.patch.is_some() => {
+                self.closing_takes_bytes = false;
+                attempts.after_any(failure).await.map(|()| true)
+            }
+            // Bytes of more than one run or request, and the registry's sum is wrong: from the beginning.
+            (400, true) if self.patched_up => {
+                self.patched_up = false;
+                self.journal.forget();
+                attempts.after_any(failure).await.map(|()| false)
+            }
+            (400 | 404 | 405 | 411 | 415 | 416 | 501, false) => {
+                self.patch = match self.patch {
+                    Some(Patch::Streamed) if !matches!(status, 405 | 501) => Some(Patch::Ranged),
+                    // 404 and 416 are about this session, not about PATCH
+                    patch if matches!(status, 404 | 416) => patch,
+                    _ => None,
+                };
+                attempts.after_any(failure).await.map(|()| true)
+            }
+            _ => attempts.after(failure).await.map(|()| true),
+        }
+    }
+}
