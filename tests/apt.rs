@@ -2,8 +2,9 @@
 //! names, the same bytes each time.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use crate::support::image::debian_with_apt;
 use crate::support::output;
 use crate::support::shown::Shown;
 use crate::support::signed_archive::{Archive, Signing};
+use crate::support::victim;
 
 /// Whoever has no name, no group and no subordinate ids.
 const NOBODY: &str = "52341";
@@ -176,6 +178,32 @@ fn a_package_that_is_not_what_the_lock_names_is_refused_and_the_next_run_works()
     }
     assert_eq!(dlpack.ok(["build"]), built);
     assert_eq!(fs::read(&kept).expect("kept"), good);
+}
+
+#[test]
+fn what_a_killed_build_leaves_is_swept_by_a_collection_and_by_the_next_build() {
+    let archive = Archive::start();
+    let dlpack = small(&archive, "hello-forever");
+    dlpack.ok(["lock"]);
+    let scratch = || fs::read_dir(dlpack.store().join("scratch")).map_or(0, Iterator::count);
+    let kill = || {
+        let mut child =
+            dlpack.command(["build"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("dlpack runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line == "apt: forever"), "it never ran");
+        let processes = victim::descendants(child.id());
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        victim::wait_for(&processes);
+        assert_eq!(scratch(), 2, "the sandbox, and what its step was given");
+    };
+    kill();
+    let collected = dlpack.json(["cache", "gc"]);
+    assert_eq!((scratch(), dlpack.leftovers()), (0, 0), "{collected}");
+    kill();
+    dlpack.edit("dlpack.toml", "hello-forever", "hello-data");
+    dlpack.ok(["build", "--update"]);
+    assert_eq!((scratch(), dlpack.leftovers()), (0, 0));
 }
 
 #[test]

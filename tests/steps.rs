@@ -10,11 +10,11 @@ use std::process::Stdio;
 use dlpack::changeset::{Changeset, run};
 use dlpack::recipe::{LayerKind, Recipe};
 
-use crate::support::command::Dlpack;
+use crate::support::command::{Dlpack, Ran};
 use crate::support::image::debian;
 use crate::support::sandbox::refusing;
 use crate::support::shown::Shown;
-use crate::support::tiny;
+use crate::support::{tiny, victim};
 
 /// A home with the tiny base and a recipe of these layers on it.
 fn world(layers: &str) -> Dlpack {
@@ -345,16 +345,14 @@ fn ended_by(signal: rustix::process::Signal, status: i32) {
     let mut child = dlpack.command(["build"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.by_ref().any(|line| line.unwrap() == "run: forked"), "it never ran");
-    let own = children(child.id());
+    let own = victim::descendants(child.id());
     assert!(own.len() >= 3, "{own:?}");
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(status));
     // the pipe ends when the last of them has
     let _ = lines.count();
-    while own.iter().any(|pid| is_of_the_build(*pid)) {
-        std::thread::yield_now();
-    }
+    victim::wait_for(&own);
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(dlpack.home().to_str().unwrap()), "{mounts}");
     recipe(&dlpack, &layer("echo well >/made", ""));
@@ -362,27 +360,6 @@ fn ended_by(signal: rustix::process::Signal, status: i32) {
     assert_eq!(content(&dlpack, &digest, "made"), "well\n");
     let scratch: Vec<_> = fs::read_dir(dlpack.store().join("scratch")).unwrap().collect();
     assert!(scratch.is_empty(), "{scratch:?}");
-}
-
-/// The processes that descend from `ancestor`.
-fn children(ancestor: u32) -> Vec<u32> {
-    let mut all = vec![ancestor];
-    let mut at = 0;
-    while let Some(parent) = all.get(at).copied() {
-        at += 1;
-        for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
-            let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            all.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
-    }
-    all.split_off(1)
-}
-
-/// Whether `pid` is a command of the step, or a process of the sandbox, and not somebody
-/// else's who got its number.
-fn is_of_the_build(pid: u32) -> bool {
-    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.starts_with("sleep\0") || line.contains("\0sandbox-helper\0")
 }
 
 #[test]
@@ -412,6 +389,37 @@ fn a_layer_is_the_same_whether_owners_are_recorded_or_real() {
     assert_eq!(mounts, recorded);
     let nothing = refusing(&["unshare=EPERM", "clone-new=EPERM", "mount=EPERM", "pivot_root=EPERM"]);
     assert_eq!(build(&Dlpack::new(), &nothing, "steps run in a chroot"), recorded);
+}
+
+#[test]
+fn a_layer_made_without_what_it_depends_on_is_not_remembered_and_that_is_told_once() {
+    let layers = layer("echo one >/one; chown 1:2 /one", "name = \"one\"") + &layer("echo two >/two", "name = \"two\"");
+    let honest = world(&layers).ok(["build"]);
+    let dlpack = world(&layers);
+    let (no_listener, no_network) = (refusing(&["listener=EBUSY"]), refusing(&["clone-net=ENOSPC"]));
+    let wrappers: [(&[&str], &str); 3] = [
+        (&no_listener, "owners that steps give are lost"),
+        (&["prlimit", "--rttime=1000000:1000000"], "owners that steps give are recorded but not shown"),
+        (&no_network, "steps without network reach it nonetheless"),
+    ];
+    let build = |wrapper: &[&str]| {
+        let ran = dlpack.command_in(wrapper, ["build", "--json"]).output().map(Ran::from).expect("dlpack runs");
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        let told: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        (told["built"].as_u64(), told["digest"].as_str().unwrap_or_default().to_owned(), ran.stderr)
+    };
+    for (wrapper, says) in wrappers {
+        for time in ["first", "second"] {
+            let (built, _, said) = build(wrapper);
+            assert_eq!(built, Some(2), "the {time} time with {wrapper:?}: {said}");
+            assert_eq!((said.matches(says).count(), said.matches("are not remembered").count()), (1, 1), "{said}");
+        }
+    }
+    let (built, digest, said) = build(&["env"]);
+    assert_eq!((built, digest, said.contains("remembered")), (Some(2), honest.clone(), false), "{said}");
+    // what is known needs no sandbox, whatever it would do without
+    let (built, digest, _) = build(&no_listener);
+    assert_eq!((built, digest), (Some(0), honest));
 }
 
 #[test]

@@ -2,23 +2,19 @@
 //! on it.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::script::Given;
 use super::scrub;
 use super::unpacked::{self, Unpacked};
 use crate::layer::{self, Compression, EPOCH, Layer, LayerWriter};
 use crate::oci::Digest;
 use crate::progress::Activity;
-use crate::sandbox::{self, ExtractError, Host, Mount, MountKind, Rootfs, Step, Tail, extract};
+use crate::sandbox::{self, ExtractError, Host, Rootfs, Tail, extract};
 use crate::store::{self, Area, Store};
-
-/// Where the step finds its script.
-const GIVEN: &str = "/run/dlpack";
 
 /// Why packages can't become a base.
 #[derive(Debug, Error)]
@@ -53,17 +49,6 @@ pub enum Error {
         #[source]
         said: Tail,
     },
-    /// What the sandbox is given can't be written.
-    #[error("can't {doing} {}", path.display())]
-    Io {
-        /// `create`, `write`.
-        doing: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
 }
 
 impl Error {
@@ -78,7 +63,7 @@ impl Error {
             Self::Configure { .. } => {
                 Some("leave packages out of the base, and install them in an `apt` layer: apt resolves them".into())
             }
-            Self::NotDownloaded { .. } | Self::Io { .. } => None,
+            Self::NotDownloaded { .. } => None,
         }
     }
 }
@@ -101,13 +86,19 @@ pub struct Extra {
     pub content: Vec<u8>,
 }
 
-/// The layers of the base of `debs` and `extras`, lowest first; their blobs are in the
-/// store. The caller holds a lease.
+/// What became of packages.
+pub struct Made {
+    /// The base's layers, lowest first; their blobs are in the store.
+    pub layers: [Layer; 2],
+    /// Whether the sandbox had all that they depend on: if not, they may be others elsewhere.
+    pub whole: bool,
+}
+
+/// The base of `debs` and `extras`. The caller holds a lease.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn layers(debs: &[Deb], extras: &[Extra], store: &Store, host: &Arc<Host>) -> Result<[Layer; 2], Error> {
-    fs::create_dir_all(&host.scratch).map_err(io_error("create", &host.scratch))?;
+pub fn make(debs: &[Deb], extras: &[Extra], store: &Store, host: &Arc<Host>) -> Result<Made, Error> {
     let mut unpacked = Unpacked::new(&host.scratch)?;
     for Deb { name, sha256 } in debs {
         let missing = || Error::NotDownloaded { package: name.clone(), sha256: *sha256 };
@@ -128,27 +119,18 @@ pub fn layers(debs: &[Deb], extras: &[Extra], store: &Store, host: &Arc<Host>) -
     let root = extract::base(store, &[(lower.descriptor.clone(), lower.diff_id)])?;
     let mut out = LayerWriter::new(store, Compression::default(), EPOCH)?;
     let task = host.progress.task(Activity::Build, "base", None);
-    configure(&Rootfs::new(vec![root], Arc::clone(host)).labelled("base", task.output()), &mut out)?;
+    let under = Rootfs::new(vec![root], Arc::clone(host)).labelled("base", task.output());
+    configure(&under, &mut out)?;
     task.end("made");
-    Ok([lower, out.complete()?])
+    Ok(Made { layers: [lower, out.complete()?], whole: under.is_whole() })
 }
 
 /// Configures what lies unpacked in `under`.
 fn configure(under: &Rootfs, out: &mut LayerWriter) -> Result<(), Error> {
-    let scratch = &under.host()?.scratch;
-    let given = tempfile::Builder::new().prefix("base-").tempdir_in(scratch).map_err(io_error("create", scratch))?;
-    let script = given.path().join("configure.sh");
-    fs::write(&script, include_str!("configure.sh")).map_err(io_error("write", &script))?;
-    let step = Step::new(["/bin/sh", "/run/dlpack/configure.sh"])
-        // debconf(7): "the frontend never interacts with you at all"
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
-        // What dates its output takes this in place of now: shadow-utils, man-db.
-        .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
-        .env("PERL_HASH_SEED", "0")
-        .env("PYTHONHASHSEED", "0")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .mount(Mount { from: given.path().to_owned(), to: GIVEN.into(), kind: MountKind::ReadOnly });
+    let given = Given::new(under.host()?)?;
+    given.write("configure.sh", include_str!("configure.sh"))?;
+    // debconf(7): what is installed later asks only what was never asked
+    let step = given.step("configure.sh", &[]).env("DEBCONF_NONINTERACTIVE_SEEN", "true");
     let mut log = under.log()?;
     let mut sandbox = under.open()?;
     match sandbox.run_logged(&step, &mut log) {
@@ -158,8 +140,4 @@ fn configure(under: &Rootfs, out: &mut LayerWriter) -> Result<(), Error> {
     }
     let mut dropped = HashSet::new();
     sandbox.changes(&mut |change, content| Ok::<_, Error>(scrub::write(change, content, &mut dropped, out)?))
-}
-
-fn io_error<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
-    move |source| Error::Io { doing, path: path.to_owned(), source }
 }

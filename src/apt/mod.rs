@@ -19,6 +19,7 @@ pub mod mirrors;
 pub mod openpgp;
 pub mod packages;
 pub mod release;
+pub mod script;
 pub mod scrub;
 pub mod sources;
 pub mod unpacked;

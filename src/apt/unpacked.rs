@@ -3,7 +3,7 @@
 //! the packages alone, so no sandbox is needed for them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -116,7 +116,8 @@ impl Unpacked {
     /// # Errors
     /// [`Error::Spool`].
     pub fn new(scratch: &Path) -> Result<Self, Error> {
-        let spool = tempfile::tempfile_in(scratch).map_err(|source| spool_error("create", scratch, source))?;
+        let spool = fs::create_dir_all(scratch).and_then(|()| tempfile::tempfile_in(scratch));
+        let spool = spool.map_err(|source| spool_error("create", scratch, source))?;
         let scratch = scratch.to_owned();
         let (entries, triggers) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { entries, spool, spooled: 0, scratch, status: String::new(), triggers })

@@ -152,7 +152,8 @@ impl Building<'_> {
         self.write(step, key, under).await
     }
 
-    /// Writes one layer on a plain thread and remembers it under its key.
+    /// Writes one layer on a plain thread and remembers it under its key, unless the sandbox
+    /// had to do without something that may have changed it.
     async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<LayerRecord, Error> {
         let (work, threads) = (self.work, self.threads);
         let turn = Arc::clone(&self.turn).acquire_owned().await;
@@ -162,7 +163,8 @@ impl Building<'_> {
         let subject = if step.inputs.needs_rootfs() { step.layer.clone() } else { step.title() };
         let task = work.progress.task(Activity::Build, subject, total);
         let label = key.map_or_else(|| step.layer.clone(), |key| format!("{}-{}", step.layer, key.0.short()));
-        let under = under.clone().labelled(label, task.output());
+        let rootfs = under.clone().labelled(label, task.output());
+        let under = rootfs.clone();
         let (store, changeset) = (work.store.clone(), Arc::clone(&step.changeset));
         let (compression, layer) = (work.lock.recipe.compression, step.layer.clone());
         let written = tokio::task::spawn_blocking(move || {
@@ -173,8 +175,10 @@ impl Building<'_> {
         });
         let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
         let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
-        if let Some(key) = &key {
-            work.store.put_record(key, &record)?;
+        // The key stands for what a sandbox gives that lacks nothing: whoever finds the
+        // record relies on it, here and on other machines.
+        if let Some(key) = key.filter(|_| rootfs.is_whole()) {
+            work.store.put_record(&key, &record)?;
         }
         if step.needed_bytes() > 0 {
             task.advance(step.needed_bytes());

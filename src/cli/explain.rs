@@ -134,7 +134,7 @@ explain!(apt::made::Error, self => match self {
     Self::Layer(error) => error.exit(),
     Self::Extract(error) => error.exit(),
     Self::Sandbox(_) | Self::Configure { .. } => ExitKind::Sandbox,
-    Self::NotDownloaded { .. } | Self::Io { .. } => ExitKind::Store,
+    Self::NotDownloaded { .. } => ExitKind::Store,
 });
 
 explain!(lock::base::Error, self => match self {

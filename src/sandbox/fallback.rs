@@ -25,6 +25,17 @@ pub enum Fallback {
     FakedOwners,
 }
 
+impl Fallback {
+    /// Whether steps may give something else for it: a layer that was made so is no
+    /// function of its inputs, and not what its key stands for.
+    pub fn changes_layers(self) -> bool {
+        match self {
+            Self::HostNetwork | Self::RecordedOwners | Self::FakedOwners => true,
+            Self::UpperInMemory | Self::Copy | Self::HostProc | Self::RealRoot | Self::Chroot => false,
+        }
+    }
+}
+
 impl fmt::Display for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -45,8 +56,7 @@ impl fmt::Display for Fallback {
                  is root"
             }
             Self::Chroot => {
-                "steps run in a chroot, as root with few capabilities and without a network of their own: nothing may be \
-                 mounted here, as in most containers"
+                "steps run in a chroot, as root with few capabilities: nothing may be mounted here, as in most containers"
             },
             Self::RecordedOwners => {
                 "owners that steps give are recorded but not shown to them: this machine limits realtime CPU time \

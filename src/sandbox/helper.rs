@@ -23,6 +23,7 @@ use rustix::thread::UnshareFlags;
 
 use super::containment::{Containment, Isolation};
 use super::spec::{Opening, Reply, Request, Task, receive, send};
+use super::step::Network;
 use super::sys::process::{Cloned, clone, ignore_terminal_signals};
 use super::upper::{Upper, View};
 use super::{Fallback, Refusal, changes, descendants, init};
@@ -107,6 +108,9 @@ impl Helper {
         let streams = init::Streams { input, output };
         let mut new = Vec::new();
         loop {
+            if task.network == Network::None && !self.isolation.network {
+                new.push(Fallback::HostNetwork);
+            }
             let isolation = &self.isolation;
             let view = &self.view;
             let reply = supervise(control, isolation.flags(task.network), isolation.processes, |report| {
@@ -114,10 +118,7 @@ impl Helper {
             });
             match reply {
                 // there may be no network namespace left, or none allowed
-                Err(source) if self.isolation.without_network_namespace() => {
-                    let _ = source;
-                    new.push(Fallback::HostNetwork);
-                }
+                Err(_) if self.isolation.without_network_namespace() => {}
                 Err(source) => return Ok(Some(Reply::Refused(Refusal::call("make", "a process", source)))),
                 Ok(Some(Reply::Ended(ending, mut fallbacks))) => {
                     new.append(&mut fallbacks);

@@ -27,12 +27,16 @@ pub struct Host {
 }
 
 impl Host {
-    /// Tells of `fallback`, the first time.
+    /// Tells of `fallback`, and of what follows from it, the first time.
     pub(super) fn announce(&self, fallback: Fallback) {
         static TOLD: Mutex<BTreeSet<Fallback>> = Mutex::new(BTreeSet::new());
         let first = TOLD.lock().is_ok_and(|mut told| told.insert(fallback));
         if first {
-            self.progress.warn(fallback.to_string());
+            let consequence = match fallback.changes_layers() {
+                true => "; layers that are made so are not remembered: the next build makes them anew",
+                false => "",
+            };
+            self.progress.warn(format!("{fallback}{consequence}"));
         }
     }
 }

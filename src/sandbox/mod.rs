@@ -57,5 +57,6 @@ pub use network::CA_BUNDLE;
 pub use probe::{Attempt, Facts, Obstacle, diagnose};
 pub use refusal::Refusal;
 pub use rootfs::{Rootfs, Sandbox};
+pub use scratch::Directory;
 pub use spec::VERB;
 pub use step::{Ending, Mount, MountKind, Network, Step};

@@ -1,10 +1,10 @@
 //! What lies under a step, and the sandbox that is opened over it.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::diff::{Broken, receive};
 use super::launch::Helper;
@@ -25,18 +25,26 @@ pub struct Rootfs {
     label: String,
     /// Who hears what steps print.
     output: Option<Output>,
+    /// What sandboxes on it did without.
+    fallbacks: Arc<Mutex<BTreeSet<Fallback>>>,
 }
 
 impl Rootfs {
     /// The root filesystem of `lower`, lowest first, on which `host` runs steps.
     pub fn new(lower: Vec<PathBuf>, host: Arc<Host>) -> Self {
-        Self { lower, host: Some(host), label: "step".into(), output: None }
+        Self { lower, host: Some(host), label: "step".into(), ..Self::default() }
     }
 
-    /// The same for what is called `label` in the names of logs. `output` hears what
-    /// its steps print.
+    /// The same for what is called `label` in the names of logs, and of which
+    /// [`Self::is_whole`] tells. `output` hears what its steps print.
     pub fn labelled(self, label: impl Into<String>, output: Output) -> Self {
-        Self { label: label.into(), output: Some(output), ..self }
+        Self { label: label.into(), output: Some(output), fallbacks: Arc::default(), ..self }
+    }
+
+    /// Whether sandboxes on it, and on clones of it, so far had all that a layer depends on.
+    pub fn is_whole(&self) -> bool {
+        let fallbacks = self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        !fallbacks.iter().any(|fallback| fallback.changes_layers())
     }
 
     /// A new log of what steps on it print.
@@ -90,9 +98,7 @@ impl Rootfs {
     /// If this machine can't run one; see [`Error`].
     pub fn open(&self) -> Result<Sandbox, Error> {
         let host = self.host()?;
-        let failed = |source| Error::Io { doing: "make a directory in", path: host.scratch.clone(), source };
-        fs::create_dir_all(&host.scratch).map_err(failed)?;
-        let directory = Directory::create(&host.scratch).map_err(failed)?;
+        let directory = Directory::create(&host.scratch)?;
         let opening = Opening { lower: self.lower.clone(), directory: directory.path().to_owned() };
         let (helper, fallbacks) = Helper::start(host, opening)?;
         let mut sandbox = Sandbox { rootfs: self.clone(), helper, directory, fallbacks: BTreeSet::new() };
@@ -146,6 +152,7 @@ impl Sandbox {
             }
             self.fallbacks.insert(fallback);
         }
+        self.rootfs.fallbacks.lock().unwrap_or_else(PoisonError::into_inner).extend(&self.fallbacks);
     }
 
     /// What it does without, so far.

@@ -1,5 +1,5 @@
-//! A sandbox's own directory on this machine: removed with the sandbox, and if dlpack
-//! was killed, swept by the next.
+//! Directories on this machine's local disk for as long as a sandbox or a step needs
+//! them: removed with their owner, and if dlpack was killed, swept by the next.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -8,19 +8,32 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::Error;
+
 /// What the directories' names begin with.
 const PREFIX: &str = "sandbox-";
 
-/// A sandbox's own directory. Whoever holds its lock uses it.
-pub(super) struct Directory {
+/// A directory of somebody's own. Whoever holds its lock uses it.
+#[derive(Debug)]
+pub struct Directory {
     path: PathBuf,
     _lock: File,
 }
 
 impl Directory {
-    /// A new one in `scratch`, from which those that nobody uses are removed.
-    pub(super) fn create(scratch: &Path) -> io::Result<Self> {
+    /// A new one in `scratch`, which is made if need be, and from which those that nobody
+    /// uses are removed.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn create(scratch: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { doing: "make a directory in", path: scratch.to_owned(), source };
+        fs::create_dir_all(scratch).map_err(failed)?;
         sweep(scratch);
+        Self::locked(scratch).map_err(failed)
+    }
+
+    fn locked(scratch: &Path) -> io::Result<Self> {
         loop {
             // what steps make with S_ISUID would be for others to run, as this user
             let closed = Permissions::from_mode(0o700);
@@ -36,8 +49,14 @@ impl Directory {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where `name` in it is.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
     }
 }
 

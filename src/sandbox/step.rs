@@ -81,6 +81,13 @@ pub struct Mount {
     pub kind: MountKind,
 }
 
+impl Mount {
+    /// `from` of this machine at `to` of the step.
+    pub fn new(from: impl Into<PathBuf>, to: impl Into<String>, kind: MountKind) -> Self {
+        Self { from: from.into(), to: to.into(), kind }
+    }
+}
+
 /// What a step may do with a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {

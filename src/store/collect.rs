@@ -85,7 +85,7 @@ pub struct Policy {
 pub struct Collected {
     /// What was removed, in this order.
     pub removed: Vec<Entry>,
-    /// How many files under `tmp/` were nobody's any more.
+    /// How many files and trees under `tmp/` and `scratch/` were nobody's any more.
     pub leftovers: usize,
     /// How many bytes of entries and leftovers are free again.
     pub freed: u64,
@@ -272,7 +272,7 @@ impl Store {
         Ok(Some((sound, bytes.len() as u64)))
     }
 
-    /// Removes what `policy` says, and what killed processes left under `tmp/`.
+    /// Removes what `policy` says, and what killed processes left under `tmp/` and `scratch/`.
     /// Killed in the middle, it leaves a sound store.
     ///
     /// # Errors
@@ -305,12 +305,13 @@ impl Store {
         Ok(collected)
     }
 
-    /// Removes files and trees under `tmp/` whose writers are dead: a writer holds a lock.
-    /// Also what the journal of uploads has that no registry remembers.
+    /// Removes files and trees under `tmp/` and `scratch/` whose writers are dead: a writer
+    /// holds a lock. Also what the journal of uploads has that no registry remembers.
     pub(super) fn sweep(&self) -> Result<Collected, Error> {
         let mut collected = Collected::default();
         let tmp = self.root.join("tmp");
-        for entry in fs::read_dir(&tmp).map_err(Error::io("read", &tmp))? {
+        let scratch = fs::read_dir(self.scratch()).into_iter().flatten();
+        for entry in fs::read_dir(&tmp).map_err(Error::io("read", &tmp))?.chain(scratch) {
             let path = entry.map_err(Error::io("read", &tmp))?.path();
             // Opened before it is locked, locked before it is removed: what its
             // writer renames meanwhile is locked still, or has left.

@@ -1,4 +1,4 @@
-//! A Debian archive on loopback with two small packages, signed with a key of its own.
+//! A Debian archive on loopback with small packages, signed with a key of its own.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -27,8 +27,9 @@ pub enum Signing {
 }
 
 /// The packages: name, what they depend on, and their postinst.
-const PACKAGES: [(&str, &str, &str); 2] = [
+const PACKAGES: [(&str, &str, &str); 3] = [
     ("hello-data", "", ""),
+    ("hello-forever", "", "#!/bin/sh\necho forever\nsleep 1000\n"),
     (
         "hello-service",
         "Depends: hello-data\n",

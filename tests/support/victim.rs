@@ -84,3 +84,29 @@ pub fn left(scratch: &Path) -> Vec<String> {
     let entries = fs::read_dir(scratch).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
+
+/// The processes that descend from `ancestor`.
+pub fn descendants(ancestor: u32) -> Vec<u32> {
+    let mut all = vec![ancestor];
+    let mut at = 0;
+    while let Some(parent) = all.get(at).copied() {
+        at += 1;
+        for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+    }
+    all.split_off(1)
+}
+
+/// Waits until none of the processes is a command of a step, all of which are `sleep`, or
+/// one of a sandbox. Others may have got their numbers.
+pub fn wait_for(processes: &[u32]) {
+    let is_of_the_build = |pid: &u32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with("sleep\0") || line.contains("\0sandbox-helper\0")
+    };
+    while processes.iter().any(is_of_the_build) {
+        std::thread::yield_now();
+    }
+}

@@ -3,28 +3,25 @@
 //! layer: see [`crate::apt::scrub`].
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tempfile::TempDir;
 use thiserror::Error;
 
 use super::{Changeset, Inputs, Need};
+use crate::apt::script::Given;
 use crate::apt::scrub;
 use crate::layer::{self, LayerWriter};
 use crate::lock::{LockedApt, LockedDeb};
 use crate::oci::Digest;
 use crate::recipe;
-use crate::sandbox::{self, Mount, MountKind, Rootfs, Sandbox, Step, Tail};
+use crate::sandbox::{self, Host, Rootfs, Sandbox, Tail};
 use crate::store::{self, Area, Store};
 
 /// The version of the code that installs and scrubs.
 const VERSION: u32 = 2;
-
-/// Where the step finds what it installs.
-const GIVEN: &str = "/run/dlpack";
 
 /// Why packages can't become a layer.
 #[derive(Debug, Error)]
@@ -115,20 +112,9 @@ impl Apt {
         self.locked.debs.iter().map(need).collect()
     }
 
-    fn install(&self, under: &Rootfs, epoch: u64) -> Result<Sandbox, AptError> {
-        let scratch = &under.host()?.scratch;
-        let given = self.give(scratch)?;
-        let step = Step::new(["/bin/sh".to_owned(), format!("{GIVEN}/install.sh"), GIVEN.to_owned()])
-            // debconf(7): "the frontend never interacts with you at all"
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            // reproducible-builds.org: "programs should use it in place of the current time".
-            // shadow-utils date passwords by it, and Python ties what it compiles to hashes.
-            .env("SOURCE_DATE_EPOCH", epoch.to_string())
-            // perlrun(1), python(1): the order of hashes, in what maintainer scripts write
-            .env("PERL_HASH_SEED", "0")
-            .env("PYTHONHASHSEED", "0")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .mount(Mount { from: given.path().to_owned(), to: GIVEN.into(), kind: MountKind::ReadOnly });
+    fn install(&self, under: &Rootfs) -> Result<Sandbox, AptError> {
+        let given = self.give(under.host()?)?;
+        let step = given.step("install.sh", &[]);
         let mut log = under.log()?;
         let mut sandbox = under.open()?;
         match sandbox.run_logged(&step, &mut log) {
@@ -140,27 +126,17 @@ impl Apt {
         }
     }
 
-    /// A directory with the packages, verified, and what the script is told of them.
-    fn give(&self, scratch: &Path) -> Result<TempDir, AptError> {
-        let create = |path: &Path| fs::create_dir_all(path).map_err(|source| AptError::io("create", path, source));
-        create(scratch)?;
-        let given = tempfile::Builder::new().prefix("apt-").tempdir_in(scratch);
-        let given = given.map_err(|source| AptError::io("create a directory in", scratch, source))?;
-        create(&given.path().join("debs"))?;
+    /// The packages, verified, and what the script is told of them.
+    fn give(&self, host: &Host) -> Result<Given, AptError> {
+        let given = Given::new(host)?;
+        given.make("debs")?;
         for deb in &self.locked.debs {
-            self.copy(deb, &given.path().join("debs").join(file_name(deb)))?;
+            self.copy(deb, &given.path(&format!("debs/{}", file_name(deb))))?;
         }
         let lines = |names: Vec<String>| names.into_iter().map(|name| name + "\n").collect::<String>();
-        let names = self.locked.debs.iter().map(|deb| self.name(deb)).collect();
-        let files = [
-            ("install.sh", include_str!("install.sh").to_owned()),
-            ("names", lines(names)),
-            ("manual", lines(self.locked.manual.clone())),
-        ];
-        for (name, content) in files {
-            let path = given.path().join(name);
-            fs::write(&path, content).map_err(|source| AptError::io("write", &path, source))?;
-        }
+        given.write("install.sh", include_str!("install.sh"))?;
+        given.write("names", lines(self.locked.debs.iter().map(|deb| self.name(deb)).collect()))?;
+        given.write("manual", lines(self.locked.manual.clone()))?;
         Ok(given)
     }
 
@@ -205,7 +181,7 @@ impl Changeset for Apt {
     }
 
     fn write(&self, under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
-        let sandbox = self.install(under, out.mtime())?;
+        let sandbox = self.install(under)?;
         let mut dropped = HashSet::new();
         sandbox.changes(&mut |change, content| Ok::<_, AptError>(scrub::write(change, content, &mut dropped, out)?))?;
         Ok(())

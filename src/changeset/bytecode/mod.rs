@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rawzip::FileReader;
-use tempfile::TempDir;
 use thiserror::Error;
 use walkdir::WalkDir;
 
@@ -20,7 +19,7 @@ use crate::lock::LockedWheel;
 use crate::python::install::Content;
 use crate::python::tree::{self, Source};
 use crate::python::wheel;
-use crate::sandbox::{self, Log, Mount, MountKind, Rootfs, Step, Tail};
+use crate::sandbox::{self, Directory, Log, Mount, MountKind, Rootfs, Step, Tail};
 use crate::store::Store;
 
 /// The version of the code that makes bytecode.
@@ -92,7 +91,7 @@ impl Error {
 #[derive(Default)]
 pub(super) struct Compiled {
     files: BTreeMap<String, PathBuf>,
-    directory: Option<TempDir>,
+    directory: Option<Directory>,
 }
 
 impl Compiled {
@@ -113,10 +112,8 @@ pub(super) fn compile(
     under: &Rootfs,
     mut log: Log,
 ) -> Result<Compiled, Error> {
-    let host = under.host()?;
-    fs::create_dir_all(&host.scratch).map_err(Error::io("create", &host.scratch))?;
-    let directory = TempDir::new_in(&host.scratch).map_err(Error::io("make a directory in", &host.scratch))?;
-    let [modules, bytecode, program] = ["modules", "bytecode", "compile.py"].map(|name| directory.path().join(name));
+    let directory = Directory::create(&under.host()?.scratch)?;
+    let [modules, bytecode, program] = ["modules", "bytecode", "compile.py"].map(|name| directory.join(name));
     for path in [&modules, &bytecode] {
         fs::create_dir(path).map_err(Error::io("create", path))?;
     }
@@ -128,14 +125,13 @@ pub(super) fn compile(
         let left_out = shadowed.get(&locked.name).map_or(&[][..], Vec::as_slice);
         lay(&source, &site_packages, left_out, &modules, &mut laid)?;
     }
-    let mount = |from: &Path, to: &str, kind| Mount { from: from.to_owned(), to: to.to_owned(), kind };
     let image = format!("{}/{}", python.scheme.prefix(), python.scheme.site_packages());
     // -s, -S: nothing of the image's own packages has a part in it. (-I would ignore the
     // hash seed.)
     let step = Step::new([&python.interpreter, "-s", "-S", "-B", "/build/compile.py", &image])
-        .mount(mount(&modules, "/build/modules", MountKind::ReadOnly))
-        .mount(mount(&program, "/build/compile.py", MountKind::ReadOnly))
-        .mount(mount(&bytecode, "/build/bytecode", MountKind::Writable))
+        .mount(Mount::new(&modules, "/build/modules", MountKind::ReadOnly))
+        .mount(Mount::new(&program, "/build/compile.py", MountKind::ReadOnly))
+        .mount(Mount::new(&bytecode, "/build/bytecode", MountKind::Writable))
         .env("PYTHONHASHSEED", "0");
     if !laid.is_empty() {
         match under.open()?.run_logged(&step, &mut log) {

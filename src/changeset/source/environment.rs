@@ -6,31 +6,25 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::Error;
+use crate::layer::EPOCH;
 use crate::python::install::{Content, Installed};
 use crate::python::scheme::Scheme;
 use crate::python::venv::{Item, Skeleton};
 use crate::python::wheel::{ReaderAt, Wheel};
-use crate::sandbox::{Mount, MountKind, Step};
-
-/// What of the host's clock and hash seed would else get into a wheel: 1980-01-01, the
-/// first time that a zip can hold.
-const SOURCE_DATE_EPOCH: &str = "315532800";
+use crate::sandbox::{Directory, Mount, MountKind, Step};
 
 const PROGRAM: &str = include_str!("build_wheel.py");
 
 /// A scratch directory with all that a build sees.
 pub(super) struct Environment {
-    directory: TempDir,
+    directory: Directory,
 }
 
 impl Environment {
     /// A new one below `scratch`, with nothing in it yet.
     pub(super) fn create(scratch: &Path) -> Result<Self, Error> {
-        let directory = TempDir::new_in(scratch).map_err(Error::io("make a directory in", scratch))?;
-        let environment = Self { directory };
+        let environment = Self { directory: Directory::create(scratch)? };
         for name in ["unpacked", "venv", "wheel", "tmp"] {
             let path = environment.path(name);
             fs::create_dir(&path).map_err(Error::io("create", &path))?;
@@ -41,7 +35,7 @@ impl Environment {
 
     /// Where `name` of it lies on this machine.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.join(name)
     }
 
     /// The scheme of the build's venv for the Python of `scheme`.
@@ -95,13 +89,12 @@ impl Environment {
     /// The step that builds `project`, a directory of this machine. `task` is the
     /// argument of the program.
     pub(super) fn step(&self, project: &Path, task: &str) -> Step {
-        let mount = |from: PathBuf, to: &str, kind| Mount { from, to: to.to_owned(), kind };
         let step = Step::new(["/build/venv/bin/python", "/build/build_wheel.py", task])
-            .mount(mount(self.path("venv"), "/build/venv", MountKind::ReadOnly))
-            .mount(mount(self.path("build_wheel.py"), "/build/build_wheel.py", MountKind::ReadOnly))
-            .mount(mount(project.to_owned(), "/build/source", MountKind::Writable))
-            .mount(mount(self.path("wheel"), "/build/wheel", MountKind::Writable))
-            .mount(mount(self.path("tmp"), "/build/tmp", MountKind::Writable));
+            .mount(Mount::new(self.path("venv"), "/build/venv", MountKind::ReadOnly))
+            .mount(Mount::new(self.path("build_wheel.py"), "/build/build_wheel.py", MountKind::ReadOnly))
+            .mount(Mount::new(project.to_owned(), "/build/source", MountKind::Writable))
+            .mount(Mount::new(self.path("wheel"), "/build/wheel", MountKind::Writable))
+            .mount(Mount::new(self.path("tmp"), "/build/tmp", MountKind::Writable));
         let path = format!("/build/venv/bin:{}", step.env.get("PATH").map_or("", String::as_str));
         step.env("PATH", path)
             .env("HOME", "/build/tmp")
@@ -111,6 +104,6 @@ impl Environment {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONNOUSERSITE", "1")
             // reproducible-builds.org: "The value … to be used in place of the current time"
-            .env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH)
+            .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
     }
 }

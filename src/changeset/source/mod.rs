@@ -55,9 +55,7 @@ impl SourceWheel {
 
     /// Builds the wheel, and keeps it in the store. Returns also the build's log.
     fn build(&self, under: &Rootfs) -> Result<(LockedWheel, Log), Error> {
-        let host = under.host()?;
-        fs::create_dir_all(&host.scratch).map_err(Error::io("create", &host.scratch))?;
-        let environment = Environment::create(&host.scratch)?;
+        let environment = Environment::create(&under.host()?.scratch)?;
         let project = self.lay_source(&environment)?;
         self.lay_requirements(&environment)?;
         let BuildSystem { backend, backend_path, .. } = BuildSystem::of(&project)?;

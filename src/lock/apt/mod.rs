@@ -10,19 +10,16 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use tempfile::TempDir;
 
 use super::model::{LockedApt, LockedDeb, LockedInput};
 use crate::apt::mirrors::Mirrors;
+use crate::apt::script::{GIVEN, Given};
 use crate::oci::Digest;
 use crate::recipe::{Apt, AptSource};
-use crate::sandbox::{Mount, MountKind, Rootfs, Sandbox, Step};
+use crate::sandbox::{Directory, Mount, MountKind, Rootfs, Sandbox};
 use answer::Answer;
 pub use error::Error;
 use state::State;
-
-/// Where scripts and what they are given lie for a step.
-const GIVEN: &str = "/run/dlpack";
 
 /// Where scripts leave what apt said.
 const ANSWERS: &str = "/run/dlpack-answers";
@@ -37,9 +34,9 @@ pub(super) struct Asking<'a> {
     directory: &'a Path,
     mirrors: Mirrors,
     sandbox: Sandbox,
-    given: TempDir,
+    given: Given,
     /// Where scripts leave what apt said. Only they write here, and only files are read.
-    answers: TempDir,
+    answers: Directory,
     /// What is installed as far as the layers up to now are.
     state: State,
     /// The archives have been read.
@@ -57,19 +54,14 @@ impl<'a> Asking<'a> {
         let no_apt = || Error::NoApt { layer: layer.to_owned() };
         rootfs.read("usr/bin/apt-get")?.ok_or_else(no_apt)?;
         let status = rootfs.read("var/lib/dpkg/status")?.ok_or_else(no_apt)?;
-        let scratch = &rootfs.host()?.scratch;
-        fs::create_dir_all(scratch).map_err(|source| Error::io("create", scratch, source))?;
-        let fresh = || {
-            let made = tempfile::Builder::new().prefix("apt-").tempdir_in(scratch);
-            made.map_err(|source| Error::io("create a directory in", scratch, source))
-        };
+        let host = rootfs.host()?;
         Ok(Self {
             rootfs,
             directory,
             mirrors: Mirrors::of_this_machine()?,
             sandbox: rootfs.open()?,
-            given: fresh()?,
-            answers: fresh()?,
+            given: Given::new(host)?,
+            answers: Directory::create(&host.scratch)?,
             state: State::new(&String::from_utf8_lossy(&status)),
             updated: false,
         })
@@ -83,12 +75,13 @@ impl<'a> Asking<'a> {
         let inputs = self.give_sources(layer, &recipe.sources)?;
         if !self.updated || !recipe.sources.is_empty() {
             let mirrors = self.mirrors.iter().map(|(from, to)| format!("{from} {to}\n"));
-            self.give("mirrors", mirrors.collect::<String>())?;
+            self.given.write("mirrors", mirrors.collect::<String>())?;
             self.run(layer, "read the archives", "update.sh", include_str!("update.sh"), &[])?;
             self.updated = true;
         }
-        self.give("packages", recipe.packages.iter().map(|package| format!("{package}\n")).collect::<String>())?;
-        self.give("status", self.state.to_string())?;
+        self.given
+            .write("packages", recipe.packages.iter().map(|package| format!("{package}\n")).collect::<String>())?;
+        self.given.write("status", self.state.to_string())?;
         let recommends = if recipe.recommends { "--install-recommends" } else { "--no-install-recommends" };
         self.run(layer, "choose the packages", "choose.sh", include_str!("choose.sh"), &[recommends])?;
         let (simulation, uris, records) = (self.take("simulation")?, self.take("uris")?, self.take("records")?);
@@ -113,7 +106,7 @@ impl<'a> Asking<'a> {
     /// Puts the recipe's sources where `update.sh` finds them, in the form of
     /// sources.list(5), each with its key beside it.
     fn give_sources(&self, layer: &str, sources: &[AptSource]) -> Result<Vec<LockedInput>, Error> {
-        self.make("sources")?;
+        self.given.make("sources")?;
         let mut inputs = Vec::new();
         for (number, source) in sources.iter().enumerate() {
             let name = format!("dlpack-{layer}-{number}");
@@ -129,11 +122,11 @@ impl<'a> Asking<'a> {
                 let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
                 // apt-key(8): "an extension of .gpg for binary and .asc for ASCII armored files"
                 let extension = if bytes.starts_with(b"-----BEGIN") { "asc" } else { "gpg" };
-                self.give(&format!("sources/{name}.{extension}"), &bytes)?;
+                self.given.write(&format!("sources/{name}.{extension}"), &bytes)?;
                 stanza += &format!("Signed-By: {GIVEN}/sources/{name}.{extension}\n");
                 inputs.push(LockedInput { path: key.clone(), sha256: Digest::of(&bytes) });
             }
-            self.give(&format!("sources/{name}.sources"), stanza)?;
+            self.given.write(&format!("sources/{name}.sources"), stanza)?;
         }
         inputs.sort_by(|a, b| a.path.cmp(&b.path));
         inputs.dedup();
@@ -149,15 +142,10 @@ impl<'a> Asking<'a> {
         script: &str,
         options: &[&str],
     ) -> Result<(), Error> {
-        self.give(name, script)?;
-        let script = format!("{GIVEN}/{name}");
-        let command = ["/bin/sh", &script, GIVEN, ANSWERS].into_iter().chain(options.iter().copied());
-        let mount = |from: &TempDir, to: &str, kind| Mount { from: from.path().to_owned(), to: to.into(), kind };
-        let step = Step::new(command)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .on_network()
-            .mount(mount(&self.given, GIVEN, MountKind::ReadOnly))
-            .mount(mount(&self.answers, ANSWERS, MountKind::Writable));
+        self.given.write(name, script)?;
+        let arguments = [&[ANSWERS], options].concat();
+        let answers = Mount::new(self.answers.path(), ANSWERS, MountKind::Writable);
+        let step = self.given.step(name, &arguments).on_network().mount(answers);
         let mut log = self.rootfs.log()?;
         match self.sandbox.run_logged(&step, &mut log) {
             Err(crate::sandbox::Error::Step { .. }) => {
@@ -167,20 +155,10 @@ impl<'a> Asking<'a> {
         }
     }
 
-    fn make(&self, name: &str) -> Result<(), Error> {
-        let path = self.given.path().join(name);
-        fs::create_dir_all(&path).map_err(|source| Error::io("create", &path, source))
-    }
-
-    fn give(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), Error> {
-        let path = self.given.path().join(name);
-        fs::write(&path, content).map_err(|source| Error::io("write", &path, source))
-    }
-
     /// What a script left as `name`. The base's programs wrote it, whoever they are: a link
     /// is not followed, and nothing is waited for.
     fn take(&self, name: &str) -> Result<String, Error> {
-        let path = self.answers.path().join(name);
+        let path = self.answers.join(name);
         let failed = |source| Error::io("read", &path, source);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = fs::File::from(rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?);

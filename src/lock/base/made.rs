@@ -16,7 +16,10 @@ use crate::apt::mirrors::Mirrors;
 use crate::apt::{self, base, sources};
 use crate::layer::{EPOCH, FORMAT};
 use crate::lock::{LockedArchive, LockedDeb, LockedInput, LockedSuite, Pin};
-use crate::oci::{DEFAULT_PATH, Descriptor, DiffId, Digest, History, ImageConfig, Manifest, Platform, media_type};
+use crate::oci::{
+    DEFAULT_PATH, Descriptor, DiffId, Digest, History, ImageConfig, Manifest, ManifestOrIndex, Platform, media_type,
+    parse_manifest,
+};
 use crate::recipe::Archive;
 use crate::registry::http::Http;
 use crate::sandbox::Host;
@@ -72,6 +75,9 @@ impl Making<'_> {
     /// Makes the base that `base` has the digest of, unless it is there.
     pub(super) async fn again(&self, archive: &Archive, base: &LockedBase) -> Result<(), Error> {
         let (Some(locked), Some(pinned)) = (&base.archive, &base.manifest) else { return Ok(()) };
+        if self.is_here(pinned) {
+            return Ok(());
+        }
         let layers = self.layers(archive, locked).await?;
         let (config, manifest) = image(&layers, self.platform).map_err(Error::Encode)?;
         let found = Digest::of(&manifest);
@@ -81,6 +87,20 @@ impl Making<'_> {
         self.store.put(Area::Blobs, &config)?;
         self.store.put(Area::Blobs, &manifest)?;
         Ok(())
+    }
+
+    /// Whether the store has the manifest and all that it names. One that is damaged is
+    /// made again.
+    fn is_here(&self, pinned: &Pin) -> bool {
+        let manifest = self.store.read(Area::Blobs, &pinned.digest).ok().flatten();
+        let Some(Ok(ManifestOrIndex::Manifest(manifest))) =
+            manifest.map(|bytes| parse_manifest(&bytes, &pinned.media_type))
+        else {
+            return false;
+        };
+        // opened, since that counts as use
+        let here = |blob: &Descriptor| matches!(self.store.open_blob(Area::Blobs, &blob.digest), Ok(Some(_)));
+        here(&manifest.config) && manifest.layers.iter().all(here)
     }
 
     /// The recipe's keyring.
@@ -111,12 +131,14 @@ impl Making<'_> {
         }
         let debs = self.fetch(locked).await?;
         let (store, host) = (self.store.clone(), Arc::clone(self.host));
-        let making = tokio::task::spawn_blocking(move || made::layers(&debs, &extras, &store, &host));
-        let layers = making.await.map_err(|source| Error::Broken { layer: key(0).0, source })??;
+        let making = tokio::task::spawn_blocking(move || made::make(&debs, &extras, &store, &host));
+        let made = making.await.map_err(|source| Error::Broken { layer: key(0).0, source })??;
         let mut records = Vec::new();
-        for (n, layer) in layers.into_iter().enumerate() {
+        for (n, layer) in made.layers.into_iter().enumerate() {
             let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
-            self.store.put_record(&key(n), &record)?;
+            if made.whole {
+                self.store.put_record(&key(n), &record)?;
+            }
             records.push(record);
         }
         Ok(records)
