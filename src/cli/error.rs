@@ -36,6 +36,13 @@ pub enum ExitKind {
     Interrupted = 130,
 }
 
+impl ExitKind {
+    /// Whether a signal ended the command.
+    pub fn is_signal(self) -> bool {
+        matches!(self, Self::Terminated | Self::Interrupted)
+    }
+}
+
 impl From<ExitKind> for ExitCode {
     fn from(exit: ExitKind) -> Self {
         Self::from(exit as u8)

@@ -27,6 +27,7 @@ mod try_image;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -101,14 +102,22 @@ pub fn main() -> ExitCode {
         Err(source) => return show(&Failure::new(ExitKind::Other, source)),
     };
     let outcome = runtime.block_on(interruptible(&context, cli.verb));
-    // Threads that still write must not hold up the exit; what they write has no name.
-    runtime.shutdown_background();
     context.finish();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => show(&failure),
-    }
+    let (exit, patience) = match &outcome {
+        Ok(()) => (ExitCode::SUCCESS, CLEARING),
+        Err(failure) if failure.exit().is_signal() => (show(failure), CLEARING_AFTER_SIGNAL),
+        Err(failure) => (show(failure), CLEARING),
+    };
+    // Threads whose work was given up clear it away. Those that take longer don't hold up
+    // the exit: what they write has no name, and the next run sweeps it.
+    runtime.shutdown_timeout(patience);
+    exit
 }
+
+/// How long threads may clear away what was given up when a command ends.
+const CLEARING: Duration = Duration::from_secs(3);
+/// The same after SIGTERM or SIGINT: whoever sends them kills soon.
+const CLEARING_AFTER_SIGNAL: Duration = Duration::from_millis(500);
 
 fn show(failure: &Failure) -> ExitCode {
     failure.show(&mut std::io::stderr(), Colour::of_stderr());
