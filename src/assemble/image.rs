@@ -1,19 +1,11 @@
 //! Image = config + manifest + layers, and what is appended to them.
 
-use crate::changeset::Content;
+use super::annotations;
 use crate::lock::Lock;
 use crate::oci::{DEFAULT_PATH, Descriptor, Digest, History, ImageConfig, Manifest, media_type};
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::recipe::Config;
 use crate::store::LayerRecord;
-
-/// The annotation of a layer's descriptor that names the recipe's layer.
-pub const ANNOTATION_LAYER: &str = "dev.dlpack.layer";
-/// The annotation that lists what lies in the layer, as JSON.
-pub const ANNOTATION_CONTENTS: &str = "dev.dlpack.contents";
-
-/// How many things a manifest names in one layer; a venv's bin has some dozens.
-const MAX_CONTENTS: usize = 100;
 
 /// An image whose config and manifest are in the store.
 #[derive(Clone, Debug)]
@@ -55,14 +47,15 @@ pub(super) fn compose(
     config.created = Some(created.clone());
     pad_history(&mut config, base.layers.len());
     let mut layers = base.layers;
-    for (step, record) in plan.steps.iter().zip(records) {
+    let annotations = annotations::of(plan, records);
+    for ((step, record), annotations) in plan.steps.iter().zip(records).zip(annotations) {
         config.rootfs.diff_ids.push(record.diff_id);
         config.history.push(History {
             created: Some(created.clone()),
             created_by: Some(step.inputs.summary().to_owned()),
             ..History::default()
         });
-        layers.push(annotated(record, step));
+        layers.push(Descriptor { annotations, ..record.descriptor.clone() });
     }
     if config.config.env("PATH").is_none() {
         config.config.set_env("PATH", DEFAULT_PATH);
@@ -82,30 +75,6 @@ pub(super) fn compose(
         manifest.annotations.insert("org.opencontainers.image.base.name".into(), name);
     }
     Ok((config, manifest))
-}
-
-fn annotated(record: &LayerRecord, step: &Step) -> Descriptor {
-    let mut descriptor = record.descriptor.clone();
-    descriptor.annotations.insert(ANNOTATION_LAYER.into(), step.layer.clone());
-    let contents = told(step.inputs.contents());
-    if !contents.is_empty()
-        && let Ok(contents) = serde_json::to_string(&contents)
-    {
-        descriptor.annotations.insert(ANNOTATION_CONTENTS.into(), contents);
-    }
-    descriptor
-}
-
-/// What a manifest says of a layer's contents: all of it, or the biggest and how many
-/// more. A directory of many files must not make a manifest that registries refuse.
-fn told(contents: &[Content]) -> Vec<Content> {
-    let mut told = contents.to_vec();
-    if told.len() > MAX_CONTENTS {
-        told.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-        let rest = told.split_off(MAX_CONTENTS);
-        told.push(Content { name: format!("{} more", rest.len()), bytes: rest.iter().map(|one| one.bytes).sum() });
-    }
-    told
 }
 
 /// Docker refuses a history that has fewer layers than the image; a base without
@@ -150,20 +119,4 @@ fn apply(recipe: &Config, config: &mut ImageConfig) {
 fn timestamp(epoch: u64) -> String {
     let seconds = i64::try_from(epoch).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_manifest_names_the_biggest_of_many_files_and_counts_the_rest() {
-        let files = |count: u64| (0..count).map(|bytes| Content { name: format!("/{bytes}"), bytes });
-        let few: Vec<Content> = files(100).collect();
-        assert_eq!(told(&few), few);
-        let many = told(&files(50_000).collect::<Vec<_>>());
-        assert_eq!((many.len(), many[0].name.as_str()), (101, "/49999"));
-        assert_eq!(many[100].name, "49900 more");
-        assert_eq!(many.iter().map(|one| one.bytes).sum::<u64>(), (0..50_000).sum::<u64>());
-    }
 }

@@ -4,6 +4,7 @@
 //! The network runs on tokio; a layer is written on a plain thread. The two meet
 //! here and in the registry's push.
 
+mod annotations;
 mod build;
 mod fetch;
 mod image;
@@ -19,8 +20,9 @@ use thiserror::Error;
 pub use crate::layer::EPOCH;
 use crate::oci::{Digest, InvalidManifest, Platform};
 use crate::sandbox::ExtractError;
+pub use annotations::ANNOTATION_CONTENTS;
 pub use build::{Built, build};
-pub use image::{ANNOTATION_CONTENTS, ANNOTATION_LAYER, Image};
+pub use image::Image;
 pub use pull::{Described, Pulled, describe, pull};
 pub use push::{Pushed, push};
 pub use work::Work;

@@ -105,6 +105,11 @@ impl Changeset for Files {
             [first, rest @ ..] => format!("dlpack files {first} and {} more", rest.len()),
         };
         let inputs = Inputs::new("files", 1, summary).with("files", self.files.iter().map(file).collect::<Vec<_>>());
+        let inputs = self
+            .files
+            .iter()
+            .zip(&names)
+            .fold(inputs, |inputs, (one, name)| inputs.part("files", name.as_str(), "", &file(one)));
         let regular = self.files.iter().filter(|(file, _)| file.kind == FileKind::File);
         regular.fold(inputs, |inputs, (file, _)| inputs.containing(format!("/{}", file.to), file.size))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::told::{self, Part, Told};
 use crate::layer::FORMAT;
 use crate::oci::{ChainId, Digest};
 use crate::store::LayerKey;
@@ -29,6 +30,10 @@ pub struct Inputs {
     summary: String,
     #[serde(skip)]
     contents: Vec<Content>,
+    #[serde(skip)]
+    told: BTreeMap<&'static str, Value>,
+    #[serde(skip)]
+    parts: BTreeMap<String, BTreeMap<String, Part>>,
 }
 
 /// Something a person knows by name in a layer: a wheel, a package, a file.
@@ -55,6 +60,8 @@ impl Inputs {
             secrets: Vec::new(),
             summary: summary.into(),
             contents: Vec::new(),
+            told: BTreeMap::new(),
+            parts: BTreeMap::new(),
         }
     }
 
@@ -99,6 +106,35 @@ impl Inputs {
     pub fn containing(mut self, name: impl Into<String>, bytes: u64) -> Self {
         self.contents.push(Content { name: name.into(), bytes });
         self
+    }
+
+    /// Names a part of `field` that a person knows by name, to be told with its version and the
+    /// digest of all that counts of it; no part of the key.
+    pub fn part(mut self, field: &str, name: impl Into<String>, version: &str, of: &Value) -> Self {
+        let part = Part(version.to_owned(), told::digest(of));
+        self.parts.entry(field.to_owned()).or_default().insert(name.into(), part);
+        self
+    }
+
+    /// Names something that a field follows from, to be told in its place; no part of the key.
+    pub fn telling(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.told.insert(name, value.into());
+        self
+    }
+
+    /// What an image tells of them; `chain` is what lies under the layer, which counts only if the
+    /// changeset says so.
+    pub fn told(&self, chain: Option<ChainId>) -> Told {
+        let mut fields = told::fields(&self.fields);
+        fields.extend(told::fields(&self.told));
+        Told {
+            kind: self.kind.to_owned(),
+            version: self.version,
+            format: self.format,
+            under: self.rootfs.then(|| told::under(chain)),
+            fields,
+            parts: self.parts.clone(),
+        }
     }
 
     /// What lies in the layer.

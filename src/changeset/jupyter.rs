@@ -19,6 +19,9 @@ pub struct Jupyter {
     port: u16,
     settings: String,
     service: String,
+    root_dir: Option<String>,
+    user: String,
+    venv: String,
 }
 
 /// The changeset of a `jupyter` layer of `whole`. Where the layer names no account,
@@ -35,7 +38,8 @@ pub fn changeset(recipe: &recipe::Jupyter, whole: &Recipe) -> Jupyter {
     let service = SERVICE
         .replace("\nvenv=/opt/venv\n", &format!("\nvenv={}\n", quoted(venv)))
         .replace("\nuser=\n", &format!("\nuser={}\n", quoted(user)));
-    Jupyter { port, settings, service }
+    let (user, venv) = (user.to_owned(), venv.to_owned());
+    Jupyter { port, settings, service, root_dir: recipe.root_dir.clone(), user, venv }
 }
 
 fn only_account(recipe: &Recipe) -> Option<&str> {
@@ -57,6 +61,10 @@ impl Changeset for Jupyter {
         Inputs::new("jupyter", 1, format!("dlpack jupyter on port {}", self.port))
             .with("settings", self.settings.as_str())
             .with("service", self.service.as_str())
+            .telling("port", self.port)
+            .telling("root-dir", self.root_dir.as_deref())
+            .telling("user", self.user.as_str())
+            .telling("venv", self.venv.as_str())
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {

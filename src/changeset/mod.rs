@@ -17,6 +17,7 @@ pub mod run;
 pub mod source;
 pub mod sshd;
 pub mod timezone;
+mod told;
 pub mod venv;
 
 use thiserror::Error;
@@ -27,6 +28,7 @@ use crate::oci::ImageConfig;
 use crate::sandbox::Rootfs;
 use crate::store::{Area, Store};
 pub use inputs::{Content, Inputs};
+pub use told::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, Part, Told};
 
 /// Where the entrypoint finds what it starts, in layers of several kinds.
 const SERVICES: &str = "usr/local/lib/dlpack/services.d";

@@ -80,7 +80,7 @@ impl Changeset for Run {
             secrets.iter().map(|secret| json!([secret.name, secret.to, secret.optional])).collect();
         let caches: Vec<_> = caches.iter().map(|cache| json!([cache.to, cache.id])).collect();
         let mounts: Vec<_> = mounts.iter().map(|mount| mount.to.as_str()).collect();
-        Inputs::new("run", 2, format!("dlpack run {what}"))
+        let inputs = Inputs::new("run", 2, format!("dlpack run {what}"))
             .with("command", command.as_deref())
             .with("shell", shell.clone())
             .with("env", json!(env))
@@ -92,7 +92,11 @@ impl Changeset for Run {
             .with("mounts", mounts)
             .with("files", self.files.iter().map(file).collect::<Vec<_>>())
             .with_secrets(secrets.iter().filter(|secret| !secret.optional).map(|secret| secret.name.clone()))
-            .seeing(sees.iter().cloned())
+            .seeing(sees.iter().cloned());
+        // What is in the environment may be nobody else's business: digests alone are told.
+        let inputs =
+            env.iter().fold(inputs, |inputs, (name, value)| inputs.part("env", name.as_str(), "", &json!(value)));
+        self.files.iter().fold(inputs, |inputs, one| inputs.part("files", format!("/{}", one.to), "", &file(one)))
     }
 
     fn write(&self, under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {

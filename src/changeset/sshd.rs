@@ -46,6 +46,8 @@ impl Changeset for Sshd {
         Inputs::new("sshd", 1, format!("dlpack sshd on port {}", self.port))
             .with("settings", self.settings())
             .with("payload", json!(payload))
+            .telling("port", self.port)
+            .telling("passwords", self.passwords)
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {

@@ -239,6 +239,7 @@ impl Changeset for Interpreter {
         let inputs = Inputs::new("interpreter", INTERPRETER, format!("dlpack python /{}: {name}", self.archive.to))
             .with("sha256", self.archive.sha256.to_string())
             .with("path", self.archive.to.as_str())
+            .part("sha256", name, "", &json!(self.archive.sha256))
             .containing(name, self.archive.size);
         if self.runs { inputs.seen() } else { inputs }
     }
@@ -329,13 +330,18 @@ impl Changeset for Wheels {
             .with("path", self.python.scheme.prefix())
             .with("python", self.python.scheme.python().to_string())
             .with("wheels", wheels.collect::<Vec<_>>());
-        self.wheels.iter().fold(inputs, |inputs, wheel| inputs.containing(label(wheel), wheel.size))
+        self.wheels.iter().fold(inputs, |inputs, wheel| told(inputs.containing(label(wheel), wheel.size), wheel))
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
         let written = write_wheels(&self.store, &self.wheels, &self.python.scheme, &BTreeMap::new(), out);
         written.map_err(|error| self.explain(error).into())
     }
+}
+
+/// Names `wheel` as a part of the field `wheels`.
+pub(super) fn told(inputs: Inputs, wheel: &LockedWheel) -> Inputs {
+    inputs.part("wheels", wheel.name.as_str(), &wheel.version, &json!(wheel.sha256))
 }
 
 /// Name and version as a person reads them.

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::context::Context;
 use super::display::{bytes, count, show, table};
 use super::error::Failure;
-use crate::assemble::{self, ANNOTATION_CONTENTS, ANNOTATION_LAYER, Described};
-use crate::changeset::Content;
+use crate::assemble::{self, ANNOTATION_CONTENTS, Described};
+use crate::changeset::{ANNOTATION_LAYER, Content};
 use crate::oci::Descriptor;
 use crate::registry::Reference;
 

@@ -175,8 +175,10 @@ impl Changeset for Apt {
             .with("manual", self.locked.manual.clone())
             .with("debs", hashes)
             .on_rootfs();
-        let named =
-            |inputs: Inputs, deb: &LockedDeb| inputs.containing(format!("{} {}", deb.name, deb.version), deb.size);
+        let named = |inputs: Inputs, deb: &LockedDeb| {
+            let inputs = inputs.containing(format!("{} {}", deb.name, deb.version), deb.size);
+            inputs.part("debs", self.name(deb), &deb.version, &json!(deb.sha256))
+        };
         self.locked.debs.iter().fold(inputs, named)
     }
 

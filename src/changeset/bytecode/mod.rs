@@ -12,7 +12,7 @@ use rawzip::FileReader;
 use thiserror::Error;
 use walkdir::WalkDir;
 
-use super::venv::{Python, VenvError, label, source_of};
+use super::venv::{Python, VenvError, label, source_of, told};
 use super::{Changeset, Inputs};
 use crate::layer::LayerWriter;
 use crate::lock::LockedWheel;
@@ -217,7 +217,8 @@ impl Changeset for Bytecode {
                 .with("interpreter", self.python.interpreter.as_str())
                 .with("wheels", wheels.collect::<Vec<_>>());
         let of = |wheel: &LockedWheel| format!("bytecode of {}", label(wheel));
-        let inputs = self.wheels.iter().fold(inputs, |inputs, wheel| inputs.containing(of(wheel), wheel.size));
+        let inputs =
+            self.wheels.iter().fold(inputs, |inputs, wheel| told(inputs.containing(of(wheel), wheel.size), wheel));
         inputs.on_rootfs().unseen()
     }
 

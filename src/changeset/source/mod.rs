@@ -222,6 +222,12 @@ impl Changeset for SourceWheel {
             true => inputs.with("bytecode", bytecode::VERSION),
             false => inputs,
         };
+        let version = self.source.version.as_deref().unwrap_or_default();
+        let inputs = inputs.part("source", self.source.name.as_str(), version, &json!(sha256));
+        let of = |inputs: Inputs, wheel: &LockedWheel| {
+            inputs.part("requires", wheel.name.as_str(), &wheel.version, &json!(wheel.sha256))
+        };
+        let inputs = self.source.requires.iter().fold(inputs, of);
         inputs.containing(format!("{label} (from source)"), size).on_rootfs().unseen()
     }
 

@@ -1,0 +1,68 @@
+//! What a manifest says of each layer that dlpack added: the recipe's layer, the key, the inputs,
+//! and what lies in it.
+
+use std::collections::BTreeMap;
+
+use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, Content, Told};
+use crate::oci::{ChainId, DiffId};
+use crate::plan::Plan;
+use crate::store::LayerRecord;
+
+/// The annotation that lists what lies in the layer, as JSON.
+pub const ANNOTATION_CONTENTS: &str = "dev.dlpack.contents";
+
+/// How many things a manifest names in one layer; a venv's bin has some dozens.
+const MAX_CONTENTS: usize = 100;
+
+/// The annotations of the layers of `plan`, in its order. `records` are the finished layers.
+pub(super) fn of(plan: &Plan, records: &[LayerRecord]) -> Vec<BTreeMap<String, String>> {
+    let under = |at: usize| -> Vec<DiffId> {
+        plan.steps[at].under.iter().filter_map(|below| Some(records.get(*below)?.diff_id)).collect()
+    };
+    let chain = |at: usize| ChainId::of(&[plan.base.as_slice(), &under(at)].concat());
+    let told: Vec<Told> = plan.steps.iter().enumerate().map(|(at, step)| step.inputs.told(chain(at))).collect();
+    let inputs = Told::annotations(&told);
+    let annotations = plan.steps.iter().zip(inputs).enumerate().map(|(at, (step, inputs))| {
+        let key = step.key_over(&plan.base, &under(at));
+        let contents = told_contents(step.inputs.contents());
+        let contents = (!contents.is_empty()).then(|| serde_json::to_string(&contents).ok()).flatten();
+        [
+            (ANNOTATION_LAYER, Some(step.layer.clone())),
+            (ANNOTATION_KEY, Some(key.to_string())),
+            (ANNOTATION_INPUTS, inputs),
+            (ANNOTATION_CONTENTS, contents),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+    });
+    annotations.collect()
+}
+
+/// What a manifest says of a layer's contents: all of it, or the biggest and how many
+/// more. A directory of many files must not make a manifest that registries refuse.
+fn told_contents(contents: &[Content]) -> Vec<Content> {
+    let mut told = contents.to_vec();
+    if told.len() > MAX_CONTENTS {
+        told.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+        let rest = told.split_off(MAX_CONTENTS);
+        told.push(Content { name: format!("{} more", rest.len()), bytes: rest.iter().map(|one| one.bytes).sum() });
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_names_the_biggest_of_many_files_and_counts_the_rest() {
+        let files = |count: u64| (0..count).map(|bytes| Content { name: format!("/{bytes}"), bytes });
+        let few: Vec<Content> = files(100).collect();
+        assert_eq!(told_contents(&few), few);
+        let many = told_contents(&files(50_000).collect::<Vec<_>>());
+        assert_eq!((many.len(), many[0].name.as_str()), (101, "/49999"));
+        assert_eq!(many[100].name, "49900 more");
+        assert_eq!(many.iter().map(|one| one.bytes).sum::<u64>(), (0..50_000).sum::<u64>());
+    }
+}
