@@ -38,3 +38,4 @@ mod serve;
 mod steps;
 mod store;
 mod wheels;
+mod why;

@@ -23,7 +23,7 @@ use crate::sandbox::ExtractError;
 pub use annotations::ANNOTATION_CONTENTS;
 pub use build::{Built, build};
 pub use image::Image;
-pub use pull::{Described, Pulled, describe, pull};
+pub use pull::{Described, Pulled, describe, describe_remote, pull};
 pub use push::{Pushed, push};
 pub use work::Work;
 
@@ -150,6 +150,11 @@ impl Error {
             changeset::Error::Venv(VenvError::Store(Damaged { .. }))
                 | changeset::Error::Apt(AptError::Store(Damaged { .. }))
         )
+    }
+
+    /// Whether it is that a registry has no such image, or none for the platform.
+    pub fn is_no_such_image(&self) -> bool {
+        matches!(self, Self::Registry(crate::registry::Error::NotFound { .. }) | Self::Platform { .. })
     }
 
     /// What a person can do about it.

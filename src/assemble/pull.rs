@@ -95,7 +95,11 @@ fn describe_local(store: &Store, descriptor: &Descriptor) -> Result<Described, E
     described(descriptor.clone(), manifest, bytes, config_bytes)
 }
 
-async fn describe_remote(repository: &Repository, platform: &Platform, store: &Store) -> Result<Described, Error> {
+/// Looks at the image that `repository` itself holds now, whatever the store has under its name.
+///
+/// # Errors
+/// Those of the store and of the registry; see [`Error::is_no_such_image`].
+pub async fn describe_remote(repository: &Repository, platform: &Platform, store: &Store) -> Result<Described, Error> {
     let reference = repository.reference();
     let wanted = reference.digest().or(reference.tag()).unwrap_or("latest");
     let (mut descriptor, mut bytes) = repository.manifest(wanted).await?;

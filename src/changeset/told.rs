@@ -115,6 +115,8 @@ pub(super) fn fields(fields: &BTreeMap<&'static str, Value>) -> BTreeMap<String,
 fn field(value: &Value) -> Option<String> {
     let text = match value {
         Value::Null => return None,
+        Value::Array(items) if items.is_empty() => return None,
+        Value::Object(fields) if fields.is_empty() => return None,
         Value::String(text) => Some(text.clone()),
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|words| words.join(" ")),
@@ -156,7 +158,9 @@ mod tests {
     fn what_is_long_or_has_several_lines_is_told_as_its_digest() {
         assert_eq!(field(&json!("3.11")).as_deref(), Some("3.11"));
         assert_eq!(field(&json!(["sudo", "tmux"])).as_deref(), Some("sudo tmux"));
-        assert_eq!(field(&json!(null)), None);
+        for nothing in [json!(null), json!([]), json!({})] {
+            assert_eq!(field(&nothing), None);
+        }
         for digested in [json!("x".repeat(65)), json!("a\nb"), json!("#a"), json!({ "TOKEN": "hush" }), json!([1])] {
             let told = field(&digested).unwrap();
             assert!(Told::is_digest(&told) && told.len() == 13, "{told}");

@@ -11,7 +11,7 @@ use super::progress::{Detail, Display};
 use crate::lock::{self, Lock};
 use crate::oci::Platform;
 use crate::progress::Progress;
-use crate::recipe::{self, Loaded, Recipe};
+use crate::recipe::{self, Loaded, Recipe, Sources};
 use crate::registry::{Environment, Registries, Settings};
 use crate::sandbox::Host;
 use crate::store::Store;
@@ -29,6 +29,8 @@ pub struct Locked {
     pub lock: Lock,
     /// The recipe's directory.
     pub directory: PathBuf,
+    /// Where the recipe says what, if it is there beside its lock.
+    pub sources: Option<Sources>,
 }
 
 impl Context {
@@ -133,7 +135,7 @@ impl Context {
         let host = Arc::new(self.host(store)?);
         let lock = lock::resolve(&loaded, &platform, earlier.as_ref(), registries, store, &host).await?;
         lock::write(&path, &lock)?;
-        Ok(Locked { lock, directory: loaded.directory })
+        Ok(Locked { lock, directory: loaded.directory, sources: Some(loaded.sources) })
     }
 
     /// The lock that a build goes by: the one beside the recipe, which must fit the
@@ -156,12 +158,12 @@ impl Context {
             // Nowhere is no directory that a process can be started in.
             let parent = recipe.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = parent.unwrap_or(Path::new(".")).to_owned();
-            return Ok(Some(Locked { lock, directory }));
+            return Ok(Some(Locked { lock, directory, sources: None }));
         }
         let loaded = self.load(&recipe, Some(&lock))?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
-        Ok(Some(Locked { lock, directory: loaded.directory }))
+        Ok(Some(Locked { lock, directory: loaded.directory, sources: Some(loaded.sources) }))
     }
 
     /// Where there is a lock alone, nothing can become of options that a recipe takes.

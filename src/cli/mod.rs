@@ -23,6 +23,7 @@ mod secrets;
 mod serve;
 mod tally;
 mod try_image;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -5,7 +5,9 @@ use serde_json::json;
 use super::context::Context;
 use super::display::{bytes, count, show, table};
 use super::error::Failure;
-use crate::plan::{Place, Plan, Step};
+use super::why;
+use crate::plan::sending::Size;
+use crate::plan::{Place, Plan};
 use crate::registry::Reference;
 use crate::store::Store;
 
@@ -20,6 +22,10 @@ pub struct Arguments {
     /// Resolve the recipe anew first
     #[arg(long)]
     update: bool,
+    /// Say which input made each layer new against the image that the target holds now, and how
+    /// long the push will take
+    #[arg(long, requires = "target")]
+    why: bool,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
@@ -31,17 +37,20 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         Some(target) => plan.present(target).await?,
         None => vec![false; plan.steps.len()],
     };
+    let why = match &target {
+        Some(target) if arguments.why => Some(why::ask(&plan, &locked, target, &present, &store, &registries).await?),
+        _ => None,
+    };
     context.finish();
-    if context.json() { show(as_json(&plan, &present)) } else { show(as_table(&plan, &present, &store)) }
-}
-
-/// What is known of a layer's size: the blob's, or that of what it is made from.
-fn size(step: &Step) -> (u64, bool) {
-    match step.place.record() {
-        Some(record) => (record.descriptor.size, true),
-        None if step.needs.is_empty() => (step.inputs.contents().iter().map(|content| content.bytes).sum(), false),
-        None => (step.needed_bytes(), false),
+    if context.json() {
+        let mut json = as_json(&plan, &present);
+        if let Some(why) = why {
+            json["why"] = why.json();
+        }
+        return show(json);
     }
+    show(as_table(&plan, &present, &store))?;
+    why.map_or(Ok(()), |why| show(format!("\n{}", why.text(&plan))))
 }
 
 fn place(place: &Place, present: bool) -> &'static str {
@@ -61,7 +70,7 @@ fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
         rows.push(vec!["base".into(), base, String::new(), String::new(), "in its registry".into()]);
     }
     for (step, &present) in plan.steps.iter().zip(present) {
-        let (count, exact) = size(step);
+        let Size { bytes: count, exact } = step.size();
         let size =
             if exact || count == 0 && step.needs.is_empty() { bytes(count) } else { format!("~{}", bytes(count)) };
         let key = step.key.map(|key| key.0.short()).unwrap_or_else(|| "-".into());
@@ -69,14 +78,12 @@ fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
     }
     let fetch: u64 = plan.missing(store).iter().map(|need| need.size()).sum();
     let build = plan.steps.iter().filter(|step| step.place.record().is_none()).count();
-    let absent = plan.steps.iter().zip(present).filter(|(_, present)| !**present);
-    let send: u64 = absent.map(|(step, _)| size(step).0).sum();
     format!(
         "{}\n{} to build, {} to fetch, at most {} to send",
         table(&rows, &[2]),
         count(build, "layer"),
         bytes(fetch),
-        bytes(send)
+        bytes(plan.sending(present).bytes)
     )
 }
 

@@ -1,5 +1,7 @@
 //! `dlpack push`: the image in the registry.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::building;
@@ -31,9 +33,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let _lease = store.lease()?;
     let target = registries.repository(&arguments.target)?;
     let built = building::build(context, &arguments.building, &store, &registries, Some(&target)).await?;
+    let begun = Instant::now();
     let pushed = assemble::push(&built, &target, &store, context.progress()).await?;
     // Here, too, the name is what the registry has under it: only once it has.
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;
+    // A store that can't be written has said so above; for a measurement alone no push fails.
+    let _ = store.put_rate(&target.place().host, pushed.bytes, begun.elapsed());
     context.finish();
     if context.json() {
         show(json!({

@@ -2,7 +2,9 @@
 //! the store, in the target repository, or still to be built. Nothing is written
 //! here and nothing is fetched but answers to "have you got it?".
 
+pub mod sending;
 mod steps;
+pub mod why;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -15,6 +15,7 @@
 //!   overlays/sha256/HEX/     a sandboxed layer, extracted in overlayfs's form, by ChainId (v1)
 //!     root/, owners            the files; what one uid can't give to links and FIFOs
 //!     content.json             how much it is; its time is that of the last use
+//!   rates/HEX.json           how fast a registry took what was pushed last, by its name
 //!   caches/NAME/             cache directories of `run` layers
 //!   logs/NAME.log            what steps printed
 //!   uploads/HEX.json         where the upload of a blob to a repository stands (v1)
@@ -35,6 +36,7 @@ mod keys;
 mod lease;
 mod links;
 mod listings;
+mod rates;
 mod steps;
 mod tags;
 mod trees;
@@ -53,6 +55,7 @@ pub use keys::{LayerKey, LayerRecord};
 pub use lease::Lease;
 pub use links::Link;
 pub use listings::{Listed, ListedKind, Listing};
+pub use rates::Rate;
 use tags::INDEX_LOCK;
 pub use trees::{Tree, TreeContent, TreeWriter, remove as remove_tree};
 pub use uploads::{UploadEntry, UploadName, UploadState};

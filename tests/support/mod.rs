@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod command;
 pub mod container;
+pub mod embedded;
 pub mod host;
 pub mod image;
 pub mod index;
