@@ -22,7 +22,7 @@ pub use writer::LayerWriter;
 
 /// The version of the code that turns entries into bytes. It is part of every
 /// key: raise it with any change to what is written.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Modification time of everything in a layer, and creation time of every image,
 /// in seconds since 1970: 1980-01-01, the first time that a zip can hold, so that
