@@ -142,7 +142,7 @@ fn a_layer_of_these_entries_has_this_digest_for_ever() {
     assert_eq!(layer.diff_id.to_string(), "sha256:34621dca0ab010c51ba8c67dc2ad8de4ed4e7bcc91bc9ef6eff5b3e05ca5956f");
     assert_eq!(
         layer.descriptor.digest.to_string(),
-        "sha256:70ff0a6c0575fea626946265717c371da31bd1af9757377b7424b9b75f3a668f"
+        "sha256:9b431804723392e2c123f43025cbd84510b6452229962c17ab02af2661cc588e"
     );
 }
 

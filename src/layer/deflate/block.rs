@@ -19,6 +19,8 @@ pub(super) struct Block {
     distances: [u32; DISTANCES],
     /// Of all items together.
     extra_bits: u64,
+    /// The codes that need no description.
+    fixed: Codes,
 }
 
 /// A literal, whose distance is 0, or a repetition.
@@ -46,7 +48,8 @@ struct Description {
 
 impl Block {
     pub(super) fn new() -> Self {
-        Self { items: Vec::new(), literals: [0; LITERALS], distances: [0; DISTANCES], extra_bits: 0 }
+        let fixed = Codes::fixed();
+        Self { items: Vec::new(), literals: [0; LITERALS], distances: [0; DISTANCES], extra_bits: 0, fixed }
     }
 
     /// Adds a byte.
@@ -70,16 +73,15 @@ impl Block {
         let (literals, distances) = (lengths(&self.literals, 15), lengths(&self.distances, 15));
         let description = Description::of(&literals, &distances);
         let own = Codes::new(&literals, &distances);
-        let fixed = Codes::fixed();
         let bits_of_own = description.bits() + self.bits(&own);
-        let bits_of_fixed = self.bits(&fixed);
+        let bits_of_fixed = self.bits(&self.fixed);
         // 3.2.4: what is left of a byte, "LEN" and "NLEN"
         let bits_if_stored = 7 + 32 + 8 * text.len() as u64;
         if bits_if_stored <= bits_of_own.min(bits_of_fixed) {
             out.stored(text, is_last);
         } else if bits_of_fixed <= bits_of_own {
             out.put(u32::from(is_last) | 1 << 1, 3);
-            self.write_items(&fixed, out);
+            self.write_items(&self.fixed, out);
         } else {
             out.put(u32::from(is_last) | 2 << 1, 3);
             description.write(out);

@@ -104,14 +104,23 @@ fn huffman<const N: usize>(counts: &[u32; N]) -> [u8; N] {
 /// the same order as the symbols they represent; Shorter codes lexicographically precede
 /// longer codes."
 pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [Code; N] {
+    // "Count the number of codes for each code length."
+    let mut counts = [0; 16];
+    for length in lengths.iter().filter(|length| **length > 0) {
+        counts[usize::from(*length)] += 1;
+    }
+    // "Find the numerical value of the smallest code for each code length"
+    let mut next = [0_u32; 16];
+    for length in 1..16 {
+        next[length] = (next[length - 1] + counts[length - 1]) << 1;
+    }
+    // "Assign numerical values to all codes, using consecutive values for all codes of the
+    // same length"
     let mut codes = [Code::default(); N];
-    let mut next = 0_u32;
-    for length in 1..=15 {
-        for symbol in (0..N).filter(|symbol| lengths[*symbol] == length) {
-            codes[symbol] = Code { bits: next.reverse_bits() >> (32 - u32::from(length)), length };
-            next += 1;
-        }
-        next <<= 1;
+    for (code, length) in codes.iter_mut().zip(lengths).filter(|(_, length)| **length > 0) {
+        let next = &mut next[usize::from(*length)];
+        *code = Code { bits: next.reverse_bits() >> (32 - u32::from(*length)), length: *length };
+        *next += 1;
     }
     codes
 }
