@@ -6,8 +6,14 @@ pub mod registry;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long one command may take.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// A tool that builds a Dockerfile.
 pub trait Peer {
@@ -86,8 +92,8 @@ impl Peer for Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        let terminate = format!("kill {}", self.daemon.id());
-        let _ = Command::new("sh").args(["-c", &terminate]).status();
+        // It unmounts what it has mounted.
+        let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
         let _ = self.daemon.wait();
         let _ = fs::remove_dir_all(&self.root);
     }
@@ -140,10 +146,19 @@ impl Drop for Buildah {
     }
 }
 
-/// Runs `command`, which must succeed.
+/// Runs `command`, which must succeed within [`LIMIT`].
 pub fn must(command: &mut Command) {
-    let status = command.stdout(Stdio::null()).status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(status.success(), "{command:?} failed");
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (process, (running, ended)) = (Pid::from_child(&child), channel::<()>());
+    let watch = thread::spawn(move || {
+        if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill_process(process, Signal::KILL);
+        }
+    });
+    let status = child.wait().unwrap();
+    drop(running);
+    watch.join().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
 }
 
 /// Waits up to a minute for `ready`.

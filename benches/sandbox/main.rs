@@ -9,8 +9,9 @@
 //! Wants root (for dockerd and mmdebstrap, and to become an ordinary user for
 //! dlpack), docker-registry, mmdebstrap, skopeo, umoci; docker.io and buildah where
 //! they are to be compared. About 4 GB of disk under `DLPACK_BENCH_DIR` (default: a
-//! directory of the system's temporary one), removed at the end. Prints ratios of one
-//! run; the machine's own speed is in both sides of each.
+//! directory of the system's temporary one), removed at the end. Everybody builds the
+//! layer in turn, several times, so that whatever else the machine does hits all of
+//! them; the medians' ratios count.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench ends by panicking")]
 
@@ -19,13 +20,15 @@ mod parts;
 #[path = "../peers/mod.rs"]
 mod peers;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parts::Bench;
 use peers::{Buildah, Docker, Peer};
 
-/// How often the quick things are measured; the median counts.
-const ROUNDS: usize = 11;
+/// How often the layer is built by everybody.
+const ROUNDS: usize = 3;
+/// How often the quick things are measured.
+const QUICK_ROUNDS: usize = 21;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -36,41 +39,56 @@ fn main() {
     }
     let bench = Bench::prepare();
     bench.make_ready();
-    let ours = bench.timed_build("apt");
-    println!("dlpack, one uid         apt layer {:.1} s", ours.as_secs_f64());
-    let cached = median(|| bench.timed_build("apt"));
-    println!("dlpack, cached          {:.0} ms", milliseconds(cached));
-    let start = median(|| bench.timed_start());
-    println!("start of a sandbox      {:.0} ms (to reach: 100)", milliseconds(start));
-    let docker = Docker::start(bench.directory()).map(|docker| Box::new(docker) as Box<dyn Peer>);
-    compare(&bench, docker, ours);
-    let buildah = Buildah::find(bench.directory()).map(|buildah| Box::new(buildah) as Box<dyn Peer>);
-    compare(&bench, buildah, ours);
-}
 
-/// `docker build` commits a layer without compressing it; ours is compressed and
-/// hashed, too.
-fn compare(bench: &Bench, peer: Option<Box<dyn Peer>>, ours: Duration) {
-    let Some(peer) = peer else { return println!("a peer is not installed: apt-get install docker.io buildah") };
-    // The base is at hand for everybody, and so are the packages.
-    let packages = bench.build_context(peer.as_ref());
-    let since = Instant::now();
-    peer.build("bench/apt:latest", &packages);
-    let theirs = since.elapsed();
-    let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+    let start = median(QUICK_ROUNDS, || bench.timed_start());
+    println!("start of a sandbox    {:6.0} ms (at most: 100)", milliseconds(start));
+    let without = median(QUICK_ROUNDS, || bench.timed_build("none"));
+    let cached = median(QUICK_ROUNDS, || bench.timed_build("apt"));
     println!(
-        "{:<23} apt layer {:.1} s: dlpack takes {ratio:.2} times that (at most: 1.3)",
-        peer.name(),
-        theirs.as_secs_f64()
+        "a cached step         {:6.0} ms more than none (a build of nothing: {:.0} ms)",
+        milliseconds(cached) - milliseconds(without),
+        milliseconds(without)
     );
+
+    let docker = Docker::start(bench.directory()).map(|docker| Box::new(docker) as Box<dyn Peer>);
+    let buildah = Buildah::find(bench.directory()).map(|buildah| Box::new(buildah) as Box<dyn Peer>);
+    let peers: Vec<Box<dyn Peer>> = docker.into_iter().chain(buildah).collect();
+    peers.iter().for_each(|peer| bench.put_at_hand(peer.as_ref()));
+    let (mut ours, mut theirs) = (Vec::new(), vec![Vec::new(); peers.len()]);
+    for round in 0..ROUNDS {
+        bench.forget_layer();
+        ours.push(bench.timed_build("apt"));
+        for (peer, theirs) in peers.iter().zip(&mut theirs) {
+            theirs.push(bench.timed_peer(peer.as_ref(), round));
+        }
+    }
+    println!("apt layer");
+    println!("  dlpack, one uid     {}", seconds(&ours));
+    // `docker build` commits a layer without compressing it; ours is compressed, too.
+    for (peer, theirs) in peers.iter().zip(&theirs) {
+        let ratio = middle(&ours).as_secs_f64() / middle(theirs).as_secs_f64();
+        println!("  {:<19} {}: dlpack takes {ratio:.2} times that (at most: 1.3)", peer.name(), seconds(theirs));
+    }
+    if peers.is_empty() {
+        println!("no peer is installed: apt-get install docker.io buildah");
+    }
 }
 
-fn median(measure: impl Fn() -> Duration) -> Duration {
-    let mut times: Vec<Duration> = (0..ROUNDS).map(|_| measure()).collect();
+fn median(rounds: usize, measure: impl Fn() -> Duration) -> Duration {
+    middle(&(0..rounds).map(|_| measure()).collect::<Vec<_>>())
+}
+
+fn middle(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
     times.sort();
-    times[ROUNDS / 2]
+    times[times.len() / 2]
 }
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+fn seconds(times: &[Duration]) -> String {
+    let all: Vec<String> = times.iter().map(|time| format!("{:.1}", time.as_secs_f64())).collect();
+    format!("{:5.1} s (of {})", middle(times).as_secs_f64(), all.join(", "))
 }

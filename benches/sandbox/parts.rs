@@ -18,6 +18,9 @@ use crate::peers::{Peer, must};
 /// The name under which recipes know their base.
 const BASE: &str = "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04";
 
+/// A peer's image of the base with the packages in it.
+const AT_HAND: &str = "localhost/bench/at-hand:latest";
+
 /// An ordinary user: nobody knows it, and it has no subordinate ids.
 const USER: &str = "65000";
 
@@ -43,8 +46,10 @@ impl Bench {
         must(Command::new("chown").arg(USER).arg(&ours));
         let registry = Registry::start(&directory);
         registry.be_docker_io(&directory.join("registries.conf"));
-        // The lists of packages stay, as docker's step has them at hand.
-        let options = ["--variant=apt", "--skip=cleanup/apt/lists", "--include=ca-certificates"];
+        // The lists of packages stay, as docker's step has them at hand; and as in Docker's own
+        // Debian images, dpkg does not wait for the disk.
+        let unsafe_io = "--customize-hook=echo force-unsafe-io >\"$1/etc/dpkg/dpkg.cfg.d/docker-apt-speedup\"";
+        let options = ["--variant=apt", "--skip=cleanup/apt/lists", "--include=ca-certificates", unsafe_io];
         registry.push_debian(&directory, BASE, &options);
         Self { registry, directory, _removed: removed }
     }
@@ -54,16 +59,21 @@ impl Bench {
         &self.directory
     }
 
-    /// Locks the recipe, fetches its packages and extracts the base: none of that is
-    /// timed. The layer itself is forgotten again.
+    /// Locks the recipes, fetches the packages, extracts the base and builds the layer:
+    /// none of that is timed.
     pub fn make_ready(&self) {
-        fs::write(
-            self.recipe("apt"),
-            format!("base = \"{BASE}\"\n\n[[layer]]\nkind = \"apt\"\npackages = {:?}\n", packages()),
-        )
-        .unwrap();
-        must(self.dlpack(&["lock", "-q"]).arg("-r").arg(self.recipe("apt")));
-        must(self.dlpack(&["build", "-q"]).arg("-r").arg(self.recipe("apt")));
+        let base = format!("base = \"{BASE}\"\n");
+        let apt = format!("{base}\n[[layer]]\nkind = \"apt\"\npackages = {:?}\n", packages());
+        for (name, text) in [("none", base), ("apt", apt)] {
+            fs::write(self.recipe(name), text).unwrap();
+            for verb in ["lock", "build"] {
+                must(self.dlpack(&[verb, "-q", "-r"]).arg(self.recipe(name)));
+            }
+        }
+    }
+
+    /// Makes the store forget which layers it has; the packages and the base stay.
+    pub fn forget_layer(&self) {
         let keys = self.directory.join("user/store/keys");
         fs::remove_dir_all(&keys).unwrap();
         fs::create_dir(&keys).unwrap();
@@ -72,17 +82,15 @@ impl Bench {
 
     /// `dlpack build`.
     pub fn timed_build(&self, recipe: &str) -> Duration {
-        let mut build = self.dlpack(&["build", "-q"]);
-        build.arg("-r").arg(self.recipe(recipe));
-        let since = Instant::now();
-        must(&mut build);
-        since.elapsed()
+        let mut build = self.dlpack(&["build", "-q", "-r"]);
+        build.arg(self.recipe(recipe));
+        timed(|| must(&mut build))
     }
 
     /// From nothing to the end of `true` in a sandbox on the extracted base.
     pub fn timed_start(&self) -> Duration {
         let roots = self.directory.join("user/store/rootfs/sha256");
-        let root = fs::read_dir(&roots).unwrap().next().unwrap().unwrap().path();
+        let root = fs::read_dir(&roots).unwrap().next().unwrap().unwrap().path().join("root");
         let mut start = as_user(std::env::current_exe().unwrap().as_os_str());
         start.arg(START).arg(root).arg(self.directory.join("user/scratch"));
         let output = start.stderr(Stdio::inherit()).output().unwrap();
@@ -90,8 +98,8 @@ impl Bench {
         Duration::from_secs_f64(String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())
     }
 
-    /// A Dockerfile of the same packages, on a base of `peer`'s that has them at hand.
-    pub fn build_context(&self, peer: &dyn Peer) -> PathBuf {
+    /// Gives `peer` the base, with the same packages in apt's cache.
+    pub fn put_at_hand(&self, peer: &dyn Peer) {
         let base = format!("{}/{BASE}", self.registry.address);
         peer.pull(&base);
         let context = self.directory.join("context");
@@ -106,16 +114,21 @@ impl Bench {
             fs::copy(self.directory.join("user/store/downloads/sha256").join(hex), debs.join(file)).unwrap();
         }
         fs::write(context.join("Dockerfile"), format!("FROM {base}\nCOPY debs/ /var/cache/apt/archives/\n")).unwrap();
-        peer.build("bench/at-hand:latest", &context);
-        let step = self.directory.join("step");
-        fs::create_dir_all(&step).unwrap();
+        peer.build(AT_HAND, &context);
+    }
+
+    /// `docker build` of a Dockerfile that installs the packages; another one each round,
+    /// so that no layer of an earlier round will do.
+    pub fn timed_peer(&self, peer: &dyn Peer, round: usize) -> Duration {
+        let context = self.directory.join("step");
+        fs::create_dir_all(&context).unwrap();
         let install = format!(
-            "FROM bench/at-hand:latest\nRUN DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-             --no-download {}\n",
+            "FROM {AT_HAND}\nRUN : round {round}; DEBIAN_FRONTEND=noninteractive apt-get install -y \
+             --no-install-recommends --no-download {}\n",
             packages().join(" ")
         );
-        fs::write(step.join("Dockerfile"), install).unwrap();
-        step
+        fs::write(context.join("Dockerfile"), install).unwrap();
+        timed(|| peer.build("bench/apt:latest", &context))
     }
 
     fn recipe(&self, name: &str) -> PathBuf {
@@ -132,6 +145,12 @@ impl Bench {
             .args(arguments);
         command
     }
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let since = Instant::now();
+    work();
+    since.elapsed()
 }
 
 /// `program` as an ordinary user.
