@@ -27,7 +27,7 @@ const MAX_IMAGE: usize = 1 << 20;
 /// What is told of a layer's inputs.
 ///
 /// ```json
-/// {"kind":"wheels","version":1,"format":1,
+/// {"kind":"wheels","version":1,"format":2,
 ///  "fields":{"compression":"gzip","path":"/opt/venv","python":"3.11","wheels":"#5d9b8e4a01c7"},
 ///  "parts":{"wheels":{"six":["1.16.0","8abb2f1d8689"]}}}
 /// ```

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn zlib_reads_what_is_written_and_the_pieces_do_not_matter() {
-        let lines: String = (0..40_000).map(|line| format!("{line} squared is {}\n", line as u64 * line)).collect();
+        let lines: String = (0..40_000_u64).map(|line| format!("{line} squared is {}\n", line * line)).collect();
         let noise = noise(70_000);
         let texts: [&[u8]; 9] = [
             b"",
