@@ -1,6 +1,7 @@
 //! Archives: who may sign one, what is taken from it, and a base that is made of it.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -109,7 +110,16 @@ async fn text_around_the_signed_message_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_expired_or_was_revoked_signs_nothing_any_more() {
+async fn a_key_that_was_revoked_signs_nothing_any_more() {
+    let archive = Archive::new();
+    archive.revoke_key();
+    for error in refusals(&archive, &archive.key()).await {
+        assert!(matches!(&error, openpgp::Error::Unusable { why, .. } if why == "was revoked"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_expired_signs_nothing_any_more() {
     let archive = Archive::empty();
     archive.generate_key(&["--faked-system-time", "20200101T000000"], "1d");
     archive.publish_with(&["--faked-system-time", "20200101T000001"]);
@@ -219,20 +229,91 @@ fn the_sources_of_apt_are_read_in_both_forms() {
     assert!(entries[1].signed_by.as_deref().unwrap().starts_with("-----BEGIN"));
 }
 
+/// How an archive goes wrong before a recipe reads it.
+type Spoil = fn(&Archive);
+
 #[test]
-fn a_bad_archive_is_told_with_its_address_and_a_hint() {
-    let (archive, home) = (Archive::new(), Dlpack::new());
-    fs::copy(Archive::new().key(), home.work().join("key.asc")).unwrap();
-    let recipe = format!(
-        "base = {{ archive = \"test\", suite = \"{SUITE}\", mirror = \"{}\", key = \"key.asc\" }}\n",
-        archive.url()
-    );
-    home.write("dlpack.toml", &recipe);
-    let ran = home.run(["lock"]);
-    assert_ne!(ran.status, 0);
-    for part in ["can't resolve the base", "InRelease can't be trusted", "it is signed by", "hint: take the archive's"]
-    {
-        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+fn a_bad_archive_is_told_with_its_address_and_a_hint_and_nothing_is_left() {
+    let none: Spoil = |_| {};
+    let unsigned: Spoil = |archive| {
+        fs::copy(archive.dists("Release"), archive.dists("InRelease")).unwrap();
+    };
+    let changed: Spoil = |archive| {
+        let text = fs::read_to_string(archive.dists("InRelease")).unwrap();
+        fs::write(archive.dists("InRelease"), text.replace("Origin: Test", "Origin: Rest")).unwrap();
+    };
+    let past: Spoil = |archive| archive.publish("Valid-Until: Thu, 01 Jan 2015 00:00:00 UTC\n");
+    let cases: [(&str, Spoil, &[&str]); 5] = [
+        ("a stranger's key", none, &["InRelease can't be trusted", "it is signed by", "hint: take the archive's"]),
+        ("no signature", unsigned, &["InRelease can't be trusted", "it has no signature", "hint: dlpack takes no"]),
+        ("another text", changed, &["InRelease can't be trusted", "is not over this", "hint: something between"]),
+        ("an old Release", past, &["InRelease was valid until Thu, 01 Jan 2015", "hint: the mirror is out of date"]),
+        ("a revoked key", Archive::revoke_key, &["InRelease can't be trusted", "which was revoked", "hint: take the"]),
+    ];
+    for (case, spoil, says) in cases {
+        let (archive, home) = (Archive::new(), Dlpack::new());
+        spoil(&archive);
+        let key = if case == "a stranger's key" { Archive::new().key() } else { archive.key() };
+        home.write("key.asc", &fs::read_to_string(key).unwrap());
+        let url = archive.url();
+        home.write(
+            "dlpack.toml",
+            &format!("base = {{ archive = \"test\", suite = \"{SUITE}\", mirror = \"{url}\", key = \"key.asc\" }}\n"),
+        );
+        let said = home.refuses(3, ["lock"]);
+        for part in says.iter().copied().chain(["can't resolve the base", &*url]) {
+            assert!(said.contains(part), "{case}: {part} is not in\n{said}");
+        }
+        let scratch = fs::read_dir(home.store().join("scratch")).map_or(0, Iterator::count);
+        assert_eq!((scratch, home.leftovers()), (0, 0), "{case} left something behind");
+        assert!(!home.work().join("dlpack.lock").exists(), "{case}");
     }
-    assert!(!home.work().join("dlpack.lock").exists());
+}
+
+#[test]
+fn a_base_of_this_machines_archive_is_made_by_an_ordinary_user_and_is_a_whole_system() {
+    let dlpack = Dlpack::unprivileged();
+    let script = "dpkg --audit; apt-get check -qq; tini --version; test ! -e /usr/sbin/policy-rc.d\n\
+                  stat -c '%U:%G %a' /usr/bin/chage /var/mail >/seen";
+    let recipe = format!(
+        "base = {{ archive = \"debian\", suite = \"{}\", packages = [\"tini\"] }}\n\
+         [[layer]]\nkind = \"run\"\ncommand = '''{script}'''\n",
+        crate::support::rootfs::release()
+    );
+    dlpack.write("dlpack.toml", &recipe);
+    let digest = dlpack.ok(["build"]);
+    let lock = fs::read_to_string(dlpack.work().join("dlpack.lock")).expect("a lock");
+    for part in ["name = \"tini\"", "name = \"apt\"", "signed-by = \"", "release = \"sha256:"] {
+        assert!(lock.contains(part), "{part} is not in\n{lock}");
+    }
+
+    // three layers: unpacked, configured, and the step's
+    let layers = dlpack.layers_of(&digest);
+    assert_eq!(layers.len(), 3);
+    assert_eq!(content(&dlpack, &layers[2], "seen"), "root:shadow 2755\nroot:mail 2775\n", "as root would have it");
+    let history = dlpack.config_of(&digest)["history"].to_string();
+    assert!(history.contains("dlpack base unpack") && history.contains("dlpack base configure"), "{history}");
+
+    // what is known by its digest is not made again, even if its keys are forgotten
+    fs::remove_dir_all(dlpack.store().join("keys")).expect("removed");
+    let ran = dlpack.run(["build", "--verbose"]);
+    assert_eq!((ran.status, ran.stdout.trim()), (0, &*digest), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("build base"), "{}", ran.stderr);
+
+    // what is gone is made again of the packages that the lock names, and comes to the same
+    for gone in ["blobs", "keys", "rootfs"] {
+        fs::remove_dir_all(dlpack.store().join(gone)).expect("removed");
+    }
+    assert_eq!(dlpack.ok(["build"]), digest);
+}
+
+/// The content of `path` in the layer `digest`.
+fn content(dlpack: &Dlpack, digest: &str, path: &str) -> String {
+    let blob = flate2::read::MultiGzDecoder::new(fs::File::open(dlpack.blob(digest)).expect("a blob"));
+    let mut archive = tar::Archive::new(blob);
+    let mut entries = archive.entries().expect("entries").map(|entry| entry.expect("an entry"));
+    let mut found = entries.find(|entry| entry.path().expect("a path").to_str() == Some(path)).expect("the path");
+    let mut content = String::new();
+    found.read_to_string(&mut content).expect("text");
+    content
 }

@@ -49,7 +49,7 @@ fn archive(field: Field<'_>) -> Result<Archive, Fault> {
     Ok(Archive {
         archive: table.needs("archive", table.text("archive", values::origin)?)?,
         suite: table.needs("suite", table.text("suite", values::codename)?)?,
-        packages: table.texts("packages", values::package)?,
+        packages: table.texts("packages", values::base_package)?,
         mirror: table.text("mirror", values::archive)?,
         components: components.unwrap_or_else(super::model::main),
         key: table.path("key")?,

@@ -249,6 +249,15 @@ pub(super) fn package(text: &str) -> Verdict {
     ensure(versioned, "a package's version is letters, digits, `.`, `+`, `-`, `:` and `~`")
 }
 
+/// A package of a base that is made of an archive: its name alone (Debian policy 5.6.1).
+/// As with debootstrap, which version comes is the archive's choice.
+pub(super) fn base_package(text: &str) -> Verdict {
+    package(text)?;
+    let why = "a base has the archive's latest version of a package, of its own architecture";
+    let hint = "name the version or architecture in an `apt` layer: the base's own apt resolves it";
+    if text.contains(['=', ':']) { Err(Complaint::new(why).hint(hint)) } else { Ok(()) }
+}
+
 /// A suite of an archive, or a path in it that ends in `/`: sources.list(5).
 pub(super) fn suite(text: &str) -> Verdict {
     word(text, "a suite is a name such as `bookworm`, or a path that ends in `/`")

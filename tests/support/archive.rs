@@ -85,6 +85,18 @@ impl Archive {
         path
     }
 
+    /// Revokes its key, with the certificate that GnuPG made along with it. What is signed
+    /// stays signed.
+    pub fn revoke_key(&self) {
+        let certificates = self.directory.path().join("gnupg/openpgp-revocs.d");
+        let certificate = fs::read_dir(certificates).expect("read").flatten().next().expect("a certificate");
+        // "a colon has been inserted before the 5 dashes": against an accident
+        let text = fs::read_to_string(certificate.path()).expect("read").replace("\n:-----", "\n-----");
+        let path = self.directory.path().join("revocation.asc");
+        fs::write(&path, text).expect("written");
+        self.gpg(&["--import", path.to_str().expect("UTF-8")]);
+    }
+
     /// What gpg prints, as the archive's owner.
     pub fn gpg(&self, arguments: &[&str]) -> Vec<u8> {
         let mut command = Command::new("gpg");
