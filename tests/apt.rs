@@ -153,6 +153,17 @@ fn an_archive_is_read_from_its_mirror_and_the_lock_names_the_archive() {
 }
 
 #[test]
+fn archives_are_asked_through_the_proxy_that_this_machines_apt_is_told_of() {
+    let archive = Archive::start();
+    let dlpack = small(&archive, "hello-data");
+    dlpack.write("dlpack.toml", &recipe("http://archive.invalid", "hello-data"));
+    let settings = dlpack.write("apt.conf", &format!("Acquire::http::Proxy \"{}\";\n", archive.url()));
+    for verb in ["lock", "build"] {
+        ok(dlpack.command([verb, "--quiet"]).env("APT_CONFIG", &settings));
+    }
+}
+
+#[test]
 fn a_package_that_is_not_what_the_lock_names_is_refused_and_the_next_run_works() {
     let archive = Archive::start();
     let dlpack = small(&archive, "hello-service");

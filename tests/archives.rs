@@ -251,9 +251,9 @@ fn a_bad_archive_is_told_with_its_address_and_a_hint_and_nothing_is_left() {
         ("a revoked key", Archive::revoke_key, &["InRelease can't be trusted", "which was revoked", "hint: take the"]),
     ];
     for (case, spoil, says) in cases {
-        let (archive, home) = (Archive::new(), Dlpack::new());
+        let (archive, stranger, home) = (Archive::new(), Archive::new(), Dlpack::new());
         spoil(&archive);
-        let key = if case == "a stranger's key" { Archive::new().key() } else { archive.key() };
+        let key = if case == "a stranger's key" { stranger.key() } else { archive.key() };
         home.write("key.asc", &fs::read_to_string(key).unwrap());
         let url = archive.url();
         home.write(

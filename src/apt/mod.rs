@@ -18,6 +18,7 @@ pub mod made;
 pub mod mirrors;
 pub mod openpgp;
 pub mod packages;
+pub mod proxy;
 pub mod release;
 pub mod script;
 pub mod scrub;

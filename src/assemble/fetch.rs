@@ -9,12 +9,14 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::work::Work;
 use super::{Error, PARALLEL};
-use crate::apt::{self, mirrors::Mirrors};
+use crate::apt::{self, mirrors::Mirrors, proxy::Proxies};
 use crate::changeset::Need;
 use crate::lock::{self, LockedSdist, LockedWheel};
 use crate::plan::Step;
 use crate::python::index::{self, Indexes};
 use crate::recipe::{LayerKind, Venv};
+use crate::registry::download;
+use crate::registry::http::Http;
 
 /// Fetches for the steps of one build, a bounded number at a time.
 pub(super) struct Downloads<'a> {
@@ -23,12 +25,14 @@ pub(super) struct Downloads<'a> {
     /// For each layer of the recipe, once something must be fetched for it: asking uv
     /// for the caller's settings takes longer than a build that has nothing to do.
     indexes: Vec<OnceCell<Arc<Indexes>>>,
+    /// What asks archives, once something must be fetched from one.
+    archives: OnceCell<Http>,
 }
 
 impl<'a> Downloads<'a> {
     pub(super) fn new(work: &'a Work<'a>) -> Self {
         let indexes = work.lock.recipe.layers.iter().map(|_| OnceCell::new()).collect();
-        Self { work, turn: Semaphore::new(PARALLEL), indexes }
+        Self { work, turn: Semaphore::new(PARALLEL), indexes, archives: OnceCell::new() }
     }
 
     /// Brings what `step` needs into the store, as far as it isn't there.
@@ -56,6 +60,8 @@ impl<'a> Downloads<'a> {
             Need::Deb { archive, deb } => {
                 let url = Mirrors::of_this_machine()?.package(archive, &deb.path)?;
                 let deb = apt::fetch::Deb { url, sha256: deb.sha256, size: deb.size };
+                let client = async || Proxies::of_this_machine().client(http).map_err(download::Error::from);
+                let http = self.archives.get_or_try_init(client).await?;
                 return Ok(apt::fetch::deb(http, &deb, store, progress).await?);
             }
             Need::Wheel(wheel) => [wheel.into()],

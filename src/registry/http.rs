@@ -137,6 +137,14 @@ impl Http {
         Self::trusting(Trust::Roots, SILENCE)
     }
 
+    /// The same but for proxies: `proxy` says whom an address is asked through.
+    ///
+    /// # Errors
+    /// [`Error::Setup`].
+    pub fn through(proxy: impl Fn(&Url) -> Option<Url> + Clone + Send + Sync + 'static) -> Result<Self, Error> {
+        Self::made_by(SILENCE, || builder(Trust::Roots).proxy(reqwest::Proxy::custom(proxy.clone())))
+    }
+
     /// The same, with another patience for silent servers.
     pub(super) fn with_silence(silence: Duration) -> Result<Self, Error> {
         Self::trusting(Trust::Roots, silence)
@@ -153,11 +161,15 @@ impl Http {
     }
 
     fn trusting(trust: Trust, silence: Duration) -> Result<Self, Error> {
+        Self::made_by(silence, || builder(trust))
+    }
+
+    fn made_by(silence: Duration, builder: impl Fn() -> ClientBuilder) -> Result<Self, Error> {
         // An error means that a provider is installed already: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let setup = |source| Error::Setup { source };
-        let reading = builder(trust).read_timeout(silence).build().map_err(setup)?;
-        let sending = builder(trust).build().map_err(setup)?;
+        let reading = builder().read_timeout(silence).build().map_err(setup)?;
+        let sending = builder().build().map_err(setup)?;
         Ok(Self { reading, sending })
     }
 

@@ -1,18 +1,16 @@
 //! Containers of runc on a real Debian with layers over it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
-use std::time::Duration;
 
 use dlpack::changeset::Changeset;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::payload::tar_of;
+use super::started::Transcript;
 use super::{output, rootfs};
 
 /// Docker's default set.
@@ -32,8 +30,6 @@ pub const CAPABILITIES: [&str; 14] = [
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 ];
-/// How long a container may be silent before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A root filesystem: the tests' Debian with layers over it.
 #[derive(Clone)]
@@ -104,8 +100,7 @@ pub struct Settings<'a> {
 pub struct Container {
     id: String,
     child: Child,
-    log: Receiver<String>,
-    seen: Vec<String>,
+    log: Transcript,
     _bundle: TempDir,
 }
 
@@ -123,31 +118,14 @@ impl Container {
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("can't run runc: {error}\nhint: apt-get install runc, or run scripts/test"));
-        let (lines, log) = mpsc::channel();
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).all(|line| lines.send(line).is_ok());
-        });
-        Self { id, child, log, seen: Vec::new(), _bundle: bundle }
+        let log = Transcript::of(vec![Box::new(child.stderr.take().expect("a pipe"))]);
+        Self { id, child, log, _bundle: bundle }
     }
 
     /// The first line of the log that has `text` in it, once it is there.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> String {
-        if let Some(line) = self.seen.iter().find(|line| line.contains(text)) {
-            return line.clone();
-        }
-        loop {
-            match self.log.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(error) => panic!("{error} while waiting for `{text}` in\n{}", self.seen.join("\n")),
-            }
-        }
+        self.log.wait_for(text)
     }
 
     /// Sends a signal to its first process.
@@ -166,8 +144,7 @@ impl Container {
         let mut stdout = String::new();
         self.child.stdout.take().expect("a pipe").read_to_string(&mut stdout).expect("read");
         let status = self.child.wait().expect("waited");
-        self.seen.extend(self.log.iter());
-        (status.code().unwrap_or(-1), stdout, self.seen.join("\n"))
+        (status.code().unwrap_or(-1), stdout, self.log.whole())
     }
 }
 

@@ -291,59 +291,47 @@ impl<R: Read> Read for Hashed<R> {
 /// `zstd` name its image in either packing, `index` an index that has it for
 /// linux/amd64 and another, small image for linux/arm64.
 pub fn debian() -> Layout {
-    let tar = rootfs::tar();
-    let path = tar.with_extension("oci");
-    let _alone = rootfs::alone(&path);
-    if !path.exists() {
-        let unfinished = tar.with_extension("oci.unfinished");
-        let _ = fs::remove_dir_all(&unfinished);
-        make_debian(&Layout::create(&unfinished), &tar);
-        fs::rename(&unfinished, &path).expect("renamed");
-    }
-    Layout { path }
+    made_once(&rootfs::tar(), |layout, tar| {
+        let shell = |config: &mut Value| config["config"]["Cmd"] = json!(["/bin/sh"]);
+        let image = |packing| layout.image().config(shell).layer_from(packing, tar());
+        let gzip = image(Packing::Gzip).tagged("gzip");
+        image(Packing::Zstd).tagged("zstd");
+        let hostname = Tar::new().file("etc/hostname", "arm64\n");
+        let other = layout.image_for("arm64").layer(Packing::Gzip, hostname).finish();
+        layout.index("index", &[(gzip, "amd64"), (other, "arm64")]);
+    })
 }
 
 /// A layout whose one image is a small Debian with a C compiler, made once.
 pub fn debian_with_compiler() -> Layout {
-    let tar = rootfs::tar_with_compiler();
-    let path = tar.with_extension("oci");
-    let _alone = rootfs::alone(&path);
-    if !path.exists() {
-        let unfinished = tar.with_extension("oci.unfinished");
-        let _ = fs::remove_dir_all(&unfinished);
-        let layout = Layout::create(&unfinished);
-        layout.image().layer_from(Packing::Gzip, File::open(&tar).expect("opened")).tagged("gzip");
-        fs::rename(&unfinished, &path).expect("renamed");
-    }
-    Layout { path }
+    made_once(&rootfs::tar_with_compiler(), |layout, tar| {
+        layout.image().layer_from(Packing::Gzip, tar()).tagged("gzip");
+    })
 }
 
 /// A layout with the Debian of [`rootfs::with_apt`], made once: `gzip`, and `bare`, where apt
 /// knows no archive.
 pub fn debian_with_apt() -> Layout {
-    let tar = rootfs::with_apt();
+    made_once(&rootfs::with_apt(), |layout, tar| {
+        let debian = || layout.image().layer_from(Packing::Gzip, tar());
+        debian().tagged("gzip");
+        let none = Tar::new().file("etc/apt/sources.list.d/.wh.0000sources.list", "");
+        debian().layer(Packing::Gzip, none).tagged("bare");
+    })
+}
+
+/// The layout beside `tar`. The first caller has `make` fill it, which is given the tar
+/// as often as it asks; others wait.
+fn made_once(tar: &Path, make: impl FnOnce(&Layout, &dyn Fn() -> File)) -> Layout {
     let path = tar.with_extension("oci");
     let _alone = rootfs::alone(&path);
     if !path.exists() {
         let unfinished = tar.with_extension("oci.unfinished");
         let _ = fs::remove_dir_all(&unfinished);
-        let layout = Layout::create(&unfinished);
-        let debian = || layout.image().layer_from(Packing::Gzip, File::open(&tar).expect("opened"));
-        debian().tagged("gzip");
-        let none = Tar::new().file("etc/apt/sources.list.d/.wh.0000sources.list", "");
-        debian().layer(Packing::Gzip, none).tagged("bare");
+        make(&Layout::create(&unfinished), &|| File::open(tar).expect("opened"));
         fs::rename(&unfinished, &path).expect("renamed");
     }
     Layout { path }
-}
-
-fn make_debian(layout: &Layout, tar: &Path) {
-    let shell = |config: &mut Value| config["config"]["Cmd"] = json!(["/bin/sh"]);
-    let image = |packing| layout.image().config(shell).layer_from(packing, File::open(tar).expect("opened"));
-    let gzip = image(Packing::Gzip).tagged("gzip");
-    image(Packing::Zstd).tagged("zstd");
-    let other = layout.image_for("arm64").layer(Packing::Gzip, Tar::new().file("etc/hostname", "arm64\n")).finish();
-    layout.index("index", &[(gzip, "amd64"), (other, "arm64")]);
 }
 
 /// Pushes the small Debian into `registry` as `name` in OCI form, gzip.

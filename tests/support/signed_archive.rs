@@ -187,6 +187,8 @@ fn serve(mut stream: TcpStream, root: &Path) {
     let _ = lines.take_while(|line| !line.is_empty()).count();
     let mut words = request.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // RFC 9112 3.2.2: a proxy is asked for a whole address
+    let path = path.strip_prefix("http://").and_then(|address| address.split_once('/')).map_or(path, |(_, path)| path);
     let (status, body) = match fs::read(root.join(path.trim_start_matches('/'))) {
         Ok(body) => ("200 OK", body),
         Err(_) => ("404 Not Found", Vec::new()),

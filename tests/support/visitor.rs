@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
 
-use super::container::PATIENCE;
+use super::started::PATIENCE;
 
 /// `ssh` with `key` as `user` to `port` of loopback. It never asks anything.
 pub fn ssh(key: &Path, port: u16, user: &str, options: &[&str], command: &str) -> Output {

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::model::{LockedApt, LockedDeb, LockedInput};
 use crate::apt::mirrors::Mirrors;
+use crate::apt::proxy::Proxies;
 use crate::apt::script::{GIVEN, Given};
 use crate::oci::Digest;
 use crate::recipe::{Apt, AptSource};
@@ -23,6 +24,9 @@ use state::State;
 
 /// Where scripts leave what apt said.
 const ANSWERS: &str = "/run/dlpack-answers";
+
+/// What of this machine's apt.conf(5) the base's apt is given.
+const SETTINGS: &str = "apt.conf";
 
 /// How much of an answer is read, in bytes: a whole distribution's records are less.
 const LARGEST_ANSWER: u64 = 256 << 20;
@@ -55,12 +59,15 @@ impl<'a> Asking<'a> {
         rootfs.read("usr/bin/apt-get")?.ok_or_else(no_apt)?;
         let status = rootfs.read("var/lib/dpkg/status")?.ok_or_else(no_apt)?;
         let host = rootfs.host()?;
+        let given = Given::new(host)?;
+        // Read before the base's own apt.conf, which has the last word.
+        given.write(SETTINGS, Proxies::of_this_machine().configuration())?;
         Ok(Self {
             rootfs,
             directory,
             mirrors: Mirrors::of_this_machine()?,
             sandbox: rootfs.open()?,
-            given: Given::new(host)?,
+            given,
             answers: Directory::create(&host.scratch)?,
             state: State::new(&String::from_utf8_lossy(&status)),
             updated: false,
@@ -146,6 +153,8 @@ impl<'a> Asking<'a> {
         let arguments = [&[ANSWERS], options].concat();
         let answers = Mount::new(self.answers.path(), ANSWERS, MountKind::Writable);
         let step = self.given.step(name, &arguments).on_network().mount(answers);
+        // apt.conf(5): "the file specified by the APT_CONFIG environment variable (if any)"
+        let step = step.env("APT_CONFIG", format!("{GIVEN}/{SETTINGS}"));
         let mut log = self.rootfs.log()?;
         match self.sandbox.run_logged(&step, &mut log) {
             Err(crate::sandbox::Error::Step { .. }) => {

@@ -13,6 +13,7 @@ use super::{Error, LockedBase};
 use crate::apt::fetch::{self, Deb};
 use crate::apt::made::{self, Extra};
 use crate::apt::mirrors::Mirrors;
+use crate::apt::proxy::Proxies;
 use crate::apt::{self, base, sources};
 use crate::layer::{EPOCH, FORMAT};
 use crate::lock::{LockedArchive, LockedDeb, LockedInput, LockedSuite, Pin};
@@ -21,6 +22,7 @@ use crate::oci::{
     parse_manifest,
 };
 use crate::recipe::Archive;
+use crate::registry::download;
 use crate::registry::http::Http;
 use crate::sandbox::Host;
 use crate::store::{Area, LayerKey, LayerRecord, Store};
@@ -33,6 +35,7 @@ pub(super) struct Making<'a> {
     /// The recipe's directory.
     pub directory: &'a Path,
     pub platform: &'a Platform,
+    /// What reaches archives where apt is told of no proxy.
     pub http: &'a Http,
     pub store: &'a Store,
     pub host: &'a Arc<Host>,
@@ -53,8 +56,9 @@ impl Making<'_> {
             key: key.as_deref(),
             architecture: apt::architecture(self.platform),
         };
-        let suites = base::suites(self.http, &wanted, Path::new(sources::DIRECTORY), SystemTime::now()).await?;
-        let chosen = base::packages(self.http, &wanted, &suites, self.store, progress).await?;
+        let http = self.client()?;
+        let suites = base::suites(&http, &wanted, Path::new(sources::DIRECTORY), SystemTime::now()).await?;
+        let chosen = base::packages(&http, &wanted, &suites, self.store, progress).await?;
         let locked = LockedArchive { key: self.key(archive)?, ..locked(&suites, chosen, archive)? };
         let layers = self.layers(archive, &locked).await?;
         let (config, manifest) = image(&layers, self.platform).map_err(Error::Encode)?;
@@ -144,6 +148,10 @@ impl Making<'_> {
         Ok(records)
     }
 
+    fn client(&self) -> Result<Http, Error> {
+        Ok(Proxies::of_this_machine().client(self.http).map_err(download::Error::from)?)
+    }
+
     async fn fetch(&self, locked: &LockedArchive) -> Result<Vec<made::Deb>, Error> {
         let mirrors = Mirrors::of_this_machine()?;
         let wanted = |deb: &LockedDeb| {
@@ -151,7 +159,7 @@ impl Making<'_> {
             Ok::<_, Error>(Deb { url: mirrors.package(archive, &deb.path)?, sha256: deb.sha256, size: deb.size })
         };
         let wanted = locked.debs.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
-        fetch::debs(self.http, &wanted, self.store, &self.host.progress).await?;
+        fetch::debs(&self.client()?, &wanted, self.store, &self.host.progress).await?;
         let deb = |deb: &LockedDeb| made::Deb { name: deb.name.clone(), sha256: deb.sha256 };
         Ok(locked.debs.iter().map(deb).collect())
     }

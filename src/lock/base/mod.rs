@@ -108,8 +108,8 @@ pub async fn make(
     host: &Arc<Host>,
 ) -> Result<(), Error> {
     let Base::Archive(archive) = &lock.recipe.base else { return Ok(()) };
-    let making = made::Making { directory, platform: &lock.platform, http: registries.http(), store, host };
-    making.again(archive, &lock.base).await
+    let http = registries.http();
+    made::Making { directory, platform: &lock.platform, http, store, host }.again(archive, &lock.base).await
 }
 
 /// Resolves `base` of a recipe in `directory` for `platform`. Manifests, config and
