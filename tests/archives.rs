@@ -260,7 +260,7 @@ fn a_bad_archive_is_told_with_its_address_and_a_hint_and_nothing_is_left() {
             "dlpack.toml",
             &format!("base = {{ archive = \"test\", suite = \"{SUITE}\", mirror = \"{url}\", key = \"key.asc\" }}\n"),
         );
-        let said = home.refuses(3, ["lock"]);
+        let said = home.refuses(6, ["lock"]);
         for part in says.iter().copied().chain(["can't resolve the base", &*url]) {
             assert!(said.contains(part), "{case}: {part} is not in\n{said}");
         }

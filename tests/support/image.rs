@@ -315,7 +315,7 @@ pub fn debian_with_apt() -> Layout {
     made_once(&rootfs::with_apt(), |layout, tar| {
         let debian = || layout.image().layer_from(Packing::Gzip, tar());
         debian().tagged("gzip");
-        let none = Tar::new().file("etc/apt/sources.list.d/.wh.0000sources.list", "");
+        let none = Tar::new().file(&rootfs::APT_LIST.replace("machine", ".wh.machine"), "");
         debian().layer(Packing::Gzip, none).tagged("bare");
     })
 }

@@ -13,6 +13,9 @@ const PACKAGES: &str = "ca-certificates,libstdc++6,openssh-server,python3,tmux,t
 /// What of it no test looks at.
 const EXCLUDED: [&str; 3] = ["usr/share/doc", "usr/share/man", "usr/share/locale"];
 
+/// Where [`with_apt`] has its archives.
+pub const APT_LIST: &str = "etc/apt/sources.list.d/machine.list";
+
 /// The options that shape the root filesystem; with the release they are its key.
 fn options(variant: &str, packages: &str) -> Vec<String> {
     let mut options = vec!["--quiet".into(), format!("--variant={variant}"), format!("--include={packages}")];
@@ -38,10 +41,12 @@ pub fn tar_with_compiler() -> PathBuf {
     tar_with("essential", "gcc,libc6-dev,python3,python3-dev")
 }
 
-/// The tar of one that has apt, and the archives that this machine's apt uses.
+/// The tar of one that has apt, and in [`APT_LIST`] the archives that this machine's apt uses.
 pub fn with_apt() -> PathBuf {
     let mut options = options("apt", "ca-certificates");
     options.retain(|option| !option.starts_with("--customize-hook"));
+    // mmdebstrap calls it after the file that it is given
+    options.push(format!(r#"--customize-hook=mv "$1"/etc/apt/sources.list.d/0000*.list "$1"/{APT_LIST}"#));
     tar_made_with(options)
 }
 

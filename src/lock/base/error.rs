@@ -156,7 +156,9 @@ impl Error {
             Self::NotMade | Self::Encode(_) => None,
             Self::Download(error) => error.hint(),
             Self::Mirrors(error) => error.hint(),
-            Self::MadeOtherwise { .. } => Some("lock anew with `--update`: another dlpack may have made it".into()),
+            Self::MadeOtherwise { .. } => Some(
+                "lock anew with `--update`: another dlpack may have made it, or a sandbox that lacked something".into(),
+            ),
             Self::Reference { .. } => {
                 Some("write it as in `docker pull`: nvidia/cuda:12.4.1-devel-ubuntu22.04".to_owned())
             }
