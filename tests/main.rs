@@ -37,5 +37,6 @@ mod sandbox;
 mod serve;
 mod steps;
 mod store;
+mod streams;
 mod wheels;
 mod why;

@@ -7,15 +7,17 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{Semaphore, SetOnce};
 
 use super::image::{self, Base, Image};
+use super::making::Making;
+use super::push::Delivery;
 use super::rootfs::RootFilesystems;
 use super::work::Work;
 use super::{EPOCH, Error, fetch};
-use crate::layer::{LayerWriter, Threads};
+use crate::layer::{Layer, Sink, Threads};
 use crate::lock::base;
 use crate::oci::{Descriptor, DiffId, ImageConfig, media_type};
-use crate::plan::{self, Plan, Step};
+use crate::plan::{self, Place, Plan, Step};
 use crate::progress::Activity;
-use crate::registry::Source;
+use crate::registry::{BlobOrigin, Source};
 use crate::sandbox::Rootfs;
 use crate::store::{Area, LayerKey, LayerRecord};
 
@@ -23,10 +25,6 @@ use crate::store::{Area, LayerKey, LayerRecord};
 pub struct Built {
     /// The image.
     pub image: Image,
-    /// Where the base's blobs come from; nothing for `scratch`.
-    pub source: Option<Source>,
-    /// What is in each layer over the base, in a few words.
-    pub titles: Vec<String>,
     /// How many layers were written.
     pub written: usize,
 }
@@ -37,22 +35,29 @@ pub struct Built {
 /// # Errors
 /// The first one that occurs; what was under way is given up and leaves nothing.
 pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
+    image(work, plan, None).await
+}
+
+/// The same, with layers that go to a registry on the way; those need not be in the store.
+pub(super) async fn image(work: &Work<'_>, plan: &Plan, delivery: Option<&Delivery<'_>>) -> Result<Built, Error> {
     base::make(work.lock, work.directory, work.registries, work.store, &work.host).await?;
     let source = base::source(&work.lock.recipe.base, work.directory, work.registries, work.store)?;
     // The base's config is asked for while layers are written.
-    let (base, layers) = tokio::try_join!(base_of(work, source.as_ref()), layers(work, plan, source.as_ref()))?;
+    let base = async {
+        let base = base_of(work, source.as_ref()).await?;
+        if let Some(delivery) = delivery {
+            delivery.base(&base, source.as_ref()).await?;
+        }
+        Ok(base)
+    };
+    let (base, layers) = tokio::try_join!(base, layers(work, plan, source.as_ref(), delivery))?;
     let base_layers = base.layers.len();
     let (config, manifest) = image::compose(base, work.lock, plan, &layers.records, EPOCH).map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &config)?;
     let bytes = manifest.encode().map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &bytes)?;
     let descriptor = Descriptor::of(media_type::MANIFEST, &bytes).with_platform(&work.lock.platform);
-    Ok(Built {
-        image: Image { descriptor, manifest, bytes, base_layers },
-        source,
-        titles: plan.steps.iter().map(Step::title).collect(),
-        written: layers.written,
-    })
+    Ok(Built { image: Image { descriptor, manifest, bytes, base_layers }, written: layers.written })
 }
 
 /// The layers over the base.
@@ -65,29 +70,37 @@ struct Layers {
 
 /// The record of every layer, in the plan's order. Those that are missing are written,
 /// `jobs` at a time, each as soon as what it is made of is here and what it sees under
-/// it is done.
-async fn layers(work: &Work<'_>, plan: &Plan, source: Option<&Source>) -> Result<Layers, Error> {
-    let known = |step: &Step| SetOnce::new_with(step.place.record().cloned());
-    let mut missing: Vec<usize> = (0..plan.steps.len()).filter(|at| plan.steps[*at].place.record().is_none()).collect();
-    // Those that others wait for first; then biggest first, or the last to be begun is
-    // the one that everybody waits for.
-    missing.sort_by_key(|at| {
+/// it is done; all of them are delivered, if they are to be.
+async fn layers(
+    work: &Work<'_>,
+    plan: &Plan,
+    source: Option<&Source>,
+    delivery: Option<&Delivery<'_>>,
+) -> Result<Layers, Error> {
+    let known = |step: &Step| SetOnce::new_with(step.place.record().filter(|_| !step.place.is_unmade()).cloned());
+    let is_missing = |at: &usize| plan.steps[*at].place.is_unmade();
+    let missing = (0..plan.steps.len()).filter(is_missing).count();
+    let mut order: Vec<usize> = (0..plan.steps.len()).filter(|at| delivery.is_some() || is_missing(at)).collect();
+    // Questions first; then those that others wait for; then biggest first, or the last
+    // to be begun is the one that everybody waits for.
+    order.sort_by_key(|at| {
         let step = &plan.steps[*at];
-        (!step.inputs.is_seen(), std::cmp::Reverse(step.needed_bytes()))
+        (is_missing(at), !step.inputs.is_seen(), std::cmp::Reverse(step.needed_bytes()))
     });
     let building = Building {
         work,
         plan,
+        delivery,
         downloads: fetch::Downloads::new(work),
         rootfs: RootFilesystems::new(work, source),
         records: plan.steps.iter().map(known).collect(),
         turn: Arc::new(Semaphore::new(work.jobs.max(1))),
         // Layers side by side keep the cores busy; a single one has to by itself.
-        threads: if work.jobs > 1 && missing.len() > 1 { Threads::One } else { work.threads() },
+        threads: if work.jobs > 1 && missing > 1 { Threads::One } else { work.threads() },
     };
     // Every step is begun; semaphores bound what is under way.
-    let steps = missing.iter().map(|at| building.step(*at));
-    let written: Vec<bool> = stream::iter(steps).buffer_unordered(missing.len().max(1)).try_collect().await?;
+    let steps = order.iter().map(|at| building.step(*at));
+    let written: Vec<bool> = stream::iter(steps).buffer_unordered(order.len().max(1)).try_collect().await?;
     let records = building.records.into_iter().filter_map(SetOnce::into_inner).collect();
     Ok(Layers { records, written: written.into_iter().filter(|written| *written).count() })
 }
@@ -96,6 +109,8 @@ async fn layers(work: &Work<'_>, plan: &Plan, source: Option<&Source>) -> Result
 struct Building<'a> {
     work: &'a Work<'a>,
     plan: &'a Plan,
+    /// Where layers go besides the store, if anywhere.
+    delivery: Option<&'a Delivery<'a>>,
     downloads: fetch::Downloads<'a>,
     rootfs: RootFilesystems<'a>,
     /// What is known of each step; waited for by those that see its layer.
@@ -105,16 +120,62 @@ struct Building<'a> {
 }
 
 impl Building<'_> {
-    /// Sees to the layer of a step; whether it had to be written.
+    /// Sees to the layer of a step; whether one was written that was not known before.
     async fn step(&self, at: usize) -> Result<bool, Error> {
         let step = &self.plan.steps[at];
-        let (record, written) = match step.inputs.needs_rootfs() {
-            true => self.sandboxed(step).await?,
-            false => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
+        let delivery = self.delivery.filter(|_| !self.is_seen(at));
+        let (record, written) = match (&step.place, delivery) {
+            (Place::Again(record), Some(delivery)) if !delivery.keep_blobs => {
+                // Here and below: nobody else sets it.
+                let _ = self.records[at].set(record.clone());
+                self.send_again(step, record, delivery).await?;
+                return Ok(false);
+            }
+            (Place::Build, Some(delivery)) if let Some(record) = self.send(step, delivery).await? => {
+                let _ = self.records[at].set(record);
+                return Ok(true);
+            }
+            (Place::Sandbox, _) => self.sandboxed(step).await?,
+            (Place::Build, _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
+            (Place::Again(_), _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, false),
+            (Place::Store(record) | Place::Target(record), _) => (record.clone(), false),
         };
-        // Nobody else sets it.
-        let _ = self.records[at].set(record);
+        let _ = self.records[at].set(record.clone());
+        if let Some(delivery) = self.delivery {
+            let origin = BlobOrigin::Store(self.work.store.clone());
+            delivery.blob(&record.descriptor, &step.title(), &origin, None).await?;
+        }
         Ok(written)
+    }
+
+    /// Whether a step that may still have to run sees the layer on this disk.
+    fn is_seen(&self, at: usize) -> bool {
+        let runs = |step: &&Step| matches!(step.place, Place::Sandbox);
+        self.plan.steps.iter().filter(runs).any(|step| step.under.contains(&at))
+    }
+
+    /// Sends a layer while it is made; nothing if the registry won't have it so.
+    async fn send(&self, step: &Step, delivery: &Delivery<'_>) -> Result<Option<LayerRecord>, Error> {
+        let Some(key) = &step.key else { return Ok(None) };
+        let mut making = Making::new(step, self.work.lock.recipe.compression, self.threads);
+        if delivery.keep_blobs {
+            making = making.kept_in(self.work.store);
+        }
+        let making = Arc::new(making);
+        let made = self.downloads.with(step, async || delivery.made(&making, step, key).await).await?;
+        made.map(|layer| self.remember(step.key, layer)).transpose()
+    }
+
+    /// Sends a layer that was made before, which is made anew for it.
+    async fn send_again(&self, step: &Step, record: &LayerRecord, delivery: &Delivery<'_>) -> Result<(), Error> {
+        let making = Making::new(step, self.work.lock.recipe.compression, self.threads);
+        let again = || async {
+            let (origin, failure) = making.origin();
+            let sent = delivery.blob(&record.descriptor, &step.title(), &origin, None).await;
+            // What the registry's client saw of it is an end before its time.
+            sent.map_err(|error| failure.take().unwrap_or(error))
+        };
+        self.downloads.with(step, again).await
     }
 
     /// The key of a sandboxed layer is known once those under it are; and with the key
@@ -137,25 +198,15 @@ impl Building<'_> {
         Ok((self.fetch_and_write(step, Some(key), &rootfs).await?, true))
     }
 
-    /// Writes one layer from what it needs. A wheel that turns out to be damaged is
-    /// fetched once more: each time one has gone, so this ends.
+    /// Writes one layer from what it needs.
     async fn fetch_and_write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<LayerRecord, Error> {
-        for _ in &step.needs {
-            self.downloads.fetch(step).await?;
-            match self.write(step, key, under).await {
-                // The store has dropped it, and has it fetched anew.
-                Err(error) if error.is_of_damaged_download() => {}
-                outcome => return outcome,
-            }
-        }
-        self.downloads.fetch(step).await?;
-        self.write(step, key, under).await
+        self.downloads.with(step, async || self.write(step, key, under).await).await
     }
 
     /// Writes one layer on a plain thread and remembers it under its key, unless the sandbox
     /// had to do without something that may have changed it.
     async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<LayerRecord, Error> {
-        let (work, threads) = (self.work, self.threads);
+        let work = self.work;
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         // How long a command takes nobody knows.
         let total = Some(step.needed_bytes()).filter(|_| !step.inputs.needs_rootfs());
@@ -163,27 +214,29 @@ impl Building<'_> {
         let subject = if step.inputs.needs_rootfs() { step.layer.clone() } else { step.title() };
         let task = work.progress.task(Activity::Build, subject, total);
         let label = key.map_or_else(|| step.layer.clone(), |key| format!("{}-{}", step.layer, key.0.short()));
-        let rootfs = under.clone().labelled(label, task.output());
-        let under = rootfs.clone();
-        let (store, changeset) = (work.store.clone(), Arc::clone(&step.changeset));
-        let (compression, layer) = (work.lock.recipe.compression, step.layer.clone());
+        let under = under.clone().labelled(label, task.output());
+        let making = Making::new(step, work.lock.recipe.compression, self.threads).on(under.clone());
+        let sink = Sink::Store(work.store.clone());
         let written = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let mut writer = LayerWriter::on(&store, compression, EPOCH, threads)?;
-            changeset.write(&under, &mut writer).map_err(|source| Error::Layer { layer, source })?;
-            Ok::<_, Error>(writer.complete()?)
+            making.write(sink)
         });
         let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
-        let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
         // The key stands for what a sandbox gives that lacks nothing: whoever finds the
         // record relies on it, here and on other machines.
-        if let Some(key) = key.filter(|_| rootfs.is_whole()) {
-            work.store.put_record(&key, &record)?;
-        }
+        let record = self.remember(key.filter(|_| under.is_whole()), layer)?;
         if step.needed_bytes() > 0 {
             task.advance(step.needed_bytes());
         }
         task.end("built");
+        Ok(record)
+    }
+
+    fn remember(&self, key: Option<LayerKey>, layer: Layer) -> Result<LayerRecord, Error> {
+        let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
+        if let Some(key) = &key {
+            self.work.store.put_record(key, &record)?;
+        }
         Ok(record)
     }
 }

@@ -36,9 +36,24 @@ impl<'a> Downloads<'a> {
     }
 
     /// Brings what `step` needs into the store, as far as it isn't there.
-    pub(super) async fn fetch(&self, step: &Step) -> Result<(), Error> {
+    async fn fetch(&self, step: &Step) -> Result<(), Error> {
         let missing = step.needs.iter().filter(|need| !need.at_hand(self.work.store));
         stream::iter(missing).map(|need| self.fetch_one(step, need)).buffer_unordered(PARALLEL).try_collect().await
+    }
+
+    /// Makes something of what `step` needs. A download that turns out to be damaged is
+    /// fetched once more: each time one has gone, so this ends.
+    pub(super) async fn with<T>(&self, step: &Step, make: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+        for _ in &step.needs {
+            self.fetch(step).await?;
+            match make().await {
+                // The store has dropped it, and has it fetched anew.
+                Err(error) if error.is_of_damaged_download() => {}
+                outcome => return outcome,
+            }
+        }
+        self.fetch(step).await?;
+        make().await
     }
 
     async fn fetch_one(&self, step: &Step, need: &Need) -> Result<(), Error> {

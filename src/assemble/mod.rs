@@ -8,6 +8,7 @@ mod annotations;
 mod build;
 mod fetch;
 mod image;
+mod making;
 mod pull;
 mod push;
 mod rootfs;

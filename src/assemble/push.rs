@@ -1,14 +1,26 @@
-//! From a built image to a registry: the base's blobs are mounted or stream from
-//! their own registry, the layers come from the store, the manifest goes last.
+//! From a plan to a registry: each layer goes out as soon as it is there, or while it
+//! is made; the base's blobs are mounted or stream from their own registry; config
+//! and manifest go last, so that the tag names the old image or the whole new one.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::build::Built;
+use super::build::{self, Built};
+use super::image::Base;
+use super::making::Making;
+use super::work::Work;
 use super::{Error, PARALLEL};
-use crate::oci::{Descriptor, media_type};
-use crate::progress::{Activity, Progress};
-use crate::registry::{self, BlobOrigin, Repository};
-use crate::store::Store;
+use crate::layer::Layer;
+use crate::oci::{Descriptor, Digest, media_type};
+use crate::plan::{Plan, Step};
+use crate::progress::{Activity, Task};
+use crate::registry::{self, BlobOrigin, Repository, Source, Transfer};
+use crate::store::LayerKey;
 
 /// What a push came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,92 +35,180 @@ pub struct Pushed {
     pub bytes: u64,
     /// How many bytes of blobs the registry had from uploads of an earlier run.
     pub resumed: u64,
+    /// For how long any blob was on its way.
+    pub took: Duration,
 }
 
-/// A blob of the image and where it is to be had.
-struct Blob {
-    descriptor: Descriptor,
-    subject: String,
-    origin: BlobOrigin,
-    mount_from: Option<Repository>,
-}
-
-/// Pushes `built` to `target` under its tag. Doing it twice sends nothing but
-/// questions and the manifest.
+/// Builds what `plan` says is missing and pushes the image to `target` under its tag.
+/// A layer that needs no root filesystem is sent while it is made, and the store keeps
+/// its record alone, unless it is to `keep_blobs`. Doing it twice sends nothing but questions and the manifest.
 ///
 /// # Errors
-/// The first one that occurs; blobs that have arrived stay, the tag still names
-/// what it named before.
-pub async fn push(built: &Built, target: &Repository, store: &Store, progress: &Progress) -> Result<Pushed, Error> {
-    let blobs = blobs(built, store);
-    let pushed = stream::iter(&blobs)
-        .map(|blob| push_blob(blob, target, progress))
-        .buffer_unordered(PARALLEL)
-        .try_fold(Pushed::default(), async |sum, one| Ok(sum.with(one)))
-        .await?;
-    let reference = target.reference();
-    let tag = reference.tag().unwrap_or("latest");
+/// The first one that occurs; layers that are done and blobs that have arrived stay,
+/// the tag still names what it named before.
+pub async fn push(
+    work: &Work<'_>,
+    plan: &Plan,
+    target: &Repository,
+    keep_blobs: bool,
+) -> Result<(Built, Pushed), Error> {
+    let delivery = Delivery::new(work, target, keep_blobs);
+    let built = build::image(work, plan, Some(&delivery)).await?;
+    let config = &built.image.manifest.config;
+    delivery.blob(config, "config", &BlobOrigin::Store(work.store.clone()), None).await?;
+    let tag = target.reference().tag().unwrap_or("latest");
     target.push_manifest(tag, media_type::MANIFEST, &built.image.bytes).await?;
-    Ok(pushed)
+    Ok((built, delivery.pushed()))
 }
 
-/// Every blob of the image once: a config and layers that don't repeat. Those that lie
-/// elsewhere, at URLs of their own, stay there.
-fn blobs(built: &Built, store: &Store) -> Vec<Blob> {
-    let manifest = &built.image.manifest;
-    let mut blobs: Vec<Blob> = Vec::with_capacity(manifest.layers.len() + 1);
-    for (position, layer) in manifest.layers.iter().chain([&manifest.config]).enumerate() {
-        let elsewhere = media_type::is_foreign(&layer.media_type) && !layer.urls.is_empty();
-        if elsewhere || blobs.iter().any(|blob| blob.descriptor.digest == layer.digest) {
-            continue;
+/// The way of one image's blobs to a repository.
+pub(super) struct Delivery<'a> {
+    work: &'a Work<'a>,
+    target: &'a Repository,
+    /// Whether the store keeps layers that could be made again at any time.
+    pub(super) keep_blobs: bool,
+    turn: Semaphore,
+    /// Blobs that are there or on their way: an image may have a layer twice.
+    taken: Mutex<BTreeSet<Digest>>,
+    pushed: Mutex<Pushed>,
+    /// Since when blobs are on their way, and how many.
+    under_way: Mutex<(Instant, usize)>,
+    /// Whether the registry has refused a blob whose length it wasn't told.
+    wants_length: AtomicBool,
+}
+
+impl<'a> Delivery<'a> {
+    fn new(work: &'a Work<'a>, target: &'a Repository, keep_blobs: bool) -> Self {
+        Self {
+            work,
+            target,
+            keep_blobs,
+            turn: Semaphore::new(PARALLEL),
+            taken: Mutex::default(),
+            pushed: Mutex::default(),
+            under_way: Mutex::new((Instant::now(), 0)),
+            wants_length: AtomicBool::new(false),
         }
-        let base = built.source.as_ref().filter(|_| position < built.image.base_layers);
-        let (origin, mount_from) = match base {
-            Some(source) => (source.origin(layer), source.repository().cloned()),
-            None => (BlobOrigin::Store(store.clone()), None),
+    }
+
+    /// Sees to the base's layers. Those that lie elsewhere, at URLs of their own, stay there.
+    pub(super) async fn base(&self, base: &Base, source: Option<&Source>) -> Result<(), Error> {
+        let Some(source) = source else { return Ok(()) };
+        let foreign = |layer: &Descriptor| media_type::is_foreign(&layer.media_type) && !layer.urls.is_empty();
+        let layers = base.layers.iter().enumerate().filter(|(_, layer)| !foreign(layer));
+        stream::iter(layers)
+            .map(async |(n, layer)| {
+                let subject = format!("base layer {}", n + 1);
+                self.blob(layer, &subject, &source.origin(layer), source.repository()).await
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await
+    }
+
+    /// Sees that the repository has a blob.
+    pub(super) async fn blob(
+        &self,
+        descriptor: &Descriptor,
+        subject: &str,
+        origin: &BlobOrigin,
+        mount_from: Option<&Repository>,
+    ) -> Result<(), Error> {
+        if !locked(&self.taken).insert(descriptor.digest) {
+            return Ok(());
+        }
+        let _turn = self.turn().await;
+        let task = self.work.progress.task(Activity::Push, subject, Some(descriptor.size));
+        let pushed = self.target.push_blob(descriptor, origin, mount_from, &|moved| tell(&task, moved)).await;
+        let pushed = pushed.inspect_err(|_| {
+            locked(&self.taken).remove(&descriptor.digest);
+        })?;
+        self.count(pushed, task);
+        Ok(())
+    }
+
+    /// Sends the layer of `step` while it is made. Nothing if the registry takes no blob
+    /// whose length it isn't told.
+    pub(super) async fn made(&self, making: &Arc<Making>, step: &Step, key: &LayerKey) -> Result<Option<Layer>, Error> {
+        let _turn = self.turn().await;
+        if self.wants_length.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        // About so many: a layer of wheels has their bytes.
+        let total = Some(step.needed_bytes()).filter(|bytes| *bytes > 0);
+        let task = self.work.progress.task(Activity::Push, step.title(), total);
+        let sent = self.target.push_made(making, &format!("layer {key}"), &|moved| tell(&task, moved)).await?;
+        let Some((layer, pushed)) = sent else {
+            self.wants_length.store(true, Ordering::Relaxed);
+            task.end("wanted whole");
+            return Ok(None);
         };
-        blobs.push(Blob { descriptor: layer.clone(), subject: subject(built, position), origin, mount_from });
+        locked(&self.taken).insert(layer.descriptor.digest);
+        self.count(pushed, task);
+        Ok(Some(layer))
     }
-    blobs
-}
 
-fn subject(built: &Built, position: usize) -> String {
-    let layers = &built.image.manifest.layers;
-    match layers.get(position) {
-        None => "config".to_owned(),
-        Some(_) if position < built.image.base_layers => format!("base layer {}", position + 1),
-        Some(_) => built.titles[position - built.image.base_layers].clone(),
-    }
-}
-
-async fn push_blob(blob: &Blob, target: &Repository, progress: &Progress) -> Result<registry::Pushed, Error> {
-    let task = progress.task(Activity::Push, &blob.subject, Some(blob.descriptor.size));
-    let pushed = target
-        .push_blob(&blob.descriptor, &blob.origin, blob.mount_from.as_ref(), &|moved| match moved {
-            registry::Transfer::Sent(bytes) => task.advance(bytes),
-            registry::Transfer::Kept(bytes) => task.skip(bytes),
-        })
-        .await?;
-    task.end(match pushed {
-        registry::Pushed::Existed => "already there",
-        registry::Pushed::Mounted => "mounted",
-        registry::Pushed::Uploaded { resumed: 0, .. } => "sent",
-        registry::Pushed::Uploaded { .. } => "sent to its end",
-    });
-    Ok(pushed)
-}
-
-impl Pushed {
-    fn with(mut self, one: registry::Pushed) -> Self {
-        match one {
-            registry::Pushed::Existed => self.present += 1,
-            registry::Pushed::Mounted => self.mounted += 1,
-            registry::Pushed::Uploaded { bytes, resumed } => {
-                self.uploaded += 1;
-                self.resumed += resumed;
-                self.bytes += bytes;
-            }
+    /// Waits until one more blob may go its way.
+    async fn turn(&self) -> Turn<'_> {
+        // Nobody closes it.
+        let permit = self.turn.acquire().await.ok();
+        let mut under_way = locked(&self.under_way);
+        if under_way.1 == 0 {
+            under_way.0 = Instant::now();
         }
-        self
+        under_way.1 += 1;
+        Turn { delivery: self, _permit: permit }
     }
+
+    fn count(&self, pushed: registry::Pushed, task: Task) {
+        let mut sum = locked(&self.pushed);
+        task.end(match pushed {
+            registry::Pushed::Existed => {
+                sum.present += 1;
+                "already there"
+            }
+            registry::Pushed::Mounted => {
+                sum.mounted += 1;
+                "mounted"
+            }
+            registry::Pushed::Uploaded { bytes, resumed } => {
+                sum.uploaded += 1;
+                sum.bytes += bytes;
+                sum.resumed += resumed;
+                if resumed == 0 { "sent" } else { "sent to its end" }
+            }
+        });
+    }
+
+    fn pushed(&self) -> Pushed {
+        *locked(&self.pushed)
+    }
+}
+
+/// A blob on its way.
+struct Turn<'a> {
+    delivery: &'a Delivery<'a>,
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut under_way = locked(&self.delivery.under_way);
+        under_way.1 -= 1;
+        if under_way.1 == 0 {
+            locked(&self.delivery.pushed).took += under_way.0.elapsed();
+        }
+    }
+}
+
+fn tell(task: &Task, moved: Transfer) {
+    match moved {
+        Transfer::Sent(bytes) => task.advance(bytes),
+        Transfer::Kept(bytes) => task.skip(bytes),
+    }
+}
+
+/// A poisoned lock guards data that is whole all the same.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

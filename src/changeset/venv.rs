@@ -310,6 +310,9 @@ impl Wheels {
     /// What is behind `error`, if it is that the bytes of a wheel are no longer those
     /// of its hash. They are not hashed on the way: each file's CRC-32 and RECORD are.
     fn explain(&self, error: VenvError) -> VenvError {
+        if matches!(&error, VenvError::Wheels(tree::Error::Layer(error)) if error.is_refusal()) {
+            return error;
+        }
         for wheel in &self.wheels {
             if let Err(damaged) = verify(&self.store, &wheel.sha256) {
                 return damaged;

@@ -6,6 +6,7 @@ use super::building;
 use super::context::Context;
 use super::display::show;
 use super::error::Failure;
+use crate::assemble;
 use crate::registry::Reference;
 
 /// Build what is missing and put the image into the store
@@ -24,7 +25,7 @@ pub struct Arguments {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let (store, registries) = (context.store()?, context.registries()?);
     let _lease = store.lease()?;
-    let built = building::build(context, &arguments.building, &store, &registries, None).await?;
+    let built = building::build(context, &arguments.building, &store, &registries, None, assemble::build).await?;
     if let Some(name) = &arguments.name {
         store.tag(&name.whole(), &built.image.descriptor)?;
     }

@@ -1,11 +1,11 @@
-//! What `build` and `push` have in common: an image in the store.
+//! What `build` and `push` have in common: a plan, and what to carry it out with.
 
 use std::sync::Arc;
 
 use super::context::Context;
 use super::error::Failure;
 use super::secrets::{self, Secret};
-use crate::assemble::{self, Built, Work};
+use crate::assemble::{self, Work};
 use crate::plan::Plan;
 use crate::registry::{Registries, Repository};
 use crate::sandbox::Host;
@@ -31,14 +31,16 @@ pub struct Arguments {
     shell_on_failure: bool,
 }
 
-/// Locks the recipe if need be and builds what neither `store` nor `target` has.
-pub async fn build(
+/// Locks the recipe if need be, looks for its layers in `store` and `target`, and lets
+/// `assemble` do the rest.
+pub async fn build<T>(
     context: &Context,
     arguments: &Arguments,
     store: &Store,
     registries: &Registries,
     target: Option<&Repository>,
-) -> Result<Built, Failure> {
+    assemble: impl AsyncFnOnce(&Work<'_>, &Plan) -> Result<T, assemble::Error>,
+) -> Result<T, Failure> {
     let locked = context.locked(arguments.update, store, registries).await?;
     let plan = Plan::new(&locked.lock, &locked.directory, store, target).await?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -55,7 +57,7 @@ pub async fn build(
         progress: context.progress(),
         jobs: arguments.jobs.map_or_else(cores, usize::from),
     };
-    let built = assemble::build(&work, &plan).await?;
+    let done = assemble(&work, &plan).await?;
     context.sum_up();
-    Ok(built)
+    Ok(done)
 }

@@ -58,6 +58,7 @@ fn place(place: &Place, present: bool) -> &'static str {
         Place::Store(_) if present => "in the store and the target",
         Place::Store(_) => "in the store",
         Place::Target(_) => "in the target",
+        Place::Again(_) => "to be made again",
         Place::Build => "to be built",
         Place::Sandbox => "to be built in the sandbox",
     }
@@ -97,6 +98,7 @@ fn as_json(plan: &Plan, present: &[bool]) -> serde_json::Value {
             "place": match step.place {
                 Place::Store(_) => "store",
                 Place::Target(_) => "target",
+                Place::Again(_) => "again",
                 Place::Build => "build",
                 Place::Sandbox => "sandbox",
             },

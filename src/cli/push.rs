@@ -1,20 +1,19 @@
 //! `dlpack push`: the image in the registry.
 
-use std::time::Instant;
-
 use serde_json::json;
 
 use super::building;
 use super::context::Context;
 use super::display::{bytes, show};
 use super::error::Failure;
-use crate::assemble;
+use crate::assemble::{self, Work};
+use crate::plan::Plan;
 use crate::registry::Reference;
 
 /// Build what is missing and push the image
 ///
 /// Locks the recipe if there is no lock. Sends only what the registry doesn't
-/// have; prints the manifest's digest.
+/// have, layers of wheels while they are made; prints the manifest's digest.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Where to: NAME:TAG as docker writes it, such as yunseokim/dl-env:latest
@@ -22,6 +21,9 @@ pub struct Arguments {
     target: Reference,
     #[command(flatten)]
     building: building::Arguments,
+    /// Keep layers in the store that could be made again from their wheels
+    #[arg(long)]
+    keep_blobs: bool,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
@@ -32,13 +34,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let registries = context.registries_to_push(&store)?;
     let _lease = store.lease()?;
     let target = registries.repository(&arguments.target)?;
-    let built = building::build(context, &arguments.building, &store, &registries, Some(&target)).await?;
-    let begun = Instant::now();
-    let pushed = assemble::push(&built, &target, &store, context.progress()).await?;
+    let keep_blobs = arguments.keep_blobs;
+    let push = async |work: &Work<'_>, plan: &Plan| assemble::push(work, plan, &target, keep_blobs).await;
+    let (built, pushed) =
+        building::build(context, &arguments.building, &store, &registries, Some(&target), push).await?;
     // Here, too, the name is what the registry has under it: only once it has.
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;
     // A store that can't be written has said so above; for a measurement alone no push fails.
-    let _ = store.put_rate(&target.place().host, pushed.bytes, begun.elapsed());
+    let _ = store.put_rate(&target.place().host, pushed.bytes, pushed.took);
     context.finish();
     if context.json() {
         show(json!({

@@ -10,6 +10,7 @@ mod lane;
 mod order;
 mod output;
 pub mod read;
+mod sink;
 mod tar;
 mod writer;
 
@@ -18,6 +19,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::oci::{Descriptor, DiffId};
+pub use sink::Sink;
 pub use writer::LayerWriter;
 
 /// The version of the code that turns entries into bytes. It is part of every
@@ -83,6 +85,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether nobody wants the rest of a layer that was to be passed on.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -168,7 +175,7 @@ pub struct Device {
     pub minor: u32,
 }
 
-/// A finished layer: what manifest and config say of it. Its bytes are in the store.
+/// A finished layer: what manifest and config say of it. Its bytes are where its [`Sink`] led.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     /// The blob.
@@ -177,4 +184,10 @@ pub struct Layer {
     pub diff_id: DiffId,
     /// The tar's length in bytes.
     pub unpacked: u64,
+}
+
+impl AsRef<Descriptor> for Layer {
+    fn as_ref(&self) -> &Descriptor {
+        &self.descriptor
+    }
 }

@@ -6,9 +6,9 @@ use std::io::{self, Read};
 use super::deflate::Encoder;
 use super::inflate::{Flaw, Inflater, Taker};
 use super::lane::Lane;
+use super::sink;
 use super::{Compression, Threads};
 use crate::oci::Hasher;
-use crate::store::BlobWriter;
 
 /// zstd's own default: what it is fast at.
 const ZSTD_LEVEL: i32 = 3;
@@ -25,19 +25,19 @@ pub(super) struct Output {
 
 enum Blob {
     Gzip(Box<Gzip>),
-    Zstd(Box<Lane<zstd::Encoder<'static, BlobWriter>>>),
+    Zstd(Box<Lane<zstd::Encoder<'static, sink::Blob>>>),
 }
 
 /// One gzip member: literals by our own encoder, streams as they come.
 struct Gzip {
-    lane: Lane<BlobWriter>,
+    lane: Lane<sink::Blob>,
     encoder: Encoder,
     /// Of the whole tar so far.
     crc: crc32fast::Hasher,
 }
 
 impl Output {
-    pub(super) fn new(blob: BlobWriter, compression: Compression, threads: Threads) -> io::Result<Self> {
+    pub(super) fn new(blob: sink::Blob, compression: Compression, threads: Threads) -> io::Result<Self> {
         let thread = |name| (threads == Threads::Several).then_some(name);
         let diff = Lane::new(Hasher::new(), thread("layer-diff-id"))?;
         let blob = match compression {
@@ -91,7 +91,7 @@ impl Output {
     }
 
     /// Ends both. Returns what hashed the tar, and the blob.
-    pub(super) fn finish(self) -> io::Result<(Hasher, BlobWriter)> {
+    pub(super) fn finish(self) -> io::Result<(Hasher, sink::Blob)> {
         let diff = self.diff.finish()?;
         let blob = match self.blob {
             Blob::Gzip(mut gzip) => {

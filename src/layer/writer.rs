@@ -2,20 +2,21 @@
 //! layer has no name.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 
 use super::inflate::Flaw;
 use super::order::{self, Order};
 use super::output::Output;
+use super::sink::{Blob, Sink};
 use super::tar::{self, Kind};
 use super::{Attributes, Compression, Device, Error, Layer, Threads};
 use crate::oci::{Descriptor, DiffId, media_type};
-use crate::store::{Area, Store};
+use crate::store::Store;
 
 /// How much of a stream's content is read at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// Writes one layer into a store. Paths are relative to the root, separated by
+/// Writes one layer into a store, or to wherever a [`Sink`] leads. Paths are relative to the root, separated by
 /// `/`, without a slash at either end, and come in byte order, each once. Only
 /// the directories that the layer owns are named: a directory entry replaces the
 /// attributes of the base's directory.
@@ -23,7 +24,8 @@ const CHUNK: usize = 64 * 1024;
 /// After an error from an entry whose header was written, the layer can't be
 /// completed; drop the writer, and nothing of it is left in the store.
 pub struct LayerWriter {
-    store: Store,
+    /// The store that keeps the blob, if one does.
+    store: Option<Store>,
     compression: Compression,
     mtime: u64,
     order: Order,
@@ -50,10 +52,18 @@ impl LayerWriter {
     /// # Errors
     /// As [`LayerWriter::new`].
     pub fn on(store: &Store, compression: Compression, mtime: u64, threads: Threads) -> Result<Self, Error> {
-        let blob = store.writer()?;
-        let begun = Output::new(blob, compression, threads);
+        Self::to(Sink::Store(store.clone()), compression, mtime, threads)
+    }
+
+    /// The same into any sink.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::new`].
+    pub fn to(sink: Sink, compression: Compression, mtime: u64, threads: Threads) -> Result<Self, Error> {
+        let store = sink.store().cloned();
+        let begun = Output::new(Blob::begin(sink)?, compression, threads);
         let output = begun.map_err(|source| Error::Io { path: String::new(), source })?;
-        let (store, order, xattrs) = (store.clone(), Order::default(), BTreeMap::new());
+        let (order, xattrs) = (Order::default(), BTreeMap::new());
         Ok(Self { store, compression, mtime, order, xattrs, output, broken: false })
     }
 
@@ -234,17 +244,18 @@ impl LayerWriter {
         self.end(0)
     }
 
-    /// Ends the layer and gives its blob a name in the store.
+    /// Ends the layer. A store gives its blob a name now.
     ///
     /// # Errors
-    /// [`Error::Unfinished`] if an entry failed before; [`Error::Store`]. Nothing is
-    /// then left behind.
+    /// [`Error::Unfinished`] if an entry failed before; [`Error::Store`]; [`Error::Io`] if
+    /// nobody took the stream to its end. No file is then left behind.
     pub fn complete(mut self) -> Result<Layer, Error> {
         self.refuse_if_broken()?;
         self.write(&tar::END)?;
-        let Self { store, compression, output, .. } = self;
-        let (diff, blob) = output.finish().map_err(|source| cannot_write(&store, source))?;
-        let (digest, size) = store.keep(Area::Blobs, blob)?;
+        let Self { store, order, compression, output, .. } = self;
+        let finished = output.finish().and_then(|(diff, mut blob)| blob.flush().map(|()| (diff, blob)));
+        let (diff, blob) = finished.map_err(|source| cannot_write(store.as_ref(), &order, source))?;
+        let (digest, size) = blob.complete()?;
         let (diff_id, unpacked) = diff.finish();
         let media_type = match compression {
             Compression::Gzip => media_type::LAYER_GZIP,
@@ -283,10 +294,16 @@ impl LayerWriter {
     }
 
     fn cannot_write(&self, source: io::Error) -> Error {
-        cannot_write(&self.store, source)
+        cannot_write(self.store.as_ref(), &self.order, source)
     }
 }
 
-fn cannot_write(store: &Store, source: io::Error) -> Error {
-    Error::Store(crate::store::Error::Io { doing: "write a blob into", path: store.root().to_owned(), source })
+/// A file never fails as a pipe does that nobody reads from any more.
+fn cannot_write(store: Option<&Store>, order: &Order, source: io::Error) -> Error {
+    match store.filter(|_| source.kind() != io::ErrorKind::BrokenPipe) {
+        Some(store) => {
+            Error::Store(crate::store::Error::Io { doing: "write a blob into", path: store.root().to_owned(), source })
+        }
+        None => Error::Io { path: order.last().to_owned(), source },
+    }
 }

@@ -70,6 +70,9 @@ pub enum Place {
     /// It was built before and its blob is in the target repository; the store
     /// has only the record.
     Target(LayerRecord),
+    /// It was built before and its blob is neither here nor in the target. It is made
+    /// again while it is sent: nothing has to run for that.
+    Again(LayerRecord),
     /// It has to be built.
     Build,
     /// It has to be built in the sandbox.
@@ -80,9 +83,14 @@ impl Place {
     /// What is known of the layer, if anything.
     pub fn record(&self) -> Option<&LayerRecord> {
         match self {
-            Self::Store(record) | Self::Target(record) => Some(record),
+            Self::Store(record) | Self::Target(record) | Self::Again(record) => Some(record),
             Self::Build | Self::Sandbox => None,
         }
+    }
+
+    /// Whether its blob is nowhere.
+    pub fn is_unmade(&self) -> bool {
+        matches!(self, Self::Again(_) | Self::Build | Self::Sandbox)
     }
 }
 
@@ -159,6 +167,7 @@ impl Plan {
             look_up_in_store(&base, &mut steps, store)?;
             if let Some(target) = target {
                 look_up_in_target(&mut steps, store, target).await?;
+                look_up_made_before(&mut steps, store)?;
             }
             if known(&steps) == before {
                 break;
@@ -176,7 +185,7 @@ impl Plan {
             .map(async |step| match &step.place {
                 Place::Store(record) => Ok(target.has_blob(&record.descriptor).await?),
                 Place::Target(_) => Ok(true),
-                Place::Build | Place::Sandbox => Ok(false),
+                Place::Again(_) | Place::Build | Place::Sandbox => Ok(false),
             })
             .buffered(4)
             .try_collect()
@@ -186,7 +195,7 @@ impl Plan {
     /// What must be fetched to build what is missing, each thing once.
     pub fn missing(&self, store: &Store) -> Vec<&Need> {
         let mut missing: Vec<&Need> = Vec::new();
-        let unbuilt = self.steps.iter().filter(|step| step.place.record().is_none());
+        let unbuilt = self.steps.iter().filter(|step| step.place.is_unmade());
         for need in unbuilt.flat_map(|step| &step.needs) {
             if !need.at_hand(store) && !missing.contains(&need) {
                 missing.push(need);
@@ -256,4 +265,13 @@ async fn look_up_in_target(steps: &mut [Step], store: &Store, target: &Repositor
         .buffer_unordered(4)
         .try_collect()
         .await
+}
+
+/// Layers that were made before, and whose blobs nobody has.
+fn look_up_made_before(steps: &mut [Step], store: &Store) -> Result<(), Error> {
+    for step in steps.iter_mut().filter(|step| matches!(step.place, Place::Build)) {
+        let record = step.key.map(|key| store.record(&key)).transpose()?.flatten();
+        step.place = record.map_or(Place::Build, Place::Again);
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! ```text
 //! Registries ── repository(&Reference) ──▶ Repository ── manifest, pull_blob, tags …      pull.rs, repository.rs
 //!  config.rs   which host, mirrors                    └─ push_blob, push_manifest         push.rs, upload/
+//!                                                     └─ push_made                       making.rs
 //!  auth.rs     whose credentials
 //!  token.rs    which token, from where
 //!  client.rs   one request, as often as it takes      http.rs  the client below it all
@@ -24,6 +25,7 @@ mod helper;
 pub mod http;
 mod keeping;
 mod login;
+mod making;
 mod origin;
 mod pull;
 mod push;
@@ -39,6 +41,7 @@ pub use auth::{Credential, Credentials, Secret};
 pub use config::{Config, Place, Places};
 pub use environment::Environment;
 pub use error::{Error, ErrorKind};
+pub use making::{Maker, Outlet};
 pub use oci_client::{ParseError, Reference};
 pub use origin::{BlobOrigin, BlobStream};
 pub use push::{Pushed, Transfer};

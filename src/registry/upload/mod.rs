@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Upload                what goes next, and what a failure means
+//! unnamed.rs            the same for a blob that is made meanwhile
 //!   journal.rs            where the session is, for the next run
 //!   chunks.rs             how long a part is
 //!   line.rs    Line       the requests, watched while they go
@@ -11,8 +12,8 @@
 //!     meter.rs   Meter      what went to the socket
 //! ```
 //!
-//! All but [`Upload`] know nothing of the blob's length and digest: an upload whose
-//! digest turns out at its end is made of the same pieces.
+//! All but [`Upload`] know nothing of the blob's length and digest: [`Unnamed`], whose
+//! digest turns out at its end, is made of the same pieces.
 
 pub(super) mod chunks;
 pub(super) mod journal;
@@ -20,6 +21,7 @@ pub(super) mod line;
 pub(super) mod meter;
 pub(super) mod session;
 pub(super) mod tape;
+mod unnamed;
 
 use reqwest::Response;
 
@@ -28,6 +30,7 @@ use self::journal::Journal;
 use self::line::{Line, Patch};
 use self::session::{Session, Standing};
 use self::tape::Tape;
+pub(super) use self::unnamed::Unnamed;
 use super::Error;
 use super::client::Sent;
 use super::origin::BlobOrigin;

@@ -36,6 +36,18 @@ impl Tape {
         self.0.lock().await.position
     }
 
+    /// Whether everything was read.
+    ///
+    /// # Errors
+    /// What the stream yields in place of its next bytes.
+    pub(in crate::registry) async fn is_at_end(&self) -> Result<bool, Error> {
+        let mut reel = self.0.lock().await;
+        let next = reel.next().await.transpose()?;
+        let at_end = next.is_none();
+        next.into_iter().for_each(|bytes| reel.put_back(bytes));
+        Ok(at_end)
+    }
+
     /// The next `length` bytes, or as many as there are, as the body of a request.
     /// `meter` hears of each piece that goes, and of the error that ends the body.
     pub(in crate::registry) fn part(

@@ -1,0 +1,248 @@
+//! Uploading a blob while it is made: what its digest is, is known with its last byte.
+//!
+//! The parts go as docker sends them, without a word about what is to come, and the
+//! closing PUT names the digest. After a failure the blob is made again, and what the
+//! registry has of it is passed over.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+
+use super::chunks::Chunks;
+use super::journal::Journal;
+use super::line::{Line, Patch};
+use super::session::{Session, Standing};
+use super::tape::Tape;
+use crate::oci::Descriptor;
+use crate::registry::Error;
+use crate::registry::client::Sent;
+use crate::registry::http::redacted;
+use crate::registry::making::{Maker, Making};
+use crate::registry::push::{Pushed, Transfer, check_stored};
+use crate::registry::repository::Repository;
+use crate::registry::retry::{Attempts, Failure};
+
+/// What is said of a blob whose length nobody knows yet, in bytes: only that it is big.
+const BIG: u64 = u64::MAX;
+
+/// One blob on its way while it is made.
+pub(in crate::registry) struct Unnamed<'a, M> {
+    line: Line<'a>,
+    maker: &'a Arc<M>,
+    journal: Journal,
+    chunks: Chunks,
+    /// How many bytes the registry had from an earlier run.
+    resumed: u64,
+    /// Whether some of the blob was sent by a request that failed, or by an earlier run.
+    patched_up: bool,
+}
+
+/// A part, or the end, that did not arrive.
+struct Lost {
+    failure: Failure,
+    /// Whether the token had run out, and there is a way to a new one.
+    expired: bool,
+    /// Whether it was the end.
+    closing: bool,
+    /// How long the part was to be.
+    length: u64,
+}
+
+impl<'a, M: Maker> Unnamed<'a, M> {
+    pub(in crate::registry) async fn new(
+        repository: &'a Repository,
+        maker: &'a Arc<M>,
+        name: &str,
+        progress: &'a (dyn Fn(Transfer) + Sync),
+    ) -> Result<Self, Error> {
+        let line = Line::open(repository, progress).await?;
+        let journal = Journal::open(repository, name, BIG).await;
+        let chunks = Chunks::of(repository.client.chunk);
+        Ok(Self { line, maker, journal, chunks, resumed: 0, patched_up: false })
+    }
+
+    /// Sends until the registry has the blob; `making` has begun, and `begun` came of it.
+    /// Nothing if the registry does not take it so.
+    pub(in crate::registry) async fn run(
+        mut self,
+        making: Making<M>,
+        begun: Vec<Bytes>,
+    ) -> Result<Option<(M::Made, Pushed)>, M::Error> {
+        let mut begun = Some((making, begun));
+        let mut session = self.resume().await?;
+        let mut attempts = self.line.repository.client.attempts(&self.line.repository.places.push);
+        let made = loop {
+            let mut current = match session.take() {
+                Some(session) => session,
+                None => self.begin().await?,
+            };
+            // Such a registry wants to know beforehand how long each part is.
+            if current.minimum > 0 {
+                return Ok(self.decline());
+            }
+            let stood = current.offset;
+            // What has begun begins with the blob's first byte.
+            let (making, first, from) = match begun.take() {
+                Some((making, first)) => (making, first, 0),
+                None => (Making::begin(self.maker, stood), Vec::new(), stood),
+            };
+            let tape = Tape::new(stream::iter(first).chain(making.chunks.clone()).map(Ok).boxed(), from, stood);
+            let (made, lost) = match self.send(&mut current, &tape, &mut attempts).await {
+                Ok(()) => {
+                    let made = making.finish().await?;
+                    match self.close(&current, &tape, made.as_ref()).await? {
+                        Ok(()) => break made,
+                        Err(lost) => (Some(made), lost),
+                    }
+                }
+                Err(lost) => (making.stop().await?, lost),
+            };
+            let broke = matches!(lost.failure.error, Error::Http(_) | Error::Stalled { .. });
+            let untouched = current.offset == 0 && !self.patched_up && !lost.closing;
+            if untouched && lost.declines() {
+                return Ok(self.decline());
+            }
+            let again = match self.recover(lost, &mut attempts).await {
+                // Whoever refuses a stream may hang up before that can be read.
+                Err(_) if untouched && broke => return Ok(self.decline()),
+                recovered => recovered?,
+            };
+            // The answer may have been lost after the registry had everything.
+            if let Some(made) = made
+                && self.line.repository.has_blob(made.as_ref()).await?
+            {
+                break made;
+            }
+            session = if again { self.standing(&current).await? } else { None };
+            self.patched_up |= session.as_ref().is_some_and(|session| session.offset > 0);
+            match &session {
+                Some(session) if session.offset > stood => attempts.progressed(),
+                _ if broke => self.chunks.lost(),
+                _ => {}
+            }
+        };
+        self.line.tell(made.as_ref().size);
+        self.journal.end();
+        Ok(Some((made, Pushed::Uploaded { bytes: self.line.meter.total(), resumed: self.resumed })))
+    }
+
+    fn decline(&self) -> Option<(M::Made, Pushed)> {
+        self.journal.forget();
+        None
+    }
+
+    /// The session of an earlier run, if the registry still knows it.
+    async fn resume(&mut self) -> Result<Option<Session>, Error> {
+        let Some(earlier) = self.journal.session(&self.line.site) else { return Ok(None) };
+        let session = self.standing(&earlier).await?;
+        if let Some(session) = session.as_ref().filter(|session| session.offset > 0) {
+            self.resumed = session.offset;
+            self.patched_up = true;
+            self.line.kept(session.offset);
+        }
+        Ok(session)
+    }
+
+    async fn begin(&mut self) -> Result<Session, Error> {
+        let session = self.line.begin().await?;
+        self.journal.note(&session).await;
+        Ok(session)
+    }
+
+    /// The session where the registry says that it stands; nothing if it does not say.
+    async fn standing(&mut self, session: &Session) -> Result<Option<Session>, Error> {
+        match self.line.standing(session, BIG).await? {
+            Standing::At(session) => {
+                self.journal.note(&session).await;
+                Ok(Some(session))
+            }
+            Standing::Untold | Standing::Forgotten => {
+                self.journal.forget();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sends what is on the tape, part by part, to its end.
+    async fn send(&mut self, session: &mut Session, tape: &Tape, attempts: &mut Attempts) -> Result<(), Lost> {
+        loop {
+            let length = self.chunks.length(session.minimum);
+            let lost = |failure| Lost { failure, expired: false, closing: false, length };
+            if tape.is_at_end().await.map_err(|error| lost(error.into()))? {
+                return Ok(());
+            }
+            let response = match self.line.patch(session, tape, length, Patch::Streamed).await {
+                Sent::Answered(response) => response,
+                Sent::Expired => return Err(Lost { expired: true, ..lost(self.expired()) }),
+                Sent::Failed(failure) => return Err(lost(failure)),
+            };
+            let (url, position) = (redacted(response.url()), tape.position().await);
+            let moved = session.moved(&self.line.site, &response, position, position);
+            let Some(moved) = moved.filter(|moved| moved.offset > session.offset) else {
+                return Err(lost(Error::Header { url, header: "Range" }.into()));
+            };
+            *session = moved;
+            self.journal.note(session).await;
+            attempts.progressed();
+            if session.offset < position {
+                return Err(lost(Error::Length { url, expected: position, found: session.offset }.into()));
+            }
+            self.chunks.arrived();
+        }
+    }
+
+    /// Gives the blob its digest, and asks whether it is there.
+    async fn close(&self, session: &Session, tape: &Tape, blob: &Descriptor) -> Result<Result<(), Lost>, Error> {
+        let lost = |failure| Lost { failure, expired: false, closing: true, length: 0 };
+        let response = match self.line.close(session, &blob.digest, tape, 0).await {
+            Sent::Answered(response) => response,
+            Sent::Expired => return Ok(Err(Lost { expired: true, ..lost(self.expired()) })),
+            Sent::Failed(failure) => return Ok(Err(lost(failure))),
+        };
+        check_stored(&response, &blob.digest)?;
+        if self.line.repository.has_blob(blob).await? {
+            return Ok(Ok(()));
+        }
+        let (url, expected) = (redacted(response.url()), blob.digest);
+        Ok(Err(lost(Error::Stored { url, expected, found: "nothing".into() }.into())))
+    }
+
+    fn expired(&self) -> Failure {
+        let place = &self.line.repository.places.push;
+        Error::Unauthorized { registry: place.host.clone(), name: place.name.clone(), anonymous: false }.into()
+    }
+
+    /// Waits after a failure, unless it is final. Whether the session may still be used.
+    async fn recover(&mut self, lost: Lost, attempts: &mut Attempts) -> Result<bool, Error> {
+        let Lost { failure, expired, closing, length } = lost;
+        let status = match &failure.error {
+            Error::Refused { status, .. } => status.as_u16(),
+            Error::Stored { .. } => 0,
+            _ if expired => return attempts.after_any(failure).await.map(|()| true),
+            _ => return attempts.after(failure).await.map(|()| true),
+        };
+        match (status, closing) {
+            // A proxy's or the registry's limit for one request: it is found out once.
+            (413, false) if self.chunks.refused(length, 0) => Ok(true),
+            // The session is gone, or stands elsewhere than we thought: ask, or begin anew.
+            (404 | 416, _) | (400, false) => attempts.after_any(failure).await.map(|()| true),
+            // Bytes of more than one request, and the registry's sum is wrong; or it says
+            // that it has the blob, and has not: from the beginning.
+            (400 | 0, true) if self.patched_up || status == 0 => {
+                self.patched_up = false;
+                self.journal.forget();
+                attempts.after_any(failure).await.map(|()| false)
+            }
+            _ => attempts.after(failure).await.map(|()| true),
+        }
+    }
+}
+
+impl Lost {
+    /// Whether the registry says that it takes no PATCH, or wants to know beforehand how
+    /// long a part is.
+    fn declines(&self) -> bool {
+        matches!(&self.failure.error, Error::Refused { status, .. } if matches!(status.as_u16(), 400 | 405 | 411 | 415 | 501))
+    }
+}
