@@ -332,7 +332,10 @@ fn every_fault_that_passes_ends_with_the_blob_at_the_registry() {
         ("out of order", vec![Fault::on("PATCH", "", answer(416))]),
         ("forgotten at once", vec![Fault::on("PATCH", "", What::ForgetSession)]),
         ("forgotten at the end", vec![Fault::on("PUT", "", What::ForgetSession)]),
-        ("not believed", vec![Fault::on("PUT", "", answer(400))]),
+        (
+            "not believed",
+            vec![Fault::on("PATCH", "", What::BreakRequest(2_000_000)), Fault::on("PUT", "", answer(400))],
+        ),
         ("not there", vec![Fault::on("HEAD", "blobs", answer(404))]),
     ];
     for (case, faults) in cases {
@@ -347,7 +350,8 @@ fn every_fault_that_passes_ends_with_the_blob_at_the_registry() {
 fn the_next_process_goes_on_where_the_registry_stands() {
     let (registry, directory) = (Registry::start(Options::default()), tempfile::tempdir().unwrap());
     let journal = Store::open(&directory.path().join("store")).unwrap();
-    let once = Retry { attempts: 1, ..Retry::default() };
+    let mut once = Retry::default();
+    once.attempts = 1;
     let settings = || Settings { journal: Some(journal.clone()), chunk: Some(1 << 20), ..Settings::default() };
     registry.server.set_faults(vec![Fault::on("PATCH", "", What::BreakRequest(500_000)).after(3)]);
     registry.push_with(&Noise::of(NOISE), Settings { retry: once, ..settings() }).unwrap_err();
