@@ -13,6 +13,7 @@ mod base;
 mod build;
 mod bytecode;
 mod changesets;
+mod chroot;
 mod commands;
 mod determinism;
 mod directions;

@@ -172,7 +172,7 @@ fn changed(sandbox: Sandbox) -> Vec<(String, u32, (u32, u32))> {
     let read = sandbox.changes::<Error>(&mut |change, _| {
         let Attributes { mode, uid, gid } = change.attributes;
         changed.push((change.path, mode, (uid, gid)));
-        Ok(())
+        Ok(true)
     });
     read.unwrap_or_else(|error| panic!("{}", chain(&error)));
     changed
@@ -193,7 +193,7 @@ fn changes_one_name(fallbacks: &[Fallback]) {
     let read = sandbox.changes::<Error>(&mut |change, content| {
         let content = std::io::read_to_string(content).unwrap();
         said.push((change.path, change.kind, content));
-        Ok(())
+        Ok(true)
     });
     read.unwrap();
     let link = ChangeKind::HardLink { to: "srv/a".into() };

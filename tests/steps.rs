@@ -3,16 +3,17 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
 use dlpack::changeset::{Changeset, run};
+use dlpack::oci::Digest;
 use dlpack::recipe::{LayerKind, Recipe};
 
 use crate::support::command::{Dlpack, Ran};
 use crate::support::image::debian;
-use crate::support::sandbox::refusing;
+use crate::support::sandbox::{UID, refusing};
 use crate::support::shown::Shown;
 use crate::support::{tiny, victim};
 
@@ -202,6 +203,69 @@ fn a_cache_directory_persists_between_builds_and_is_in_no_layer() {
     for directory in ["caches", "logs"] {
         assert_eq!(fs::read_dir(dlpack.store().join(directory)).unwrap().count(), 0, "{directory}");
     }
+}
+
+#[test]
+fn a_file_whose_first_name_is_in_no_layer_is_there_under_the_others() {
+    let script = "mkdir /usr; echo text >/tmp/first; ln /tmp/first /usr/second; ln /tmp/first /usr/third";
+    let dlpack = world(&layer(script, ""));
+    let digest = dlpack.ok(["build"]);
+    let found: Vec<_> = entries(&dlpack, &digest).into_iter().map(|(path, _, _, content)| (path, content)).collect();
+    // the last is a hard link, which has no content of its own
+    let expected = [("usr", ""), ("usr/second", "text\n"), ("usr/third", "")];
+    assert_eq!(found, expected.map(|(path, content)| (path.to_owned(), content.to_owned())));
+}
+
+#[test]
+fn one_cache_under_two_paths_is_one_cache() {
+    let keys = "caches = [{ to = \"/a\", id = \"one\" }, { to = \"/b\", id = \"one\" }]";
+    let dlpack = world(&layer("echo shared >/a/file; cat /b/file >/seen", keys));
+    let digest = dlpack.ok(["build"]);
+    assert_eq!(content(&dlpack, &digest, "seen"), "shared\n");
+    let mode = fs::metadata(dlpack.store().join("caches")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "set-user-ID programs in it are for others to run");
+}
+
+#[test]
+fn caches_are_taken_in_one_order_whatever_a_recipe_says() {
+    let dlpack = world(&layer("echo both >/made", "caches = [\"/b\", \"/a\"]"));
+    let caches = dlpack.store().join("caches");
+    let lock = |id: &str| {
+        let path = caches.join(Digest::of(id.as_bytes()).hex()).with_extension("lock");
+        fs::File::options().create(true).append(true).open(path).unwrap()
+    };
+    dlpack.ok(["cache", "list"]); // makes the store
+    fs::create_dir(&caches).unwrap();
+    std::os::unix::fs::chown(&caches, Some(UID), Some(UID)).unwrap();
+    let (first, last) = (lock("/a"), lock("/b"));
+    for lock in [&first, &last] {
+        std::os::unix::fs::fchown(lock, Some(UID), Some(UID)).unwrap();
+    }
+    // another build, which has the one that comes last
+    last.lock().unwrap();
+    let child = dlpack.command(["build"]).stdout(Stdio::piped()).spawn().unwrap();
+    // proc_locks(5): `->` is before who waits
+    let waits = format!(":{} ", last.metadata().unwrap().ino());
+    while !fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains("->") && line.contains(&waits)) {
+        std::thread::yield_now();
+    }
+    assert!(first.try_lock().is_err(), "the other build could take the first one, and wait for this one");
+    last.unlock().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success());
+    assert_eq!(content(&dlpack, String::from_utf8_lossy(&ended.stdout).trim(), "made"), "both\n");
+}
+
+#[test]
+fn a_secret_that_is_too_large_is_refused_before_the_step() {
+    let dlpack = world(&layer("echo it ran; exit 1", "secrets = [\"token\"]"));
+    let secret = dlpack.write("secret", "");
+    fs::File::options().write(true).open(&secret).unwrap().set_len((16 << 20) + 1).unwrap();
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    let secret = format!("token={}", secret.display());
+    shown.run("a secret of 16 MiB and a byte", &mut dlpack.command(["build", "--quiet", "--secret", &secret]));
+    shown.is("build/secret");
 }
 
 #[test]

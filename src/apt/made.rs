@@ -1,7 +1,6 @@
 //! A base out of packages: unpacked as one layer, configured in the sandbox as another
 //! on it.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -138,6 +137,5 @@ fn configure(under: &Rootfs, out: &mut LayerWriter) -> Result<(), Error> {
         Err(sandbox::Error::Step { .. }) => return Err(Error::Configure { said: log.tail() }),
         Err(error) => return Err(error.into()),
     }
-    let mut dropped = HashSet::new();
-    sandbox.changes(&mut |change, content| Ok::<_, Error>(scrub::write(change, content, &mut dropped, out)?))
+    sandbox.changes(&mut |change, content| Ok::<_, Error>(scrub::write(change, content, out)?))
 }

@@ -2,7 +2,6 @@
 //! to the next, what no two containers may share, and what is made again when it is
 //! needed. docs/apt.md lists the same for a person.
 
-use std::collections::HashSet;
 use std::io::{self, Read};
 
 use crate::layer::{self, LayerWriter};
@@ -129,36 +128,26 @@ pub fn is_checked_by_hash(beginning: &[u8]) -> bool {
     matches!(beginning, [_, _, _, _, flags @ ..] if flags.len() >= 4 && flags[..4] != [0; 4])
 }
 
-/// Writes what is to be in the layer of a change. `dropped` are the paths that are not.
-pub fn write(
-    change: Change,
-    content: &mut dyn Read,
-    dropped: &mut HashSet<String>,
-    out: &mut LayerWriter,
-) -> Result<(), layer::Error> {
-    let follows_dropped = matches!(&change.kind, ChangeKind::HardLink { to } if dropped.contains(to));
+/// Writes what is to be in the layer of a change; returns whether that is all of it.
+pub fn write(change: Change, content: &mut dyn Read, out: &mut LayerWriter) -> Result<bool, layer::Error> {
     let mut beginning = Vec::new();
     let fate = match fate(&change) {
-        _ if follows_dropped => Fate::Drop,
         Fate::IfCheckedByHash if matches!(change.kind, ChangeKind::File { .. }) => {
             let read = content.take(PYC_FLAGS as u64).read_to_end(&mut beginning);
             read.map_err(|source| layer::Error::Io { path: change.path.clone(), source })?;
             if is_checked_by_hash(&beginning) { Fate::Keep } else { Fate::Drop }
         }
-        Fate::IfCheckedByHash => Fate::Keep,
         fate => fate,
     };
     match fate {
-        Fate::Drop => {
-            dropped.insert(change.path);
-            Ok(())
-        }
+        Fate::Drop => {}
         Fate::Empty => {
             let kind = ChangeKind::File { size: 0 };
-            Change { kind, ..change }.write_to(out, &mut io::empty())
+            Change { kind, ..change }.write_to(out, &mut io::empty())?;
         }
-        Fate::Keep | Fate::IfCheckedByHash => change.write_to(out, &mut beginning.as_slice().chain(content)),
+        Fate::Keep | Fate::IfCheckedByHash => change.write_to(out, &mut beginning.as_slice().chain(content))?,
     }
+    Ok(matches!(fate, Fate::Keep | Fate::IfCheckedByHash))
 }
 
 #[cfg(test)]

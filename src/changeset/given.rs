@@ -1,10 +1,11 @@
 //! What a `run` layer's step is given besides the root filesystem, for as long as it
 //! runs: files of the recipe as the lock has them, cache directories, secrets.
 
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,7 @@ use walkdir::WalkDir;
 use super::files;
 use crate::lock::{FileKind, LockedFile, SCRIPT};
 use crate::oci::{Digest, Hasher};
-use crate::recipe::{Run, RunCache, RunSecret};
+use crate::recipe::{Run, RunSecret};
 use crate::sandbox::{Host, Mount, MountKind};
 
 /// The modification time of all that is mounted: 1980-01-01, as in a layer.
@@ -92,11 +93,13 @@ impl Given {
             Some(mount) => Some(fs::read(&mount.from).map_err(Error::io("read", &mount.from))?),
             None => None,
         };
-        let mut locks = Vec::new();
+        // flock(2) does not know that two locks are one step's; and of two steps that take the
+        // same in another order, each would wait for the other
+        let ids: BTreeSet<&str> = run.caches.iter().map(|cache| cache.id.as_str()).collect();
+        let locks = ids.into_iter().map(|id| lock(&cache_directory(id, host))).collect::<Result<_, _>>()?;
         for cache in &run.caches {
-            let (from, lock) = cache_directory(cache, host)?;
+            let from = cache_directory(&cache.id, host);
             mounts.push(Mount { from, to: cache.to.clone(), kind: MountKind::Writable });
-            locks.push(lock);
         }
         // One that is not there is optional: whoever builds has seen to the others.
         for RunSecret { name, to, .. } in &run.secrets {
@@ -108,15 +111,21 @@ impl Given {
     }
 }
 
-/// The directory of a cache, and the lock that is held while it is used.
-fn cache_directory(cache: &RunCache, host: &Host) -> Result<(PathBuf, File), Error> {
-    let name = Digest::of(cache.id.as_bytes());
-    let path = host.caches.join(name.hex());
-    fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-    let lock_path = path.with_extension("lock");
-    let lock = File::create(&lock_path).map_err(Error::io("create", &lock_path))?;
-    lock.lock().map_err(Error::io("lock", &lock_path))?;
-    Ok((path, lock))
+/// The directory of the cache `id`.
+fn cache_directory(id: &str, host: &Host) -> PathBuf {
+    host.caches.join(Digest::of(id.as_bytes()).hex())
+}
+
+/// Makes the cache `directory`, if it is not there, and waits until nobody else uses it.
+fn lock(directory: &Path) -> Result<File, Error> {
+    // what steps make with S_ISUID would be for others to run, as this user
+    let caches = directory.parent().unwrap_or(directory);
+    DirBuilder::new().recursive(true).mode(0o700).create(caches).map_err(Error::io("create", caches))?;
+    fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+    let path = directory.with_extension("lock");
+    let lock = File::create(&path).map_err(Error::io("create", &path))?;
+    lock.lock().map_err(Error::io("lock", &path))?;
+    Ok(lock)
 }
 
 /// Copies what goes to `to` and below it, and makes sure that it is what was locked:

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +96,7 @@ impl Change {
 
 /// Writes what differs in `view` from what lies under it. An overlay is mounted for it, in
 /// this process's mount namespace. Owners are `real` where steps were root on this machine.
-pub(super) fn write(view: &View, real: bool, out: &mut dyn Write) -> Result<(), Refusal> {
+pub(super) fn write(view: &View, real: bool, out: &UnixStream) -> Result<(), Refusal> {
     let (upper, whole) = match &view.upper {
         Upper::Overlay(upper) => (upper, false),
         Upper::Copy(copy) => (copy, true),

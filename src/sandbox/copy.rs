@@ -4,9 +4,11 @@
 //! through it. For the same reason each of a file's names gets its own copy: overlayfs too
 //! breaks a link when it is written to (overlayfs.rst, "Non-standard behavior").
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, mknodat, utimensat};
@@ -19,20 +21,31 @@ use super::record::{OPAQUE, OVERLAY};
 /// in the record, or become `real`.
 pub(super) fn layers(layers: &[PathBuf], to: &Path, real: bool) -> Result<(), Refusal> {
     layers.iter().try_for_each(|layer| {
-        let owners = real.then(|| RealOwners::of(layer)).transpose()?;
-        Copy { owners }.directory(layer, to)
+        let owners = if real { Owners::Real(RealOwners::of(layer)?) } else { Owners::InRecord };
+        Copy { owners, exact: false }.directory(layer, to)
     })
 }
 
-/// Copies what is in `from` over what is in `to`.
-pub(super) fn tree(from: &Path, to: &Path) -> Result<(), Refusal> {
-    Copy { owners: None }.directory(from, to)
+/// Makes the directory `to` like `from`, with its owners and without what `from` has not.
+pub(super) fn mirror(from: &Path, to: &Path) -> Result<(), Refusal> {
+    Copy { owners: Owners::AsTheyAre, exact: true }.directory(from, to)
 }
 
-/// A copy of one layer.
+/// Whose copied files are.
+enum Owners {
+    /// This process', and the record, which is copied with them, says whose for a step.
+    InRecord,
+    /// Those whom the record says.
+    Real(RealOwners),
+    /// Those whose the originals are.
+    AsTheyAre,
+}
+
+/// How a directory is copied.
 struct Copy {
-    /// Who owns what in it, if that is to be so for real.
-    owners: Option<RealOwners>,
+    owners: Owners,
+    /// Whether what is in the copy alone is removed.
+    exact: bool,
 }
 
 impl Copy {
@@ -41,8 +54,13 @@ impl Copy {
         if is_opaque(from) {
             empty(to).map_err(failed("make way for"))?;
         }
-        for entry in fs::read_dir(from).map_err(failed("read"))? {
-            let name = entry.map_err(failed("read"))?.file_name();
+        let entries = fs::read_dir(from).map_err(failed("read"))?;
+        let names: BTreeSet<OsString> =
+            entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>().map_err(failed("read"))?;
+        if self.exact {
+            remove_others(to, &names).map_err(|source| Refusal::call("empty", to, source))?;
+        }
+        for name in names {
             self.entry(&from.join(&name), &to.join(&name))?;
         }
         // after what is in it, which changes its time
@@ -69,8 +87,12 @@ impl Copy {
     }
 
     fn attributes(&self, from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
+        if matches!(self.owners, Owners::AsTheyAre) {
+            // before the mode: chown(2) clears S_ISUID and S_ISGID
+            lchown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+        }
         attributes(from, to, metadata)?;
-        self.owners.as_ref().map_or(Ok(()), |owners| owners.give(from, to, metadata))
+        if let Owners::Real(owners) = &self.owners { owners.give(from, to, metadata) } else { Ok(()) }
     }
 }
 
@@ -139,6 +161,18 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn empty(directory: &Path) -> io::Result<()> {
-    fs::read_dir(directory)?.try_for_each(|entry| remove(&entry?.path()))
+/// Removes what is in `directory`.
+pub(super) fn empty(directory: &Path) -> io::Result<()> {
+    remove_others(directory, &BTreeSet::new())
+}
+
+/// Removes what is in `directory` but for `names`.
+fn remove_others(directory: &Path, names: &BTreeSet<OsString>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !names.contains(&entry.file_name()) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::containment::Isolation;
 use super::mounts::{attach, existing, fresh};
-use super::places::{self, Kind, Root};
+use super::places::{Kind, Root};
 use super::record::{OWNER, Owner};
 use super::spec::Task;
 use super::sys::{mount::make_read_only, network::loopback_up};
@@ -30,14 +30,7 @@ const SECRET: &str = ".secret";
 const LARGEST_SECRET: u64 = 16 << 20;
 
 /// Mounts the root of `view`, with nothing on it.
-pub(super) fn bare(view: &View, task: &Task) -> Result<Root, Refusal> {
-    places::forget(view)?;
-    for path in ["/proc", "/sys", "/dev"] {
-        places::below(view, path, Kind::Directory)?;
-    }
-    for mount in &task.mounts {
-        places::below(view, &mount.to, Kind::of(&mount.from)?)?;
-    }
+pub(super) fn bare(view: &View) -> Result<Root, Refusal> {
     view.mount()?;
     Root::open(view)
 }
@@ -80,7 +73,7 @@ fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Resul
     let failed = |source| Refusal::call("mount", &mount.from, source);
     let place = root.place(&mount.to, Kind::of(&mount.from)?)?;
     let tree = match mount.kind {
-        MountKind::Secret => secret(dev, &mount.from, user).map_err(failed)?,
+        MountKind::Secret => secret(dev, &mount.from, user)?,
         MountKind::ReadOnly | MountKind::Writable => existing(&mount.from).map_err(failed)?,
     };
     if mount.kind == MountKind::ReadOnly {
@@ -94,23 +87,31 @@ fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Resul
 }
 
 /// A copy of the file `from` that is in memory only.
-fn secret(dev: &OwnedFd, from: &Path, user: &Credentials) -> io::Result<OwnedFd> {
+fn secret(dev: &OwnedFd, from: &Path, user: &Credentials) -> Result<OwnedFd, Refusal> {
     let copy = secret_file(dev, Path::new(SECRET), from)?;
     give(&copy, user);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    Ok(open_tree(dev, SECRET, flags)?)
+    open_tree(dev, SECRET, flags).map_err(|source| Refusal::call("mount", from, source))
 }
 
 /// A new file at `to` that holds the secret in the file `from`.
-pub(super) fn secret_file(under: impl AsFd, to: &Path, from: &Path) -> io::Result<File> {
+pub(super) fn secret_file(under: impl AsFd, to: &Path, from: &Path) -> Result<File, Refusal> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mut copy = File::from(openat(under, to, flags, Mode::from_raw_mode(0o400))?);
-    io::copy(&mut File::open(from)?.take(LARGEST_SECRET), &mut copy)?;
+    let copied = || {
+        let mut copy = File::from(openat(under, to, flags, Mode::from_raw_mode(0o400))?);
+        // a pipe has no length that could be asked for before
+        let length = io::copy(&mut File::open(from)?.take(LARGEST_SECRET + 1), &mut copy)?;
+        Ok((copy, length))
+    };
+    let (copy, length) = copied().map_err(|source: io::Error| Refusal::call("copy", from, source))?;
+    if length > LARGEST_SECRET {
+        return Err(Refusal::SecretTooLarge { path: from.to_owned(), limit: LARGEST_SECRET });
+    }
     Ok(copy)
 }
 
-/// Makes a secret the user's. In a user namespace of one id, who may not read it is refused
-/// by the supervisor, as by a kernel that knew of users.
+/// Makes a secret the user's. In a user namespace of one id that is a record, by which
+/// the user is shown as its owner; nobody is kept from reading it, as from any other file.
 pub(super) fn give(secret: &File, user: &Credentials) {
     if std::os::unix::fs::fchown(secret, Some(user.uid), Some(user.gid)).is_ok() {
         return;

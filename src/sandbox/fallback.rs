@@ -56,8 +56,9 @@ impl fmt::Display for Fallback {
                  is root"
             }
             Self::Chroot => {
-                "steps run in a chroot, as root with few capabilities: nothing may be mounted here, as in most containers"
-            },
+                "steps run in a chroot, as root with few capabilities, and with their secrets on disk as long as they run: \
+                 nothing may be mounted here, as in most containers"
+            }
             Self::RecordedOwners => {
                 "owners that steps give are recorded but not shown to them: this machine limits realtime CPU time \
                  (`ulimit -R`), by which the sandbox tells processes apart"

@@ -96,7 +96,7 @@ impl Helper {
                 };
                 let real = self.isolation.containment != Containment::UserNamespace;
                 supervise(control, flags, true, move |_| {
-                    changes::write(view, real, &mut File::from(out)).map_or_else(Reply::Refused, |()| Reply::Written)
+                    changes::write(view, real, &UnixStream::from(out)).map_or_else(Reply::Refused, |()| Reply::Written)
                 })
             }
             Request::Open(_) => Ok(None),

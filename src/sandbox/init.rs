@@ -14,7 +14,7 @@ use rustix::thread::UnshareFlags;
 
 use super::chroot::Furniture;
 use super::containment::{Containment, Isolation};
-use super::places::Root;
+use super::places::{self, Root};
 use super::spec::{Reply, Task};
 use super::step::Ending;
 use super::supervisor::Supervision;
@@ -76,7 +76,8 @@ impl Room {
         };
         let supervision = supervision.transpose().map_err(unrecorded)?;
         let mounts = isolation.containment != Containment::Chroot;
-        let root = if mounts { enter::bare(view, task)? } else { Root::open(view)? };
+        places::prepare(view, task)?;
+        let root = if mounts { enter::bare(view)? } else { Root::open(view)? };
         let user = task.user.as_deref().map(|user| user::look_up(user, &root)).transpose()?.unwrap_or_default();
         let mut furniture = None;
         if mounts {

@@ -77,11 +77,11 @@ impl Helper {
         }
     }
 
-    /// Has what changed written to the descriptor that is returned; [`Self::written`]
-    /// tells whether all of it was.
-    pub(super) fn changes(&self) -> Result<io::PipeReader, Error> {
+    /// Has what changed written to the socket that is returned; [`Self::written`] tells
+    /// whether all of it was.
+    pub(super) fn changes(&self) -> Result<UnixStream, Error> {
         let lost = |source| Error::Helper { source };
-        let (changes, theirs) = io::pipe().map_err(lost)?;
+        let (changes, theirs) = UnixStream::pair().map_err(lost)?;
         send(&self.control, &Request::Changes, &[theirs.as_fd()]).map_err(lost)?;
         Ok(changes)
     }

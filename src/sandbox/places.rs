@@ -1,23 +1,20 @@
 //! Where mounts go: places in the root that are there, or are made so that no layer
 //! holds them.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat};
 use rustix::io::Errno;
 
 use super::Refusal;
-use super::upper::View;
+use super::spec::Task;
+use super::upper::{Upper, View};
 
-/// A directory under the lowest of a root, with nothing but mount points, and the list
-/// of those that had to be made above it nonetheless.
+/// A directory under the lowest of a root, with nothing but mount points.
 pub(super) const BELOW: &str = "mountpoints";
-/// The paths, each with a NUL, of the mount points that lie in the upper directory.
-pub(super) const MADE: &str = "made";
 
 /// Whether a mount is of a directory or of something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,16 +31,22 @@ impl Kind {
     }
 }
 
-/// Removes the places of the step before under the lowest directory of `view`.
-pub(super) fn forget(view: &View) -> Result<(), Refusal> {
-    let below = view.directory.join(BELOW);
-    let emptied = fs::remove_dir_all(&below).and_then(|()| fs::create_dir(&below));
-    emptied.map_err(|source| Refusal::call("empty", below, source))
+/// Makes places for `task`'s mounts under the lowest directory of `view`, before it is
+/// mounted: they show where the layers have nothing, and what is there is in no layer.
+pub(super) fn prepare(view: &View, task: &Task) -> Result<(), Refusal> {
+    // a copy keeps those of the steps before
+    if let Upper::Overlay(_) = view.upper {
+        let below = view.directory.join(BELOW);
+        let emptied = fs::remove_dir_all(&below).and_then(|()| fs::create_dir(&below));
+        emptied.map_err(|source| Refusal::call("empty", below, source))?;
+    }
+    for path in ["/proc", "/sys", "/dev"] {
+        prepare_one(view, path, Kind::Directory)?;
+    }
+    task.mounts.iter().try_for_each(|mount| prepare_one(view, &mount.to, Kind::of(&mount.from)?))
 }
 
-/// Makes a place for a mount at `path` under the lowest directory of `view`, before it is
-/// mounted: it shows where the layers have nothing.
-pub(super) fn below(view: &View, path: &str, kind: Kind) -> Result<(), Refusal> {
+fn prepare_one(view: &View, path: &str, kind: Kind) -> Result<(), Refusal> {
     let mut place = view.directory.join(BELOW);
     place.extend(normal(path)?);
     let failed = |source| Refusal::call("create", &place, source);
@@ -73,7 +76,6 @@ fn mount_point(path: &str, is: &str) -> Refusal {
 pub(super) struct Root {
     descriptor: OwnedFd,
     path: PathBuf,
-    made: PathBuf,
 }
 
 impl Root {
@@ -83,7 +85,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = rustix::fs::open(&path, flags, Mode::empty());
         let descriptor = descriptor.map_err(|source| Refusal::call("open", &path, source))?;
-        Ok(Self { descriptor, path, made: view.directory.join(MADE) })
+        Ok(Self { descriptor, path })
     }
 
     /// The directory itself.
@@ -171,7 +173,7 @@ impl Root {
     }
 
     /// Makes `path` where the mountpoints below don't show: under a directory that hides
-    /// them, or in a copy. Each new path goes to the list of [`MADE`].
+    /// them, or in a copy.
     fn make(&self, path: &str, kind: Kind) -> Result<OwnedFd, Refusal> {
         let mut inside = PathBuf::new();
         let mut under =
@@ -183,30 +185,12 @@ impl Root {
             under = match next {
                 Err(Errno::NOENT) => {
                     let kind = if n + 1 == names.len() { kind } else { Kind::Directory };
-                    self.make_one(&under, name, kind).map_err(|errno| self.refusal(path, errno))?
+                    make_one(&under, name, kind).map_err(|errno| self.refusal(path, errno))?
                 }
                 next => next.map_err(|errno| self.refusal(path, errno))?,
             };
         }
         Ok(under)
-    }
-
-    fn make_one(&self, under: &OwnedFd, name: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
-        let parent = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(under)));
-        let mode = Mode::from_raw_mode(0o755);
-        match kind {
-            Kind::Directory => mkdirat(under, name, mode)?,
-            Kind::File => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                openat(under, name, flags, Mode::from_raw_mode(0o644))?;
-            }
-        }
-        if let Some(made) = parent.ok().and_then(|parent| Some(parent.strip_prefix(&self.path).ok()?.join(name))) {
-            let mut list = OpenOptions::new().append(true).create(true).open(&self.made).map_err(|_| Errno::IO)?;
-            list.write_all(&[made.as_os_str().as_bytes(), b"\0"].concat()).map_err(|_| Errno::IO)?;
-        }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(under.as_fd(), name, flags, Mode::empty())
     }
 
     fn refusal(&self, path: &str, errno: Errno) -> Refusal {
@@ -217,4 +201,15 @@ impl Root {
             errno => Refusal::call("make a place for a mount at", path, errno),
         }
     }
+}
+
+fn make_one(under: &OwnedFd, name: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
+    match kind {
+        Kind::Directory => mkdirat(under, name, Mode::from_raw_mode(0o755))?,
+        Kind::File => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            openat(under, name, flags, Mode::from_raw_mode(0o644))?;
+        }
+    }
+    openat(under, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }

@@ -70,6 +70,14 @@ pub enum Refusal {
         /// Who was looked for.
         name: String,
     },
+    /// A secret that a step can't be given.
+    #[error("{} has more than the {limit} bytes that a secret may have", path.display())]
+    SecretTooLarge {
+        /// The file of this machine.
+        path: PathBuf,
+        /// How many it may have.
+        limit: u64,
+    },
     /// A step made a file whose name no layer of dlpack can have.
     #[error("`{path}` is not UTF-8")]
     Name {
@@ -94,6 +102,9 @@ impl Refusal {
             Self::Call { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or name another store with --store".to_owned())
             }
+            Self::Call { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error()) => {
+                Some("the sandbox needs Linux 5.12, and a container profile that knows its system calls".to_owned())
+            }
             Self::Call { .. } => None,
             Self::MountPoint { path, .. } => {
                 Some(format!("the base must have a directory at /{path}: take another base, or repair this one"))
@@ -107,6 +118,7 @@ impl Refusal {
             }
             Self::Program { .. } => None,
             Self::User { .. } => Some("make the user in a layer before this one, or name a number".to_owned()),
+            Self::SecretTooLarge { .. } => Some("mount what need not be secret with `mounts`".to_owned()),
             Self::Name { .. } => Some("let the step rename or remove the file".to_owned()),
             Self::Killed => Some("was memory short? the kernel's log names who killed it".to_owned()),
         }

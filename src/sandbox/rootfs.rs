@@ -165,16 +165,17 @@ impl Sandbox {
         self.directory.path()
     }
 
-    /// What the steps changed, sorted by path; `each` is given every path, and a
-    /// file's content.
+    /// What the steps changed, sorted by path; `each` is given every path with a file's
+    /// content, and says whether the layer has that under this path. Other names of a file
+    /// are hard links to the first that the layer has.
     ///
     /// # Errors
     /// If it can't be read, or the first error of `each`.
     pub fn changes<E: From<Error>>(
         self,
-        each: &mut dyn FnMut(Change, &mut dyn Read) -> Result<(), E>,
+        each: &mut dyn FnMut(Change, &mut dyn Read) -> Result<bool, E>,
     ) -> Result<(), E> {
-        let received = receive(self.helper.changes()?, each);
+        let received = receive(&self.helper.changes()?, each);
         let written = self.helper.written();
         match received {
             Ok(()) => Ok(written?),

@@ -31,7 +31,7 @@ pub(super) enum Request {
     Open(Opening),
     /// Run a command. With it come its stdin and what takes its stdout and stderr.
     Run(Box<Task>),
-    /// Write what changed to the descriptor that comes with it.
+    /// Write what changed to the socket that comes with it.
     Changes,
 }
 

@@ -95,7 +95,9 @@ pub enum MountKind {
     ReadOnly,
     /// Write to it: a cache directory, a place for results.
     Writable,
-    /// Read it: a copy of the file in memory, of mode 0400 and the step's user's.
+    /// Read it: a copy of the file, of mode 0400 and the step's user's. It is in memory, but
+    /// on disk for as long as the step runs where nothing may be mounted
+    /// ([`super::Fallback::Chroot`]).
     Secret,
 }
 

@@ -121,25 +121,14 @@ impl View {
         let mut lower = self.lower.iter().rev().map(|lower| path(lower)).collect::<Result<Vec<_>, _>>()?;
         lower.push(path(&self.directory.join(BELOW))?);
         let directories = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), path(upper)?, path(&work)?);
-        // overlayfs.rst: "index=on": hard links stay links when written to; kernels differ in
-        // their default. volatile leaves out sync(2); before Linux 5.10 it is not known
-        let options =
-            ["userxattr,index=off,volatile", "userxattr,index=off"].map(|options| format!("{options},{directories}"));
-        let mut tried = options.iter().map(|options| overlay(root, options));
-        let mounted = tried.next().unwrap_or(Err(Errno::INVAL.into()));
-        match mounted {
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                tried.next().unwrap_or(Err(error))
-            }
-            mounted => mounted,
-        }
-        .map_err(|source| Refusal::call("mount an overlay on", root, source))
+        // overlayfs.rst: without `index=on` a hard link is broken when it is written to. Kernels
+        // differ in their default, and a copy breaks it, too. `volatile` leaves out sync(2).
+        let options = CString::new(format!("userxattr,index=off,volatile,{directories}"));
+        let mounted = options
+            .map_err(io::Error::from)
+            .and_then(|options| Ok(mount("overlay", root, "overlay", MountFlags::empty(), options.as_c_str())?));
+        mounted.map_err(|source| Refusal::call("mount an overlay on", root, source))
     }
-}
-
-fn overlay(root: &Path, options: &str) -> io::Result<()> {
-    let options = CString::new(options)?;
-    Ok(mount("overlay", root, "overlay", MountFlags::empty(), options.as_c_str())?)
 }
 
 /// Mounts a directory in memory, which lasts as long as this mount namespace.

@@ -24,7 +24,7 @@ fn changes(sandbox: Sandbox) -> Vec<(Change, String)> {
         let mut text = String::new();
         content.read_to_string(&mut text).map_err(|source| Error::Helper { source })?;
         changes.push((change, text));
-        Ok::<_, Error>(())
+        Ok::<_, Error>(true)
     };
     sandbox.changes(each).unwrap();
     changes
@@ -181,7 +181,7 @@ fn a_name_that_is_no_text_is_refused_with_its_path() {
         let bench = Bench::new();
         let mut sandbox = bench.open();
         shell(&mut sandbox, "mkdir /odd; touch \"/odd/$(printf 'x\\377')\"");
-        let error = sandbox.changes(&mut |_, _| Ok::<_, Error>(())).unwrap_err();
+        let error = sandbox.changes(&mut |_, _| Ok::<_, Error>(true)).unwrap_err();
         assert_eq!(error.to_string(), "`odd/x\u{fffd}` is not UTF-8");
     });
 }
@@ -191,7 +191,7 @@ fn layer(store: &Store, sandbox: Sandbox) -> Layer {
     let mut writer = LayerWriter::new(store, Compression::Gzip, MTIME).unwrap();
     let each = &mut |change: Change, content: &mut dyn Read| {
         change.write_to(&mut writer, content).unwrap();
-        Ok::<_, Error>(())
+        Ok::<_, Error>(true)
     };
     sandbox.changes(each).unwrap();
     writer.complete().unwrap()

@@ -190,7 +190,7 @@ fn compare(directory: &Path) {
         .changes::<Error>(&mut |change, _| {
             let entry = of_change(&change, &changed);
             changed.extend(entry.map(|entry| (entry.path.clone(), entry)));
-            Ok(())
+            Ok(true)
         })
         .unwrap();
     assert!(changed.len() > 5000, "{} changes", changed.len());

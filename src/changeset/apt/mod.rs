@@ -2,7 +2,6 @@
 //! without network. What of it would differ from one run to the next stays out of the
 //! layer: see [`crate::apt::scrub`].
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -184,8 +183,7 @@ impl Changeset for Apt {
 
     fn write(&self, under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
         let sandbox = self.install(under)?;
-        let mut dropped = HashSet::new();
-        sandbox.changes(&mut |change, content| Ok::<_, AptError>(scrub::write(change, content, &mut dropped, out)?))?;
+        sandbox.changes(&mut |change, content| Ok::<_, AptError>(scrub::write(change, content, out)?))?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod node;
 mod walk;
 mod wire;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,9 +17,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use super::Refusal;
-use super::changes::Change;
+use super::changes::{Change, ChangeKind};
 use super::record::Owner;
 
+use walk::Listed;
 pub(super) use wire::{Broken, Frames, receive};
 
 /// A lookup of the owners of what can't have user attributes, by path.
@@ -50,16 +52,32 @@ pub(super) enum Owners<'a> {
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Trees<'_> {
-    /// Tells what differs, sorted by path, each file's content with it.
+    /// Tells what differs, sorted by path, each file's content with it. Of a file's names
+    /// those after the first that the layer has are hard links to that one.
     ///
     /// # Errors
     /// [`Refusal::Call`] if something can't be read, [`Refusal::Name`] for a name that is no UTF-8.
     pub(super) fn write(&self, out: &mut Frames<'_>) -> Result<(), Refusal> {
         let upper = open_tree(self.upper)?;
-        for change in walk::compare(self, &upper)? {
-            let cannot = |source: io::Error| Refusal::call("read", &change.path, source);
-            let content = change.is_file().then(|| content(&upper, &change)).transpose().map_err(cannot)?;
-            out.send(&change, content).map_err(cannot)?;
+        let mut held = HashMap::new();
+        for Listed { mut change, also } in walk::compare(self, &upper)? {
+            let cannot = |path: &str| {
+                let path = path.to_owned();
+                move |source: io::Error| Refusal::call("read", path, source)
+            };
+            if let Some(to) = also.and_then(|inode| held.get(&inode)) {
+                change.kind = ChangeKind::HardLink { to: String::clone(to) };
+            }
+            let content = change.is_file().then(|| content(&upper, &change)).transpose();
+            let content = content.map_err(cannot(&change.path))?;
+            match also.filter(|_| change.is_file()) {
+                Some(inode) => {
+                    if out.offer(&change, content).map_err(cannot(&change.path))? {
+                        held.insert(inode, change.path);
+                    }
+                }
+                None => out.send(&change, content).map_err(cannot(&change.path))?,
+            }
         }
         out.end().map_err(|source| Refusal::call("write", "the changes", source))
     }

@@ -32,8 +32,15 @@ struct Walk<'a> {
     found: Vec<Found>,
 }
 
+/// A change, as it is if no other name of it comes before.
+pub(super) struct Listed {
+    pub(super) change: Change,
+    /// The device and inode of a file that has other names among the changes.
+    pub(super) also: Option<(u64, u64)>,
+}
+
 /// What differs, sorted by path.
-pub(super) fn compare(trees: &Trees<'_>, upper: &OwnedFd) -> Result<Vec<Change>, Refusal> {
+pub(super) fn compare(trees: &Trees<'_>, upper: &OwnedFd) -> Result<Vec<Listed>, Refusal> {
     let lower = Lower::open(trees.lower)?;
     let mut walk = Walk { trees, found: Vec::new() };
     walk.directory(b"", upper, &lower, trees.whole)?;
@@ -137,46 +144,50 @@ fn same_content(node: &Node, name: &[u8], upper: &OwnedFd, lower: &Lower) -> io:
     lower.has_content(name, &rustix::fs::openat(upper, name, flags, Mode::empty())?)
 }
 
-/// The changes among `found`, which is sorted: of files with several names the first is
-/// the file, and none is left out if one is other than below.
-fn listed(found: Vec<Found>) -> Result<Vec<Change>, Refusal> {
-    let mut groups: HashMap<(u64, u64), (bool, Option<String>)> = HashMap::new();
+/// The names of one file.
+#[derive(Default)]
+struct Names {
+    count: usize,
+    /// Whether one of them is other than below.
+    changed: bool,
+}
+
+/// The changes among `found`: of a file with several names none is left out if one is
+/// other than below.
+fn listed(found: Vec<Found>) -> Result<Vec<Listed>, Refusal> {
+    let mut files: HashMap<(u64, u64), Names> = HashMap::new();
     for entry in &found {
         if let What::Entry { node: Node { kind: Kind::File { .. }, inode, .. }, as_it_was, .. } = &entry.what {
-            groups.entry(*inode).or_default().0 |= !as_it_was;
+            let names = files.entry(*inode).or_default();
+            names.count += 1;
+            names.changed |= !as_it_was;
         }
     }
     let mut changes = Vec::new();
     for Found { path, what } in found {
         let path = text(path)?;
         let What::Entry { node, opaque, as_it_was } = what else {
-            let attributes = Attributes::root(0);
-            changes.push(Change { path, kind: ChangeKind::Whiteout, attributes, xattrs: Default::default() });
+            let (kind, attributes) = (ChangeKind::Whiteout, Attributes::root(0));
+            changes.push(Listed { change: Change { path, kind, attributes, xattrs: Default::default() }, also: None });
             continue;
         };
-        let group = if matches!(node.kind, Kind::File { .. }) { groups.get_mut(&node.inode) } else { None };
-        if !group.as_ref().map_or(!as_it_was, |(changed, _)| *changed) {
+        let names = if matches!(node.kind, Kind::File { .. }) { files.get(&node.inode) } else { None };
+        if !names.map_or(!as_it_was, |names| names.changed) {
             continue;
         }
-        let kind = match (node.kind, group) {
-            (Kind::File { size }, Some((_, first))) => match first {
-                Some(first) => ChangeKind::HardLink { to: first.clone() },
-                None => {
-                    *first = Some(path.clone());
-                    ChangeKind::File { size }
-                }
-            },
-            (Kind::File { size }, None) => ChangeKind::File { size },
-            (Kind::Directory { .. }, _) => ChangeKind::Directory { opaque },
-            (Kind::Symlink { target }, _) => ChangeKind::Symlink { target: text(target)? },
-            (Kind::Fifo, _) => ChangeKind::Fifo,
-            (Kind::Device(number), _) => {
+        let also = names.filter(|names| names.count > 1).map(|_| node.inode);
+        let kind = match node.kind {
+            Kind::File { size } => ChangeKind::File { size },
+            Kind::Directory { .. } => ChangeKind::Directory { opaque },
+            Kind::Symlink { target } => ChangeKind::Symlink { target: text(target)? },
+            Kind::Fifo => ChangeKind::Fifo,
+            Kind::Device(number) => {
                 ChangeKind::Device { block: number.block, major: number.major, minor: number.minor }
             }
         };
         let attributes = Attributes { mode: node.mode, uid: node.owner.uid, gid: node.owner.gid };
         let xattrs = node.xattrs.into_iter().map(|(name, value)| Ok((text(name)?, value))).collect::<Result<_, _>>()?;
-        changes.push(Change { path, kind, attributes, xattrs });
+        changes.push(Listed { change: Change { path, kind, attributes, xattrs }, also });
     }
     Ok(changes)
 }

@@ -22,8 +22,7 @@ pub(in crate::sandbox) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
-/// fork(2), with the child in the new namespaces of `flags` and ended by SIGKILL with the
-/// caller. The caller has one thread.
+/// fork(2), with the child in the new namespaces of `flags`. The caller has one thread.
 ///
 /// clone(2), since the clone3(2) of rustix' kind is hidden by containers' seccomp profiles.
 pub(in crate::sandbox) fn clone(flags: UnshareFlags) -> io::Result<Cloned> {
