@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 
-use super::from_source::python;
+use super::from_source::{damage_downloads, python};
 use super::support::command::Dlpack;
 use super::support::image::debian;
 
@@ -99,6 +99,24 @@ fn a_modules_bytecode_does_not_depend_on_what_else_is_compiled_and_one_package_c
     for (path, entry) in entries(&alone, &layer).iter().filter(|(path, _)| path.ends_with(".pyc")) {
         assert_eq!(whole.get(path), Some(entry), "{path}");
     }
+}
+
+#[test]
+fn a_wheel_that_is_damaged_in_the_store_is_fetched_anew_for_its_bytecode() {
+    let dlpack = world(&["six==1.17.0"], "");
+    let digest = dlpack.ok(["build"]);
+    let layer = dlpack.layers_of(&digest).pop().expect("a layer");
+    assert!(entries(&dlpack, &layer).keys().any(|path| path.ends_with(".pyc")));
+    damage_downloads(&dlpack);
+    // the wheel's own layer is known
+    for record in walkdir::WalkDir::new(dlpack.store().join("keys")) {
+        let record = record.expect("an entry");
+        if record.file_type().is_file() && fs::read_to_string(record.path()).expect("text").contains(&layer) {
+            fs::remove_file(record.path()).expect("removed");
+        }
+    }
+    let again = dlpack.json(["build"]);
+    assert_eq!((again["built"].as_u64(), again["digest"].as_str()), (Some(1), Some(&*digest)));
 }
 
 #[test]

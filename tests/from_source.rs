@@ -74,6 +74,22 @@ fn a_package_of_an_sdist_alone_is_built_and_gives_the_same_layer_on_another_mach
     other.write("dlpack.lock", &lock);
     assert_eq!(other.ok(["build"]), digest);
     assert_eq!(other.leftovers(), 0);
+
+    // sdist and build requirements that are damaged in the store are fetched anew
+    damage_downloads(&other);
+    fs::remove_dir_all(other.store().join("keys")).expect("removed");
+    assert_eq!(other.ok(["build"]), digest);
+}
+
+/// Changes one bit in the middle of all that was downloaded.
+pub fn damage_downloads(dlpack: &Dlpack) {
+    for download in fs::read_dir(dlpack.store().join("downloads/sha256")).expect("downloads") {
+        let path = download.expect("an entry").path();
+        let mut bytes = fs::read(&path).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).expect("written");
+    }
 }
 
 /// A project `counted` 1.0, one module in C.

@@ -141,16 +141,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether what a layer is made of was damaged in the store.
+    /// Whether what a layer is made of was damaged in the store, which has dropped it.
     fn is_of_damaged_download(&self) -> bool {
-        use crate::changeset::{self, apt::AptError, venv::VenvError};
-        use crate::store::Error::Damaged;
+        use crate::changeset::{Error as Of, apt::AptError, bytecode, source, venv::VenvError};
         let Self::Layer { source, .. } = self else { return false };
-        matches!(
-            source,
-            changeset::Error::Venv(VenvError::Store(Damaged { .. }))
-                | changeset::Error::Apt(AptError::Store(Damaged { .. }))
-        )
+        let (Of::Venv(VenvError::Store(error))
+        | Of::Source(source::Error::Venv(VenvError::Store(error)))
+        | Of::Bytecode(bytecode::Error::Venv(VenvError::Store(error)))
+        | Of::Apt(AptError::Store(error))) = source
+        else {
+            return false;
+        };
+        matches!(error, crate::store::Error::Damaged { .. })
     }
 
     /// Whether it is that a registry has no such image, or none for the platform.

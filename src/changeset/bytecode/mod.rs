@@ -12,7 +12,7 @@ use rawzip::FileReader;
 use thiserror::Error;
 use walkdir::WalkDir;
 
-use super::venv::{Python, VenvError, label, source_of, told};
+use super::venv::{Python, VenvError, label, source_of, told, verify};
 use super::{Changeset, Inputs};
 use crate::layer::LayerWriter;
 use crate::lock::LockedWheel;
@@ -121,9 +121,13 @@ pub(super) fn compile(
     let site_packages = format!("{}/", python.scheme.site_packages());
     let mut laid = BTreeSet::new();
     for locked in wheels {
-        let source = source_of(store, locked, &python.scheme)?;
         let left_out = shadowed.get(&locked.name).map_or(&[][..], Vec::as_slice);
-        lay(&source, &site_packages, left_out, &modules, &mut laid)?;
+        let source = source_of(store, locked, &python.scheme).map_err(Error::from);
+        if let Err(error) = source.and_then(|source| lay(&source, &site_packages, left_out, &modules, &mut laid)) {
+            // bytes that are not those of its hash explain whatever else is wrong
+            verify(store, &locked.sha256)?;
+            return Err(error);
+        }
     }
     let image = format!("{}/{}", python.scheme.prefix(), python.scheme.site_packages());
     // -s, -S: nothing of the image's own packages has a part in it. (-I would ignore the
