@@ -20,6 +20,7 @@ mod directions;
 mod entrypoint;
 mod errors;
 mod extract;
+mod fallbacks;
 mod faults;
 mod from_source;
 mod interpreters;

@@ -18,7 +18,7 @@ use crate::support::shown::Shown;
 use crate::support::{tiny, victim};
 
 /// A home with the tiny base and a recipe of these layers on it.
-fn world(layers: &str) -> Dlpack {
+pub fn world(layers: &str) -> Dlpack {
     let dlpack = Dlpack::unprivileged();
     tiny::layout(&dlpack.work());
     recipe(&dlpack, layers);
@@ -30,12 +30,12 @@ fn recipe(dlpack: &Dlpack, layers: &str) {
 }
 
 /// A `run` layer of this command, with more keys.
-fn layer(command: &str, keys: &str) -> String {
+pub fn layer(command: &str, keys: &str) -> String {
     format!("[[layer]]\nkind = \"run\"\ncommand = '''{command}'''\n{keys}\n")
 }
 
 /// The entries of the last layer of the image `digest`: path, mode, owner, and content.
-fn entries(dlpack: &Dlpack, digest: &str) -> Vec<(String, u32, (u64, u64), String)> {
+pub fn entries(dlpack: &Dlpack, digest: &str) -> Vec<(String, u32, (u64, u64), String)> {
     let last = dlpack.layers_of(digest).pop().expect("a layer");
     let blob = flate2::read::MultiGzDecoder::new(fs::File::open(dlpack.blob(&last)).expect("a blob"));
     let mut archive = tar::Archive::new(blob);
