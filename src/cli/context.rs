@@ -94,7 +94,12 @@ impl Context {
     }
 
     fn settings_of_registries(&self) -> Result<Settings, Failure> {
-        Ok(Settings::from_environment(&Environment::of_process())?)
+        let mut settings = Settings::from_environment(&Environment::of_process())?;
+        if !self.quiet() {
+            let progress = self.progress.clone();
+            settings.retry = settings.retry.with_notice(move |error| progress.warn(format!("{error}; trying again")));
+        }
+        Ok(settings)
     }
 
     /// What this machine gives to steps that run on a root filesystem, without secrets.

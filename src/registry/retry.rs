@@ -13,6 +13,7 @@ use super::Error;
 use super::http::{SILENCE, redacted};
 
 type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// How often, and after how long, a failed request is sent again.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub struct Retry {
     /// it has to take in an upload, five times as long.
     pub silence: Duration,
     pause: Pause,
+    notice: Notice,
 }
 
 impl Default for Retry {
@@ -40,6 +42,7 @@ impl Default for Retry {
             patience: Duration::from_secs(120),
             silence: SILENCE,
             pause: Arc::new(|pause| Box::pin(tokio::time::sleep(pause))),
+            notice: Arc::new(|_| {}),
         }
     }
 }
@@ -48,6 +51,11 @@ impl Retry {
     /// The same policy with another way to pass the time.
     pub fn with_pause(self, pause: impl Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
         Self { pause: Arc::new(pause), ..self }
+    }
+
+    /// The same policy, which tells `notice` why a request is sent again, the first time.
+    pub fn with_notice(self, notice: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        Self { notice: Arc::new(notice), ..self }
     }
 
     /// A single attempt.
@@ -87,6 +95,9 @@ impl Attempts {
         self.failed += 1;
         if self.failed >= self.policy.attempts {
             return Err(failure.error);
+        }
+        if self.failed == 1 {
+            (self.policy.notice)(&failure.error);
         }
         (self.policy.pause)(failure.wait.unwrap_or_else(|| self.pause())).await;
         Ok(())
