@@ -40,5 +40,6 @@ mod serve;
 mod steps;
 mod store;
 mod streams;
+mod try_image;
 mod wheels;
 mod why;

@@ -102,12 +102,18 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(source) => return show(&Failure::new(ExitKind::Other, source)),
     };
-    let outcome = runtime.block_on(interruptible(&context, cli.verb));
+    let outcome = runtime.block_on(async {
+        match cli.verb {
+            // signals are for what it runs
+            Verb::Try(arguments) => try_image::run(&context, arguments).await,
+            verb => interruptible(run(&context, verb)).await.map(|()| ExitCode::SUCCESS),
+        }
+    });
     context.finish();
-    let (exit, patience) = match &outcome {
-        Ok(()) => (ExitCode::SUCCESS, CLEARING),
-        Err(failure) if failure.exit().is_signal() => (show(failure), CLEARING_AFTER_SIGNAL),
-        Err(failure) => (show(failure), CLEARING),
+    let (exit, patience) = match outcome {
+        Ok(exit) => (exit, CLEARING),
+        Err(failure) if failure.exit().is_signal() => (show(&failure), CLEARING_AFTER_SIGNAL),
+        Err(failure) => (show(&failure), CLEARING),
     };
     // Threads whose work was given up clear it away. Those that take longer don't hold up
     // the exit: what they write has no name, and the next run sweeps it.
@@ -125,13 +131,13 @@ fn show(failure: &Failure) -> ExitCode {
     failure.exit().into()
 }
 
-/// Runs `verb` until it is done or somebody wants an end. What is given up then has
+/// Does `work` until it is done or somebody wants an end. What is given up then has
 /// no name; what was finished stays, and the next run goes on from there.
-async fn interruptible(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
+async fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|source| Failure::new(ExitKind::Other, source))?;
     let gone_on = "what was finished is kept: the same command goes on from there";
     tokio::select! {
-        outcome = run(context, verb) => outcome,
+        outcome = work => outcome,
         _ = tokio::signal::ctrl_c() => Err(Failure::new(ExitKind::Interrupted, "interrupted").hint(gone_on)),
         _ = terminate.recv() => Err(Failure::new(ExitKind::Terminated, "terminated").hint(gone_on)),
     }
@@ -145,7 +151,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Push(arguments) => push::run(context, arguments).await,
         Verb::Pull(arguments) => pull::run(context, arguments).await,
         Verb::Inspect(arguments) => inspect::run(context, arguments).await,
-        Verb::Try(arguments) => try_image::run(context, arguments).await,
+        Verb::Try(arguments) => try_image::run(context, arguments).await.map(drop),
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,
         Verb::Logout(arguments) => {

@@ -2,22 +2,28 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::blocking;
+use rustix::fs::FileType;
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::context::Context;
 use super::error::{ExitKind, Failure};
+use super::{blocking, interruptible};
 use crate::assemble;
-use crate::oci::{Descriptor, DiffId, ImageConfig};
+use crate::oci::ImageConfig;
 use crate::registry::Reference;
-use crate::sandbox::{Host, Rootfs, Step, extract};
+use crate::sandbox::{self, Ending, Rootfs, Sandbox, Step, extract};
 use crate::store::Store;
 
 /// Run a command in an image, to try it out
 ///
 /// The image is pulled if the store hasn't got it, and its files are laid out in the
-/// store. The command sees this machine's network and none of its files; what it writes
-/// is gone afterwards. It is emulation, not a security boundary.
+/// store. The command has dlpack's stdin, stdout and stderr, gets SIGINT and SIGTERM, and
+/// dlpack exits as it does (128 and the number if a signal ended it). It sees this machine's
+/// network and none of its files; what it writes is gone afterwards. It is emulation, not a
+/// security boundary.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The user to run as, `user`, `uid` or `uid:gid` [default: the image's]
@@ -34,18 +40,63 @@ pub struct Arguments {
     command: Vec<String>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
-    let (store, registries) = (context.store()?, context.registries()?);
+pub async fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let heard = |kind| signal(kind).map_err(|source| Failure::new(ExitKind::Other, source));
+    let store = context.store()?;
     let _lease = store.lease()?;
-    let (platform, progress) = (context.platform(), context.progress());
-    if store.resolve(&arguments.image.whole())?.is_none() {
-        assemble::pull(&arguments.image, &platform, &store, &registries, progress).await?;
+    let root = interruptible(lay_out(context, &store, arguments)).await;
+    let (mut sandbox, step) = root?;
+    let (signals, mut to_command) = std::io::pipe().map_err(|source| Failure::new(ExitKind::Other, source))?;
+    let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
+    let progress = context.progress().clone();
+    let ended = blocking(move || {
+        let mut ended = None;
+        progress.aside(&mut || ended = Some(sandbox.attach(&step, &signals)));
+        Ok(ended)
+    });
+    tokio::pin!(ended);
+    loop {
+        let signal = tokio::select! {
+            ended = &mut ended => break status(ended?),
+            _ = interrupt.recv() => SignalKind::interrupt(),
+            _ = terminate.recv() => SignalKind::terminate(),
+        };
+        // nobody reads any more: the command is ending
+        let _ = to_command.write_all(&[signal.as_raw_value() as u8]);
     }
-    let image = assemble::describe(&arguments.image, &platform, &store, &registries).await?;
+}
+
+/// The status to exit with, as a shell has it for a program of its own.
+fn status(ended: Option<Result<Ending, sandbox::Error>>) -> Result<ExitCode, Failure> {
+    Ok(match ended.transpose()? {
+        Some(Ending::Exit(status)) => ExitCode::from(status as u8),
+        Some(Ending::Signal(number)) => ExitCode::from(128 + number as u8),
+        None => ExitCode::FAILURE,
+    })
+}
+
+/// Lays the image out on disk, and opens a sandbox on it.
+async fn lay_out(context: &Context, store: &Store, arguments: Arguments) -> Result<(Sandbox, Step), Failure> {
+    let registries = context.registries()?;
+    let (platform, progress) = (context.platform(), context.progress());
+    // from a directory a step could go up, and out of its root
+    if rustix::fs::fstat(std::io::stdin())
+        .is_ok_and(|stdin| FileType::from_raw_mode(stdin.st_mode) == FileType::Directory)
+    {
+        return Err(Failure::new(ExitKind::Usage, "stdin is a directory"));
+    }
+    if store.resolve(&arguments.image.whole())?.is_none() {
+        assemble::pull(&arguments.image, &platform, store, &registries, progress).await?;
+    }
+    let image = assemble::describe(&arguments.image, &platform, store, &registries).await?;
     let step = step(&image.config, arguments)?;
     let layers: Vec<_> = image.manifest.layers.into_iter().zip(image.config.rootfs.diff_ids).collect();
-    let host = Arc::new(context.host(&store)?);
-    blocking(move || try_out(&store, &layers, host, &step)).await
+    let (store, host) = (store.clone(), Arc::new(context.host(store)?));
+    let opened = blocking(move || {
+        let root: PathBuf = extract::base(&store, &layers)?;
+        Ok(Rootfs::new(vec![root], host).open()?)
+    });
+    Ok((opened.await?, step))
 }
 
 /// The command as the image's config has it, but for what `arguments` say.
@@ -65,15 +116,4 @@ fn step(config: &ImageConfig, arguments: Arguments) -> Result<Step, Failure> {
         step.workdir.clone_from(directory);
     }
     Ok(step)
-}
-
-fn try_out(store: &Store, layers: &[(Descriptor, DiffId)], host: Arc<Host>, step: &Step) -> Result<(), Failure> {
-    let root: PathBuf = extract::base(store, layers)?;
-    let mut sandbox = Rootfs::new(vec![root], host).open()?;
-    let mut stdout = std::io::stdout();
-    // Whoever reads has gone: the command goes on all the same.
-    let outcome = sandbox.run(step, &mut |bytes| {
-        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    });
-    Ok(outcome?)
 }

@@ -103,9 +103,12 @@ impl Helper {
         }
     }
 
-    fn run(&mut self, control: &UnixStream, task: &Task, mut streams: Vec<OwnedFd>) -> io::Result<Option<Reply>> {
-        let (Some(output), Some(input)) = (streams.pop(), streams.pop()) else { return Ok(None) };
-        let streams = init::Streams { input, output };
+    fn run(&mut self, control: &UnixStream, task: &Task, streams: Vec<OwnedFd>) -> io::Result<Option<Reply>> {
+        let mut streams = streams.into_iter();
+        let (Some(input), Some(output), Some(error)) = (streams.next(), streams.next(), streams.next()) else {
+            return Ok(None);
+        };
+        let streams = init::Streams { input, output, error, signals: streams.next().map(File::from) };
         let mut new = Vec::new();
         loop {
             if task.network == Network::None && !self.isolation.network {

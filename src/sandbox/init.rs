@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, pidfd_send_signal};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
 use super::chroot::Furniture;
@@ -21,14 +21,19 @@ use super::supervisor::Supervision;
 use super::sys::process::{Cloned, clone};
 use super::upper::View;
 use super::user::{self, Credentials};
+use super::watch::Watch;
 use super::{Fallback, Refusal, descendants, enter, program};
 
 /// What a command reads and writes.
 pub(super) struct Streams {
     /// Its stdin.
     pub input: OwnedFd,
-    /// Its stdout and stderr.
+    /// Its stdout.
     pub output: OwnedFd,
+    /// Its stderr.
+    pub error: OwnedFd,
+    /// Bytes that are the numbers of signals for it.
+    pub signals: Option<File>,
 }
 
 /// Runs `task` in `view`. `control` and `report` hang up when dlpack or the helper is gone.
@@ -50,8 +55,14 @@ pub(super) fn run(
     let work = || {
         let mut room = Room::enter(view, isolation, task)?;
         let (command, ended, fallback) = room.start(isolation, task, streams)?;
-        end_with(control, report, (!processes).then_some(ended));
+        let watch = Watch::new(control, report, streams.signals.as_ref());
+        let watch = watch.map_err(|source| Refusal::call("watch", "the step", source))?;
+        let abandoned = watch.over(command, ended, processes);
         let ending = reap(command, processes);
+        if abandoned.load(Ordering::SeqCst) {
+            // its directory may be somebody's to remove by now, and its caches another step's
+            return Err(Refusal::Killed);
+        }
         room.leave()?;
         Ok(Reply::Ended(ending, fallback.into_iter().collect()))
     };
@@ -132,21 +143,6 @@ impl Room {
 
 fn unrecorded(source: io::Error) -> Refusal {
     Refusal::call("read", "the record of owners", source)
-}
-
-/// Ends the step when one of the two that it works for is gone: with this process, or if
-/// its others would not end with it, by ending `command`, after which they are killed.
-fn end_with(control: &UnixStream, report: &UnixStream, command: Option<OwnedFd>) {
-    let (Ok(control), Ok(report)) = (control.try_clone(), report.try_clone()) else { return };
-    std::thread::spawn(move || {
-        let mut lines = [PollFd::new(&control, PollFlags::RDHUP), PollFd::new(&report, PollFlags::RDHUP)];
-        while poll(&mut lines, None) == Err(Errno::INTR) {}
-        match command {
-            // the other thread reaps: it alone knows when nobody is left
-            Some(command) => drop(pidfd_send_signal(command, Signal::KILL)),
-            None => std::process::exit(1),
-        }
-    });
 }
 
 /// Reaps until `command` has ended, then kills and reaps what it left running.

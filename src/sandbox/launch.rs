@@ -42,7 +42,7 @@ impl Helper {
     ) -> Result<(Ending, Vec<Fallback>), Error> {
         let lost = |source| Error::Helper { source };
         let (mut printed, theirs) = io::pipe().map_err(lost)?;
-        self.begin(task, input.as_fd(), theirs.as_fd())?;
+        self.begin(task, &[input.as_fd(), theirs.as_fd(), theirs.as_fd()])?;
         drop(theirs);
         let mut buffer = [0; 16 << 10];
         // the pipe ends when the last of the step's processes does, which process 1 sees to
@@ -55,18 +55,34 @@ impl Helper {
         self.ended()
     }
 
-    /// Runs `task` at a terminal which is `person`'s as long as it lasts.
-    pub(super) fn interact(&self, task: Task, person: File) -> Result<(Ending, Vec<Fallback>), Error> {
+    /// Runs `task` with the streams of this process. The numbers of signals for it come
+    /// from `signals`.
+    pub(super) fn attach(&self, task: Task, signals: BorrowedFd<'_>) -> Result<(Ending, Vec<Fallback>), Error> {
+        let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+        self.begin(task, &[input.as_fd(), output.as_fd(), error.as_fd(), signals])?;
+        self.ended()
+    }
+
+    /// Runs `task` at a terminal which is `person`'s as long as it lasts. The numbers of
+    /// signals for it come from `signals`, if any do.
+    pub(super) fn interact(
+        &self,
+        task: Task,
+        person: File,
+        signals: Option<BorrowedFd<'_>>,
+    ) -> Result<(Ending, Vec<Fallback>), Error> {
         let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
         let (relay, theirs) = Relay::start(person).map_err(failed)?;
-        self.begin(task, theirs.as_fd(), theirs.as_fd())?;
+        let streams = [theirs.as_fd(); 3].into_iter().chain(signals).collect::<Vec<_>>();
+        self.begin(task, &streams)?;
+        drop(streams);
         drop(theirs);
         relay.pass_on().map_err(failed)?;
         self.ended()
     }
 
-    fn begin(&self, task: Task, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<(), Error> {
-        let sent = send(&self.control, &Request::Run(Box::new(task)), &[input, output]);
+    fn begin(&self, task: Task, streams: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        let sent = send(&self.control, &Request::Run(Box::new(task)), streams);
         sent.map_err(|source| Error::Helper { source })
     }
 

@@ -44,6 +44,7 @@ mod sys;
 mod terminal;
 mod upper;
 mod user;
+mod watch;
 
 pub use changes::{Change, ChangeKind};
 pub use error::Error;

@@ -59,7 +59,7 @@ fn prepare(task: &Task, streams: &Streams) -> Result<(), Refusal> {
         rustix::process::ioctl_tiocsctty(&streams.input).map_err(failed("a controlling terminal"))?;
     }
     rustix::stdio::dup2_stdout(&streams.output).map_err(failed("stdout"))?;
-    rustix::stdio::dup2_stderr(&streams.output).map_err(failed("stderr"))?;
+    rustix::stdio::dup2_stderr(&streams.error).map_err(failed("stderr"))?;
     reset_signals();
     Ok(())
 }

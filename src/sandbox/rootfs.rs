@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,7 @@ use super::launch::Helper;
 use super::lookup::Entry;
 use super::scratch::Directory;
 use super::spec::{Opening, Task};
-use super::{Change, Ending, Error, Fallback, Host, Log, Step, lookup, network};
+use super::{Change, Ending, Error, Fallback, Host, Log, Step, lookup, network, terminal};
 use crate::progress::Output;
 
 /// What a changeset sees beneath it: extracted layers, which are never written to.
@@ -133,9 +134,26 @@ impl Sandbox {
         }
     }
 
+    /// Runs `step` to its end as if it were a program of this machine's: with this
+    /// process' stdin, stdout and stderr, or at a terminal if a person sits there. Each
+    /// byte that comes from `signals` is the number of a signal for it.
+    ///
+    /// # Errors
+    /// If it can't be started; however it ends is no error.
+    pub fn attach(&mut self, step: &Step, signals: impl AsFd) -> Result<Ending, Error> {
+        let task = network::task(step, |name| std::env::var(name).ok());
+        let at_terminal = terminal::of_person().filter(|_| io::stdout().is_terminal());
+        let (ending, fallbacks) = match at_terminal {
+            Some(person) => self.helper.interact(Task { interactive: true, ..task }, person, Some(signals.as_fd()))?,
+            None => self.helper.attach(task, signals.as_fd())?,
+        };
+        self.announce(fallbacks);
+        Ok(ending)
+    }
+
     /// Runs `task`, which a person at `terminal` is to have in their hands.
     pub(super) fn interact(&mut self, task: Task, terminal: File) -> Result<(), Error> {
-        let (_, fallbacks) = self.helper.interact(task, terminal)?;
+        let (_, fallbacks) = self.helper.interact(task, terminal, None)?;
         self.announce(fallbacks);
         Ok(())
     }

@@ -29,7 +29,8 @@ const LONGEST: u32 = 16 << 20;
 pub(super) enum Request {
     /// Make the namespaces, and find out what this machine allows.
     Open(Opening),
-    /// Run a command. With it come its stdin and what takes its stdout and stderr.
+    /// Run a command. With it come its stdin, stdout and stderr, and, if there is one, a
+    /// pipe of bytes that are the numbers of signals for it.
     Run(Box<Task>),
     /// Write what changed to the socket that comes with it.
     Changes,
@@ -75,7 +76,7 @@ pub(super) fn send(to: &UnixStream, message: &impl Serialize, descriptors: &[Bor
     let text = serde_json::to_vec(message)?;
     let length = u32::try_from(text.len()).ok().filter(|length| *length <= LONGEST);
     let length = length.ok_or_else(|| io::Error::from(rustix::io::Errno::TOOBIG))?.to_le_bytes();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(rustix::io::Errno::TOOBIG.into());
@@ -91,7 +92,7 @@ pub(super) fn send(to: &UnixStream, message: &impl Serialize, descriptors: &[Bor
 /// Takes the next message and the descriptors beside it; none if the other side is gone.
 pub(super) fn receive<T: DeserializeOwned>(from: &UnixStream) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut length = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
     let got = rustix::io::retry_on_intr(|| {
         recvmsg(from.as_fd(), &mut [IoSliceMut::new(&mut length)], &mut beside, RecvFlags::CMSG_CLOEXEC)
