@@ -18,6 +18,7 @@ pub mod apt;
 pub mod assemble;
 pub mod changeset;
 pub mod cli;
+pub mod diff;
 pub mod layer;
 pub mod lock;
 pub mod oci;

@@ -17,8 +17,21 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 12] =
-    ["lock", "plan", "build", "push", "pull", "inspect", "serve", "login", "logout", "cache", "completions", "man"];
+const VERBS: [&str; 13] = [
+    "lock",
+    "plan",
+    "build",
+    "push",
+    "pull",
+    "inspect",
+    "diff",
+    "serve",
+    "login",
+    "logout",
+    "cache",
+    "completions",
+    "man",
+];
 
 /// Commands as they were typed, each with what it printed and how it ended.
 struct Transcript<'a> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("progress", &[]),
     ("oci", &[]),
     ("store", &["oci"]),
@@ -25,6 +25,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python", "lock", "changeset"],
     ),
     ("assemble", &["*"]),
+    ("diff", &["oci", "store", "registry", "progress", "layer", "changeset", "assemble"]),
     ("cli", &["*"]),
     ("main", &["cli"]),
 ];

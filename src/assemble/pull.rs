@@ -108,7 +108,7 @@ fn describe_local(store: &Store, descriptor: &Descriptor) -> Result<Described, E
 pub async fn describe_remote(repository: &Repository, platform: &Platform, store: &Store) -> Result<Described, Error> {
     let reference = repository.reference();
     let wanted = reference.digest().or(reference.tag()).unwrap_or("latest");
-    let (mut descriptor, mut bytes) = repository.manifest(wanted).await?;
+    let (mut descriptor, mut bytes) = repository.manifest_or_stored(wanted, store).await?;
     let mut parsed = parse_manifest(&bytes, &descriptor.media_type)?;
     if let ManifestOrIndex::Index(index) = &parsed {
         let fits = |entry: &&Descriptor| entry.platform().is_some_and(|offered| platform.accepts(&offered));
@@ -121,7 +121,7 @@ pub async fn describe_remote(repository: &Repository, platform: &Platform, store
                 offered: offered.join(", "),
             });
         };
-        (descriptor, bytes) = repository.manifest(&entry.digest.to_string()).await?;
+        (descriptor, bytes) = repository.manifest_or_stored(&entry.digest.to_string(), store).await?;
         parsed = parse_manifest(&bytes, &descriptor.media_type)?;
     }
     let ManifestOrIndex::Manifest(manifest) = parsed else {

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Options;
 use super::error::{ExitKind, Failure};
+use super::limits;
 use super::progress::{Detail, Display};
 use crate::lock::{self, Lock};
 use crate::oci::Platform;
@@ -21,6 +22,8 @@ pub struct Context {
     options: Options,
     progress: Progress,
     display: Display,
+    /// Those that were spoken to, if there is something to be said of them in the end.
+    registries: Mutex<Option<Registries>>,
 }
 
 /// A lock and the directory that its local files are relative to.
@@ -42,7 +45,7 @@ impl Context {
             _ => Detail::Normal,
         };
         let display = Display::new(options.json, detail);
-        Self { options, progress: display.progress(), display }
+        Self { options, progress: display.progress(), display, registries: Mutex::default() }
     }
 
     /// Says how much was fetched and built since this was last called.
@@ -55,11 +58,20 @@ impl Context {
     pub fn finish(&self) {
         self.display.clear();
         self.display.sum_up();
+        let spoken_to = self.registries.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(registries) = spoken_to.filter(|_| self.verbose() && !self.json()) {
+            limits::pulls(&registries).iter().for_each(|line| eprintln!("{line}"));
+        }
     }
 
     /// Whether results are JSON.
     pub fn json(&self) -> bool {
         self.options.json
+    }
+
+    /// Whether everything is to be said.
+    pub fn verbose(&self) -> bool {
+        self.options.verbose
     }
 
     /// Whether nothing is to be said but results and errors.
@@ -84,13 +96,19 @@ impl Context {
 
     /// The registries, as this machine is set up for them.
     pub fn registries(&self) -> Result<Registries, Failure> {
-        Ok(Registries::new(self.settings_of_registries()?)?)
+        self.speaking_to(self.settings_of_registries()?)
     }
 
     /// The same, for pushing: uploads are noted down in `store`, and those of earlier
     /// runs are gone on with.
     pub fn registries_to_push(&self, store: &Store) -> Result<Registries, Failure> {
-        Ok(Registries::new(Settings { journal: Some(store.clone()), ..self.settings_of_registries()? })?)
+        self.speaking_to(Settings { journal: Some(store.clone()), ..self.settings_of_registries()? })
+    }
+
+    fn speaking_to(&self, settings: Settings) -> Result<Registries, Failure> {
+        let registries = Registries::new(settings)?;
+        *self.registries.lock().unwrap_or_else(PoisonError::into_inner) = Some(registries.clone());
+        Ok(registries)
     }
 
     fn settings_of_registries(&self) -> Result<Settings, Failure> {

@@ -2,7 +2,7 @@
 
 use super::error::{ExitKind, Explain};
 use crate::registry::{self, ErrorKind, SourceError};
-use crate::{apt, assemble, changeset, lock, plan, python, store};
+use crate::{apt, assemble, changeset, diff, lock, plan, python, store};
 
 /// An error whose status depends on which one it is.
 macro_rules! explain {
@@ -169,6 +169,13 @@ explain!(lock::Error, self => match self {
     },
     Self::Interrupted { .. } => ExitKind::Other,
     _ => ExitKind::Recipe,
+});
+
+explain!(diff::Error, self => match self {
+    Self::Source(error) => error.exit(),
+    Self::Store(error) => error.exit(),
+    Self::Read(_) | Self::NoDiffId { .. } | Self::TooManyNames { .. } => ExitKind::Integrity,
+    Self::Interrupted { .. } => ExitKind::Other,
 });
 
 explain!(assemble::Error, self => match self {

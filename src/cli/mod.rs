@@ -6,10 +6,12 @@ mod building;
 mod cache;
 mod completions;
 mod context;
+mod diff;
 mod display;
 pub mod error;
 mod explain;
 mod inspect;
+mod limits;
 mod lock;
 mod login;
 mod logout;
@@ -82,6 +84,7 @@ enum Verb {
     Push(push::Arguments),
     Pull(pull::Arguments),
     Inspect(inspect::Arguments),
+    Diff(diff::Arguments),
     Try(try_image::Arguments),
     Serve(serve::Arguments),
     Login(login::Arguments),
@@ -151,6 +154,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Push(arguments) => push::run(context, arguments).await,
         Verb::Pull(arguments) => pull::run(context, arguments).await,
         Verb::Inspect(arguments) => inspect::run(context, arguments).await,
+        Verb::Diff(arguments) => diff::run(context, arguments).await,
         Verb::Try(arguments) => try_image::run(context, arguments).await.map(drop),
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,

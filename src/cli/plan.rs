@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::context::Context;
+use super::context::{Context, Locked};
 use super::display::{bytes, count, show, table};
 use super::error::Failure;
-use super::why;
+use super::{limits, why};
+use crate::plan::limits::{Exceeded, Limits};
 use crate::plan::sending::Size;
 use crate::plan::{Place, Plan};
-use crate::registry::Reference;
+use crate::registry::{Reference, Repository};
 use crate::store::Store;
 
 /// Show the layers, where each of them is, and what will be built and sent
@@ -41,16 +42,41 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         Some(target) if arguments.why => Some(why::ask(&plan, &locked, target, &present, &store, &registries).await?),
         _ => None,
     };
+    let exceeded = target.as_ref().map(|target| exceeded(&plan, &locked, target, &present, &store)).transpose()?;
+    let exceeded = exceeded.unwrap_or_default();
     context.finish();
     if context.json() {
         let mut json = as_json(&plan, &present);
+        json["exceeded"] = json!(exceeded);
+        json["pulls"] = json!(registries.pull_limits());
         if let Some(why) = why {
             json["why"] = why.json();
         }
         return show(json);
     }
     show(as_table(&plan, &present, &store))?;
-    why.map_or(Ok(()), |why| show(format!("\n{}", why.text(&plan))))
+    if let Some(why) = why {
+        show(format!("\n{}", why.text(&plan)))?;
+    }
+    if !context.verbose() {
+        limits::pulls(&registries).iter().try_for_each(show)?;
+    }
+    exceeded.iter().for_each(|exceeded| context.progress().warn(limits::exceeded(exceeded)));
+    Ok(())
+}
+
+/// What of the plan the target's registry would refuse.
+fn exceeded(
+    plan: &Plan,
+    locked: &Locked,
+    target: &Repository,
+    present: &[bool],
+    store: &Store,
+) -> Result<Vec<Exceeded>, Failure> {
+    let registry = target.reference().registry();
+    let base_manifest = locked.lock.base.manifest.as_ref().map_or(0, |manifest| manifest.size);
+    let rate = store.rate(&target.place().host)?;
+    Ok(Limits::of(registry).exceeded(plan, present, base_manifest, registry, rate.as_ref()))
 }
 
 fn place(place: &Place, present: bool) -> &'static str {

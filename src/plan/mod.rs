@@ -2,6 +2,7 @@
 //! the store, in the target repository, or still to be built. Nothing is written
 //! here and nothing is fetched but answers to "have you got it?".
 
+pub mod limits;
 pub mod sending;
 mod steps;
 pub mod why;

@@ -16,6 +16,7 @@ use super::body::refusal;
 use super::config::{Place, is_loopback};
 use super::error::is_transient;
 use super::http::{self, Http};
+use super::pull_limit::PullLimits;
 use super::retry::{Attempts, Failure, Retry, retry_after};
 use super::token::{self, Challenge, Scope, Token};
 use super::upload::chunks;
@@ -68,6 +69,8 @@ pub(super) struct Client {
     pub(super) journal: Option<Store>,
     /// The longest part of a blob that goes in one request, in bytes.
     pub(super) chunk: u64,
+    /// How many pulls registries still allow.
+    pub(super) pull_limits: PullLimits,
     /// By host, and whether it is spoken to as an insecure one.
     sites: Mutex<HashMap<(String, bool), Slot<SiteCell>>>,
 }
@@ -101,6 +104,7 @@ impl Client {
             observer: settings.observer.clone(),
             journal: settings.journal.clone(),
             chunk: settings.chunk.unwrap_or(chunks::DEFAULT),
+            pull_limits: PullLimits::default(),
             sites: Mutex::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! All registries at once: what configures them, and what their requests share.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use super::auth::Credentials;
 use super::client::Client;
 use super::config::Config;
 use super::http::Http;
+use super::pull_limit::PullLimit;
 use super::{Environment, Error, Reference, Repository, Retry};
 use crate::store::Store;
 
@@ -132,6 +134,11 @@ impl Registries {
     /// The same registries, with other credentials: those that `login` tries.
     pub(super) fn client_with(&self, credentials: Credentials) -> Client {
         Client::new(self.http.clone(), &self.settings, credentials)
+    }
+
+    /// How many pulls registries still allow, by name, of those that said so.
+    pub fn pull_limits(&self) -> BTreeMap<String, PullLimit> {
+        self.client.pull_limits.all()
     }
 
     /// The HTTP client below, for package indexes.

@@ -70,10 +70,13 @@ impl Repository {
         let mut attempts = self.client.attempts(place);
         loop {
             let failure = match self.client.attempt(place, &call).await {
-                Ok(response) => match read_manifest(response, wanted).await {
-                    Ok(found) => return Ok(found),
-                    Err(error) => Failure::from(error),
-                },
+                Ok(response) => {
+                    self.note_pull_limit(place, &response);
+                    match read_manifest(response, wanted).await {
+                        Ok(found) => return Ok(found),
+                        Err(error) => Failure::from(error),
+                    }
+                }
                 Err(failure) => failure,
             };
             attempts.after(failure).await.map_err(|error| missing(error, wanted, &place.to_string()))?;
@@ -93,16 +96,10 @@ impl Repository {
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let header = |header| Error::Header { url: redacted(response.url()), header };
-        let digest = match wanted.parse() {
-            Ok(digest) => digest,
-            Err(_) => announced_digest(&response)?.ok_or_else(|| header("Docker-Content-Digest"))?,
-        };
-        let size = content_length(response.headers()).ok_or_else(|| header("Content-Length"))?;
-        Ok(Some(Descriptor::new(&content_type(&response)?, digest, size)))
+        described(&response, wanted).map(Some)
     }
 
-    async fn manifest_call(
+    pub(super) async fn manifest_call(
         &self,
         kind: RequestKind,
         method: Method,
@@ -233,6 +230,17 @@ pub struct Referrer {
     pub descriptor: Descriptor,
     /// What it is.
     pub artifact_type: Option<String>,
+}
+
+/// The manifest `wanted` as the headers of an answer describe it.
+pub(super) fn described(response: &Response, wanted: &str) -> Result<Descriptor, Error> {
+    let header = |header| Error::Header { url: redacted(response.url()), header };
+    let digest = match wanted.parse() {
+        Ok(digest) => digest,
+        Err(_) => announced_digest(response)?.ok_or_else(|| header("Docker-Content-Digest"))?,
+    };
+    let size = content_length(response.headers()).ok_or_else(|| header("Content-Length"))?;
+    Ok(Descriptor::new(&content_type(response)?, digest, size))
 }
 
 async fn read_manifest(response: Response, wanted: &str) -> Result<(Descriptor, Vec<u8>), Error> {

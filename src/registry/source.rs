@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::{BlobOrigin, BlobStream, Reference, Repository};
 use crate::oci::{Descriptor, Digest, Layout, LayoutError};
+use crate::store::Store;
 
 /// The longest config that is read, in bytes; real ones have some ten thousand.
 const MAX_CONFIG: u64 = 8 << 20;
@@ -70,13 +71,16 @@ pub enum Source {
 }
 
 impl Source {
-    /// What the recipe names: the descriptor of a manifest or an index, and its bytes.
+    /// What the recipe names: the descriptor of a manifest or an index, and its bytes, from `store`
+    /// if it is there.
     ///
     /// # Errors
     /// Those of [`Repository::manifest`] and of [`Layout::find`].
-    pub async fn named(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+    pub async fn named(&self, store: &Store) -> Result<(Descriptor, Vec<u8>), SourceError> {
         match self {
-            Self::Registry(repository) => Ok(repository.manifest(wanted(repository.reference())).await?),
+            Self::Registry(repository) => {
+                Ok(repository.manifest_or_stored(wanted(repository.reference()), store).await?)
+            }
             Self::Layout(layout, tag) => {
                 let descriptor = layout.find(tag.as_deref())?;
                 let bytes = layout.read(&descriptor)?;

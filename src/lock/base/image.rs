@@ -94,7 +94,7 @@ pub(super) async fn choose(
     progress: &Progress,
 ) -> Result<(LockedBase, BaseImage), Error> {
     let task = progress.task(Activity::Resolve, "base", None);
-    let (named, bytes) = source.named().await?;
+    let (named, bytes) = source.named(store).await?;
     let bytes = kept(store, bytes)?;
     let fetch = Fetch { source: Some(source), store, manifest: named.digest };
     let (index, descriptor, manifest) = match parse_manifest(&bytes, &named.media_type)? {

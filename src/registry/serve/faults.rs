@@ -37,6 +37,8 @@ pub enum What {
     Stall(u64),
     /// The answer has this header, in place of its own.
     Header(&'static str, String),
+    /// The answer has these headers, in place of its own.
+    Headers(Vec<(&'static str, String)>),
     /// The answer's Location, which is a path, has this before and this after it: a
     /// host, a query.
     Location(String, String),
@@ -166,6 +168,7 @@ impl What {
         let mut response = Response::from_parts(parts, body);
         match self {
             Self::Header(name, value) => put(&mut response, name, value),
+            Self::Headers(headers) => headers.iter().for_each(|(name, value)| put(&mut response, name, value)),
             Self::Location(before, after) => {
                 let path = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
                 if let Some(path) = path {
