@@ -245,6 +245,7 @@ fn root_in_a_container_has_a_chroot() {
         let mut sandbox = bench.open();
         assert_eq!(*sandbox.fallbacks(), BTreeSet::from([Fallback::Chroot]));
         is_whole(&mut sandbox);
+        assert_eq!(*sandbox.fallbacks(), BTreeSet::from([Fallback::Chroot, Fallback::HostNetwork]));
         assert_eq!(shell(&mut sandbox, "find /proc /dev/shm"), "/proc\n/dev/shm");
         gives_owners(sandbox);
     });
