@@ -117,7 +117,7 @@ impl Supervisor {
                         return Ok(Answer::Continue);
                     };
                     let at = At { path: &target, ..at };
-                    match Places::parent_from(tracee, directory, at)? {
+                    match Places::parent_from(tracee, directory.as_fd(), at)? {
                         Some(next) => (directory, name) = next,
                         None => return Ok(Answer::Continue),
                     }

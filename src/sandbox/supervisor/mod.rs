@@ -73,6 +73,7 @@ mod tracee;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -104,7 +105,7 @@ enum Mode {
 
 /// Answers the calls of a step.
 struct Supervisor {
-    listener: OwnedFd,
+    listener: Rc<OwnedFd>,
     calls: HashMap<(u32, u32), Call>,
     processes: Processes,
     ownership: Ownership,
@@ -138,7 +139,7 @@ impl Supervisor {
             processes: Processes::new(credentials),
             ownership: Ownership::new(inodes),
             places: Places::new()?,
-            listener,
+            listener: Rc::new(listener),
         };
         Ok(supervisor.answer_all()?)
     }
@@ -151,7 +152,7 @@ impl Supervisor {
 
     fn answer_all(mut self) -> Result<(), Errno> {
         loop {
-            let mut events = [PollFd::new(&self.listener, PollFlags::IN)];
+            let mut events = [PollFd::new(&*self.listener, PollFlags::IN)];
             match poll(&mut events, None) {
                 Ok(_) if events[0].revents().contains(PollFlags::IN) => {}
                 // seccomp_unotify(2): "POLLHUP: the last thread using the filter has terminated"
@@ -169,7 +170,7 @@ impl Supervisor {
     }
 
     fn answer(&mut self, notification: &Notification) {
-        let Ok(listener) = self.listener.try_clone() else { return };
+        let listener = Rc::clone(&self.listener);
         let call = self.calls.get(&(notification.arch, notification.nr)).copied().unwrap_or(Call::Absent);
         let tracee = Tracee::new(listener.as_fd(), notification);
         let answer = match self.handle(&tracee, call) {

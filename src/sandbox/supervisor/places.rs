@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -34,6 +34,10 @@ pub(super) struct At<'a> {
 impl<'a> At<'a> {
     pub(super) fn new(dirfd: i32, path: &'a CStr, follow: bool) -> Self {
         Self { dirfd, path, follow, resolve: ResolveFlags::empty() }
+    }
+
+    fn is_absolute(&self) -> bool {
+        self.path.to_bytes().starts_with(b"/")
     }
 }
 
@@ -73,28 +77,28 @@ impl Places {
     /// or write it.
     pub(super) fn open(&mut self, tracee: &Tracee<'_>, at: At<'_>) -> Result<OwnedFd, Errno> {
         self.enter(tracee)?;
-        let start = self.start(tracee, at)?;
-        Self::open_from(tracee, &start, at)
+        let start = Self::start(tracee, at)?;
+        Self::open_from(tracee, descriptor(&start), at)
     }
 
-    /// What relative paths start from; the root where they are absolute.
-    fn start(&self, tracee: &Tracee<'_>, at: At<'_>) -> Result<OwnedFd, Errno> {
-        if at.path.to_bytes().starts_with(b"/") && at.resolve.is_empty() {
-            directory(CWD, "/")
+    /// What a relative path starts from; none for an absolute one.
+    fn start(tracee: &Tracee<'_>, at: At<'_>) -> Result<Option<OwnedFd>, Errno> {
+        if at.is_absolute() && at.resolve.is_empty() {
+            Ok(None)
         } else if at.dirfd == libc::AT_FDCWD {
-            tracee.working_directory()
+            tracee.working_directory().map(Some)
         } else {
-            tracee.file(at.dirfd)
+            tracee.file(at.dirfd).map(Some)
         }
     }
 
-    fn open_from(tracee: &Tracee<'_>, start: &OwnedFd, at: At<'_>) -> Result<OwnedFd, Errno> {
+    fn open_from(tracee: &Tracee<'_>, start: BorrowedFd<'_>, at: At<'_>) -> Result<OwnedFd, Errno> {
         let mut flags = OFlags::PATH | OFlags::CLOEXEC;
         flags.set(OFlags::NOFOLLOW, !at.follow);
         // openat2(2): magic links would be those of the supervisor's own /proc/self
         let resolve = at.resolve | ResolveFlags::NO_MAGICLINKS;
         match rustix::fs::openat2(start, at.path, flags, Mode::empty(), resolve) {
-            Err(Errno::LOOP) if at.resolve.is_empty() => Walk::new(tracee, start.try_clone().map_err(errno)?).go(at),
+            Err(Errno::LOOP) if at.resolve.is_empty() => Walk::new(tracee, start, at)?.go(at),
             result => result,
         }
     }
@@ -103,15 +107,15 @@ impl Places {
     /// Nothing if the path has no name at its end: the kernel says what is wrong with it.
     pub(super) fn parent(&mut self, tracee: &Tracee<'_>, at: At<'_>) -> Result<Option<(OwnedFd, PathBuf)>, Errno> {
         self.enter(tracee)?;
-        let start = self.start(tracee, at)?;
-        Self::parent_from(tracee, start, at)
+        let start = Self::start(tracee, at)?;
+        Self::parent_from(tracee, descriptor(&start), at)
     }
 
     /// As [`Places::parent`], from a directory that is open already, for the target of a
     /// symbolic link in it.
     pub(super) fn parent_from(
         tracee: &Tracee<'_>,
-        start: OwnedFd,
+        start: BorrowedFd<'_>,
         at: At<'_>,
     ) -> Result<Option<(OwnedFd, PathBuf)>, Errno> {
         let path = at.path.to_bytes();
@@ -125,7 +129,7 @@ impl Places {
         let name = PathBuf::from(std::ffi::OsStr::from_bytes(name));
         let parent = std::ffi::CString::new(parent).map_err(|_| Errno::INVAL)?;
         let at = At { path: &parent, follow: true, ..at };
-        Ok(Some((Self::open_from(tracee, &start, at)?, name)))
+        Ok(Some((Self::open_from(tracee, start, at)?, name)))
     }
 }
 
@@ -146,15 +150,14 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(tracee: &'a Tracee<'a>, start: OwnedFd) -> Self {
-        Self { tracee, current: start, links: 0 }
+    fn new(tracee: &'a Tracee<'a>, start: BorrowedFd<'_>, at: At<'_>) -> Result<Self, Errno> {
+        let current =
+            if at.is_absolute() { directory(CWD, "/")? } else { start.try_clone_to_owned().map_err(errno)? };
+        Ok(Self { tracee, current, links: 0 })
     }
 
     fn go(mut self, at: At<'_>) -> Result<OwnedFd, Errno> {
         let mut names = names(at.path.to_bytes());
-        if at.path.to_bytes().starts_with(b"/") {
-            self.current = directory(CWD, "/")?;
-        }
         while let Some(name) = names.pop_front() {
             let follow = at.follow || !names.is_empty();
             if let Some(target) = self.step(&name, follow)? {
@@ -205,6 +208,11 @@ impl<'a> Walk<'a> {
 
 fn names(path: &[u8]) -> VecDeque<Vec<u8>> {
     path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).map(<[u8]>::to_vec).collect()
+}
+
+/// An absolute path is found from any descriptor.
+fn descriptor(start: &Option<OwnedFd>) -> BorrowedFd<'_> {
+    start.as_ref().map_or(CWD, AsFd::as_fd)
 }
 
 fn directory(at: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
