@@ -10,6 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long one command may take.
@@ -92,9 +93,10 @@ impl Peer for Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        // It unmounts what it has mounted.
         let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
         let _ = self.daemon.wait();
+        // What it leaves mounted: a network namespace, that of the host.
+        let _ = unmount(self.root.join("exec/netns/default"), UnmountFlags::DETACH);
         let _ = fs::remove_dir_all(&self.root);
     }
 }

@@ -23,7 +23,8 @@ pub use sink::Sink;
 pub use writer::LayerWriter;
 
 /// The version of the code that turns entries into bytes. It is part of every
-/// key: raise it with any change to what is written.
+/// key: raise it with any change to what is written. Since 2, what is not spliced is
+/// compressed with codes of each block's own; tars and their DiffIDs are those of 1.
 pub const FORMAT: u32 = 2;
 
 /// Modification time of everything in a layer, and creation time of every image,
