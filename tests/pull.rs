@@ -78,6 +78,16 @@ fn a_blob_that_is_damaged_in_the_registry_is_refused_by_its_name() {
     fs::write(&file, bytes).unwrap();
     assert_eq!(dlpack.ok(["pull", &name]), honest);
     assert_eq!(dlpack.leftovers(), 0);
+
+    // what is damaged here `inspect` can't make anew, and its hint says who can
+    let manifest = dlpack.blob(&honest);
+    let mut damaged = fs::read(&manifest).unwrap();
+    damaged[20] ^= 1;
+    fs::write(&manifest, damaged).unwrap();
+    let refused = dlpack.refuses(6, ["inspect", &name]);
+    assert!(refused.contains("was damaged") && refused.contains("build or pull the image again"), "{refused}");
+    let refused = dlpack.fails(["inspect", &name]);
+    assert!(refused.contains("is gone from the store\nhint: build the image again, or pull it"), "{refused}");
 }
 
 #[test]

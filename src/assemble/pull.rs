@@ -6,7 +6,7 @@ use super::{Error, PARALLEL};
 use crate::oci::{Descriptor, ImageConfig, Manifest, ManifestOrIndex, Platform, media_type, parse_manifest};
 use crate::progress::{Activity, Progress};
 use crate::registry::{Reference, Registries, Repository, Source};
-use crate::store::{self, Area, Store};
+use crate::store::{Area, Store};
 
 /// What a pull came to.
 #[derive(Clone, Debug)]
@@ -84,14 +84,8 @@ pub async fn describe(
 
 fn describe_local(store: &Store, descriptor: &Descriptor) -> Result<Described, Error> {
     let read = |blob: &Descriptor| {
-        match store.read(Area::Blobs, &blob.digest) {
-            Ok(Some(bytes)) => Ok(bytes),
-            // one that was damaged has been dropped, and only who has the image can make it anew
-            Ok(None) | Err(store::Error::Damaged { .. }) => {
-                Err(Error::Gone { path: store.path(Area::Blobs, &blob.digest) })
-            }
-            Err(error) => Err(error.into()),
-        }
+        let gone = || Error::Gone { path: store.path(Area::Blobs, &blob.digest) };
+        store.read(Area::Blobs, &blob.digest)?.ok_or_else(gone)
     };
     let bytes = read(descriptor)?;
     let ManifestOrIndex::Manifest(manifest) = parse_manifest(&bytes, &descriptor.media_type)? else {

@@ -144,7 +144,9 @@ impl Error {
             {
                 Some("name a directory that you can write with --store or DLPACK_STORE".into())
             }
-            Self::Damaged { .. } => Some("run the command again: the file is made anew".into()),
+            Self::Damaged { .. } => Some(
+                "it was removed: run the command again, and if it is missed then, build or pull the image again".into(),
+            ),
             Self::InUse { .. } => Some("wait for the builds, pushes and `dlpack serve` that use it".into()),
             Self::NotAStore { .. } => Some("name an empty directory, or one that dlpack made".into()),
             Self::Index { .. } => Some("it has the tags: put it back from a copy, or name another store".into()),

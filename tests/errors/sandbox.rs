@@ -54,6 +54,7 @@ fn a_sandbox_that_ends_early() {
     };
     shown.add("a mount that fails", call("mount", Errno::INVAL));
     shown.add("a full disk in it", call("write", Errno::NOSPC));
+    shown.add("a kernel that is too old", call("mount", Errno::NOSYS));
     let (path, is) = ("run/secrets".to_owned(), "a symbolic link".to_owned());
     shown.add("a mount point that leads elsewhere", refused(Refusal::MountPoint { path, is }));
     shown.add("a file name that is not UTF-8", refused(Refusal::Name { path: "srv/caf\u{fffd}".into() }));

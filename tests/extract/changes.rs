@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
+use dlpack::apt::scrub;
 use dlpack::layer::{Attributes, Compression, Layer, LayerWriter};
 use dlpack::oci::ChainId;
 use dlpack::sandbox::{Change, ChangeKind, Error, Fallback, Sandbox, extract};
@@ -307,4 +308,30 @@ fn a_layer_refuses_what_would_mislead() {
     assert!(layer.with_xattrs(&odd).file("d", root, b"").is_err());
     layer.with_xattrs(&BTreeMap::new()).file("d", root, b"").unwrap();
     layer.complete().unwrap();
+}
+
+#[test]
+fn what_is_left_out_of_a_layer_takes_no_other_name_of_its_file_with_it() {
+    as_user("extract::changes::what_is_left_out_of_a_layer_takes_no_other_name_of_its_file_with_it", || {
+        let (bench, place) = (Bench::new(), Place::new());
+        let mut sandbox = bench.open();
+        // one is left out, one is emptied; of either the name that comes first
+        shell(&mut sandbox, "echo one >/tmp/one; ln /tmp/one /usr/one; echo two >/var/log/two; ln /var/log/two /zz");
+        let mut writer = LayerWriter::new(&place.store, Compression::Gzip, MTIME).unwrap();
+        sandbox
+            .changes(&mut |change, content| Ok::<_, Error>(scrub::write(change, content, &mut writer).unwrap()))
+            .unwrap();
+        let layer = writer.complete().unwrap();
+        let blob = fs::File::open(place.store.path(Area::Blobs, &layer.descriptor.digest)).unwrap();
+        let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(blob));
+        let files = archive.entries().unwrap().filter_map(|entry| {
+            let mut entry = entry.unwrap();
+            let mut content = String::new();
+            entry.read_to_string(&mut content).unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            entry.header().entry_type().is_file().then_some((path, content))
+        });
+        let expected = [("usr/one", "one\n"), ("var/log/two", ""), ("zz", "two\n")];
+        assert_eq!(files.collect::<Vec<_>>(), expected.map(|(path, content)| (path.to_owned(), content.to_owned())));
+    });
 }
