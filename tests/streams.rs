@@ -246,6 +246,26 @@ fn debians_registry_takes_a_layer_while_it_is_made() {
     assert_eq!(dlpack.json(["push", &registry.reference("team/env:2")])["present"], 5);
 }
 
+#[test]
+fn layers_whose_wheels_are_kept_as_well_are_shown_and_go_first() {
+    let dlpack = home();
+    let digest = dlpack.ok(["build"]);
+    let listed = dlpack.json(["cache", "list"]);
+    let entries = listed["entries"].as_array().unwrap();
+    let twice: Vec<&Value> = entries.iter().filter(|entry| entry["twice"] == true).collect();
+    let layers = dlpack.layers_of(&digest);
+    assert_eq!(twice.len(), 2, "of the file and the skeleton nothing else is here: {listed}");
+    assert!(twice.iter().all(|entry| layers.iter().any(|layer| entry["digest"] == *layer)));
+    assert_eq!(dlpack.ok(["cache", "list"]).matches("blob, kept twice").count(), 2);
+
+    let size = |entry: &&Value| entry["size"].as_u64().unwrap();
+    let (all, both): (u64, u64) = (entries.iter().map(|entry| size(&entry)).sum(), twice.iter().map(size).sum());
+    let collected = dlpack.json(["cache", "gc", "--max-size", &(all - both).to_string()]);
+    assert_eq!((&collected["removed"], &collected["freed"]), (&json!(2), &json!(both)));
+    assert_eq!(dlpack.json(["build"])["built"], 2, "and are made again");
+    assert_eq!(dlpack.ok(["build"]), digest);
+}
+
 /// A layer of so many bytes, which may turn out otherwise.
 struct Noise {
     length: usize,

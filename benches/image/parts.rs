@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
 use crate::peers::registry::{Registry, free_port};
 use crate::peers::{must, wait_for};
 
@@ -22,6 +24,8 @@ pub struct Measured {
     pub sent: u64,
     /// Peak resident memory in KiB; 0 where it isn't measured.
     pub peak_kib: u64,
+    /// Bytes that went to a disk (proc(5), write_bytes); 0 where it isn't measured.
+    pub written: u64,
 }
 
 impl std::fmt::Display for Measured {
@@ -102,21 +106,43 @@ impl Bench {
         self.0.registry.bytes()
     }
 
-    /// `dlpack push`, timed, with its peak memory.
+    /// How many bytes the wheels of a round have.
+    pub fn wheel_bytes(&self, round: &str) -> u64 {
+        let lock = fs::read_to_string(self.directory().join(format!("{round}.lock"))).unwrap();
+        let lock: toml::Table = lock.parse().unwrap();
+        let layers = lock["layer"].as_array().unwrap().iter();
+        let wheels = layers.flat_map(|layer| layer.get("wheel").and_then(toml::Value::as_array).into_iter().flatten());
+        wheels.map(|wheel| wheel["size"].as_integer().unwrap() as u64).sum()
+    }
+
+    /// `dlpack push` on an empty disk, which fetches the wheels as well.
+    pub fn dlpack_push_from_nothing(&self, recipe: &Path) -> Measured {
+        fs::remove_dir_all(self.directory().join("store")).unwrap();
+        self.push_to("bench/nothing:latest", recipe)
+    }
+
+    /// `dlpack push`, timed, with its peak memory and what it wrote.
     pub fn dlpack_push(&self, recipe: &Path) -> Measured {
+        self.push_to("bench/dlpack:latest", recipe)
+    }
+
+    fn push_to(&self, target: &str, recipe: &Path) -> Measured {
         let before = self.registry_bytes();
         let since = Instant::now();
         let mut child = self
-            .dlpack(&["push", "-q", "bench/dlpack:latest", "-r"])
+            .dlpack(&["push", "-q", target, "-r"])
             .arg(recipe)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         let watched = watch_peak(child.id());
-        let status = child.wait().unwrap();
+        let ended = waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         let time = since.elapsed();
-        assert!(status.success(), "dlpack push failed");
-        Measured { time, sent: self.registry_bytes().saturating_sub(before), peak_kib: watched.join().unwrap() }
+        ended.unwrap();
+        let written = written(child.id());
+        assert!(child.wait().unwrap().success(), "dlpack push failed");
+        let sent = self.registry_bytes().saturating_sub(before);
+        Measured { time, sent, peak_kib: watched.join().unwrap(), written }
     }
 
     fn dlpack(&self, arguments: &[&str]) -> Command {
@@ -209,6 +235,14 @@ fn start_wheelhouse(directory: &Path) -> (String, Child) {
     let server = server.spawn().expect("apt-get install python3");
     wait_for("the wheelhouse", || std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
     (format!("http://127.0.0.1:{port}/"), server)
+}
+
+/// What a process that has ended, and was not waited for, has caused to be written to a
+/// disk (proc(5), /proc/PID/io).
+fn written(pid: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).expect("the kernel counts, and we are root");
+    let of = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    of("write_bytes:").unwrap().saturating_sub(of("cancelled_write_bytes:").unwrap())
 }
 
 /// The kernel keeps the peak itself (proc(5), VmHWM); it is read until the process ends.

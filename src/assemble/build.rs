@@ -14,7 +14,7 @@ use super::work::Work;
 use super::{EPOCH, Error, fetch};
 use crate::layer::{Layer, Sink, Threads};
 use crate::lock::base;
-use crate::oci::{Descriptor, DiffId, ImageConfig, media_type};
+use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, media_type};
 use crate::plan::{self, Place, Plan, Step};
 use crate::progress::Activity;
 use crate::registry::{BlobOrigin, Source};
@@ -163,7 +163,7 @@ impl Building<'_> {
         }
         let making = Arc::new(making);
         let made = self.downloads.with(step, async || delivery.made(&making, step, key).await).await?;
-        made.map(|layer| self.remember(step.key, layer)).transpose()
+        made.map(|layer| self.remember(step, step.key, layer)).transpose()
     }
 
     /// Sends a layer that was made before, which is made anew for it.
@@ -224,7 +224,7 @@ impl Building<'_> {
         let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
         // The key stands for what a sandbox gives that lacks nothing: whoever finds the
         // record relies on it, here and on other machines.
-        let record = self.remember(key.filter(|_| under.is_whole()), layer)?;
+        let record = self.remember(step, key.filter(|_| under.is_whole()), layer)?;
         if step.needed_bytes() > 0 {
             task.advance(step.needed_bytes());
         }
@@ -232,10 +232,13 @@ impl Building<'_> {
         Ok(record)
     }
 
-    fn remember(&self, key: Option<LayerKey>, layer: Layer) -> Result<LayerRecord, Error> {
+    fn remember(&self, step: &Step, key: Option<LayerKey>, layer: Layer) -> Result<LayerRecord, Error> {
         let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
         if let Some(key) = &key {
-            self.work.store.put_record(key, &record)?;
+            // What a step has to run for is not made again from its downloads alone.
+            let needs = step.needs.iter().filter(|_| !step.inputs.needs_rootfs());
+            let made_from: Vec<Digest> = needs.map(|need| *need.digest()).collect();
+            self.work.store.put_record_of(key, &record, &made_from)?;
         }
         Ok(record)
     }

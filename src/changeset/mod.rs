@@ -24,7 +24,7 @@ use thiserror::Error;
 
 use crate::layer::{Attributes, LayerWriter};
 use crate::lock::{LockedDeb, LockedFile, LockedSdist, LockedWheel};
-use crate::oci::ImageConfig;
+use crate::oci::{Digest, ImageConfig};
 use crate::sandbox::Rootfs;
 use crate::store::{Area, Store};
 pub use inputs::{Content, Inputs};
@@ -78,13 +78,17 @@ pub enum Need {
 impl Need {
     /// Whether the store has it.
     pub fn at_hand(&self, store: &Store) -> bool {
-        let (digest, size) = match self {
-            Self::Wheel(wheel) => (&wheel.sha256, wheel.size),
-            Self::Sdist(sdist) => (&sdist.sha256, sdist.size),
-            Self::Archive(archive) => (&archive.sha256, archive.size),
-            Self::Deb { deb, .. } => (&deb.sha256, deb.size),
-        };
-        store.size(Area::Downloads, digest) == Some(size)
+        store.size(Area::Downloads, self.digest()) == Some(self.size())
+    }
+
+    /// Under what it lies in the store's downloads.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Wheel(wheel) => &wheel.sha256,
+            Self::Sdist(sdist) => &sdist.sha256,
+            Self::Archive(archive) => &archive.sha256,
+            Self::Deb { deb, .. } => &deb.sha256,
+        }
     }
 
     /// Its length in bytes.

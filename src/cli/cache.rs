@@ -27,7 +27,8 @@ enum Verb {
     Verify,
     /// Remove what no tag needs and nobody used lately
     ///
-    /// Without options only what killed runs left behind.
+    /// Without options only what killed runs left behind. Layers whose wheels are kept as
+    /// well go first: a build makes them again.
     Gc {
         /// Forget this name first, so that what it alone needs can go; may be given more than once
         #[arg(long, value_name = "NAME", value_parser = super::reference)]
@@ -99,6 +100,9 @@ fn list(context: &Context) -> Result<(), Failure> {
         let told = |entry: &Entry| {
             let (kind, needed_by) = (name(entry.kind), &entry.needed_by);
             let mut told = json!({ "kind": kind, "digest": entry.digest, "size": entry.size, "neededBy": needed_by });
+            if entry.kind == Kind::Blob {
+                told["twice"] = json!(entry.twice);
+            }
             if entry.kind == Kind::Log {
                 told["path"] = json!(entry.path);
             }
@@ -112,7 +116,7 @@ fn list(context: &Context) -> Result<(), Failure> {
     for entry in &entries {
         rows.push(vec![
             bytes(entry.size),
-            name(entry.kind).into(),
+            if entry.twice { format!("{}, kept twice", name(entry.kind)) } else { name(entry.kind).into() },
             match entry.kind {
                 Kind::Log => entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                 _ => entry.digest.short(),
@@ -121,11 +125,15 @@ fn list(context: &Context) -> Result<(), Failure> {
             entry.needed_by.join(" "),
         ]);
     }
-    let total = entries.iter().map(|entry| entry.size).sum();
+    let sum = |counts: fn(&Entry) -> bool| entries.iter().filter(|entry| counts(entry)).map(|entry| entry.size).sum();
+    let twice = match sum(|entry| entry.twice) {
+        0 => String::new(),
+        twice => format!(", {} of them layers whose wheels are here as well", bytes(twice)),
+    };
     show(format_args!(
-        "{}{} in {} files under {}",
+        "{}{} in {} files under {}{twice}",
         table(&rows, &[0]),
-        bytes(total),
+        bytes(sum(|_| true)),
         entries.len(),
         store.root().display()
     ))?;

@@ -68,13 +68,17 @@ pub struct Entry {
     pub last_used: SystemTime,
     /// The tags that lead to it, and digests where the index has no name.
     pub needed_by: Vec<String>,
+    /// Whether it is a layer that can be made again, at any time, from downloads that are
+    /// here: its bytes are kept twice.
+    pub twice: bool,
 }
 
 /// What a collection removes, besides what killed processes left half-written.
 /// What a tag needs is never removed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy {
-    /// Least recently used first, until the store has at most so many bytes.
+    /// What is kept twice first, then least recently used first, until the store has at
+    /// most so many bytes.
     pub ceiling: Option<u64>,
     /// Everything that was not used for so long.
     pub unused_for: Option<Duration>,
@@ -123,14 +127,15 @@ impl Store {
                 let last_used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 let needed_by = needed.get(&digest).filter(|_| kind == Kind::Blob).cloned().unwrap_or_default();
                 let path = self.path_of(kind, &digest);
-                entries.push(Entry { kind, digest, path, size: metadata.len(), last_used, needed_by });
+                entries.push(Entry { kind, digest, path, size: metadata.len(), last_used, needed_by, twice: false });
             }
         }
         for kind in TREES {
             for (digest, path) in self.trees_of(kind)? {
                 let (content, last_used) =
                     Self::peek_tree(&path).unwrap_or((Default::default(), SystemTime::UNIX_EPOCH));
-                entries.push(Entry { kind, digest, path, size: content.bytes, last_used, needed_by: Vec::new() });
+                let (size, needed_by) = (content.bytes, Vec::new());
+                entries.push(Entry { kind, digest, path, size, last_used, needed_by, twice: false });
             }
         }
         entries.extend(self.left_by_steps()?);
@@ -138,16 +143,23 @@ impl Store {
         Ok(entries)
     }
 
+    /// What records say of blobs: when they were used, and whether they are kept twice.
     fn use_with_records(&self, entries: &mut [Entry]) {
-        let mut used: BTreeMap<Digest, SystemTime> = BTreeMap::new();
+        let mut said: BTreeMap<Digest, (SystemTime, bool)> = BTreeMap::new();
         for record in entries.iter().filter(|entry| entry.kind == Kind::Record) {
-            if let Some(LayerRecord { descriptor, .. }) = self.peek_record(&LayerKey(record.digest)) {
-                let latest = used.entry(descriptor.digest).or_insert(record.last_used);
+            if let Some((LayerRecord { descriptor, .. }, made_from)) = self.peek_noted(&LayerKey(record.digest)) {
+                let here = |download: &Digest| self.size(Area::Downloads, download).is_some();
+                let twice = !made_from.is_empty() && made_from.iter().all(here);
+                let (latest, any) = said.entry(descriptor.digest).or_insert((record.last_used, twice));
                 *latest = record.last_used.max(*latest);
+                *any |= twice;
             }
         }
         for blob in entries.iter_mut().filter(|entry| entry.kind == Kind::Blob) {
-            blob.last_used = used.get(&blob.digest).map_or(blob.last_used, |used| blob.last_used.max(*used));
+            if let Some((used, twice)) = said.get(&blob.digest) {
+                blob.last_used = blob.last_used.max(*used);
+                blob.twice = *twice;
+            }
         }
     }
 
@@ -282,8 +294,9 @@ impl Store {
         let mut collected = self.sweep()?;
         let mut entries = self.entries()?;
         collected.kept = entries.iter().map(|entry| entry.size).sum();
+        // What is kept twice goes first: a build makes it again without fetching anything.
         // A record is small and still good for a registry that has the blob: it goes after it.
-        entries.sort_by_key(|entry| (entry.last_used, entry.kind));
+        entries.sort_by_key(|entry| (!entry.twice, entry.last_used, entry.kind));
         let now = SystemTime::now();
         for entry in entries.into_iter().filter(|entry| entry.needed_by.is_empty()) {
             let age = now.duration_since(entry.last_used).unwrap_or_default();

@@ -32,6 +32,16 @@ pub struct LayerRecord {
     pub unpacked: u64,
 }
 
+/// The file of a record.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    #[serde(flatten)]
+    record: LayerRecord,
+    /// What lies in downloads that the layer can be made from, without running anything.
+    #[serde(default, rename = "made-from", skip_serializing_if = "Vec::is_empty")]
+    made_from: Vec<Digest>,
+}
+
 impl Store {
     pub(super) fn key_path(&self, key: &LayerKey) -> PathBuf {
         let hex = key.0.hex();
@@ -57,7 +67,13 @@ impl Store {
 
     /// The same without its counting as use, and with every failure as none.
     pub(super) fn peek_record(&self, key: &LayerKey) -> Option<LayerRecord> {
-        serde_json::from_slice(&fs::read(self.key_path(key)).ok()?).ok()
+        self.peek_noted(key).map(|(record, _)| record)
+    }
+
+    /// The same, and the downloads that the layer can be made again from.
+    pub(super) fn peek_noted(&self, key: &LayerKey) -> Option<(LayerRecord, Vec<Digest>)> {
+        let Noted { record, made_from } = serde_json::from_slice(&fs::read(self.key_path(key)).ok()?).ok()?;
+        Some((record, made_from))
     }
 
     /// Remembers `record` under `key`, in place of an older one.
@@ -65,8 +81,17 @@ impl Store {
     /// # Errors
     /// [`Error::Io`]; the older record then still stands.
     pub fn put_record(&self, key: &LayerKey, record: &LayerRecord) -> Result<(), Error> {
+        self.put_record_of(key, record, &[])
+    }
+
+    /// The same for a layer that can be made again, at any time, from these downloads.
+    ///
+    /// # Errors
+    /// As [`Store::put_record`].
+    pub fn put_record_of(&self, key: &LayerKey, record: &LayerRecord, made_from: &[Digest]) -> Result<(), Error> {
         let path = self.key_path(key);
-        let bytes = serde_json::to_vec(record).map_err(|source| Error::Format { path: path.clone(), source })?;
+        let bytes = serde_json::to_vec(&Noted { record: record.clone(), made_from: made_from.to_vec() })
+            .map_err(|source| Error::Format { path: path.clone(), source })?;
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }

@@ -21,7 +21,8 @@ impl Store {
                 && metadata.is_file()
             {
                 let (digest, size) = (Digest::of(name.as_bytes()), metadata.len());
-                entries.push(Entry { kind: Kind::Log, digest, size, last_used: time(&path), path, needed_by: vec![] });
+                let (kind, last_used) = (Kind::Log, time(&path));
+                entries.push(Entry { kind, digest, size, last_used, path, needed_by: vec![], twice: false });
             }
         }
         for path in sorted(&self.caches())? {
@@ -35,6 +36,7 @@ impl Store {
                     last_used,
                     path,
                     needed_by: vec![],
+                    twice: false,
                 });
             }
         }
