@@ -9,6 +9,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::steps::{layer, world};
 use super::support::command::Dlpack;
+use super::support::registry::DebianRegistry;
+
+/// A layer that is made without running anything.
+const FILES: &str = "[[layer]]\nkind = \"files\"\nfiles = [{ content = \"Welcome.\\n\", to = \"/etc/motd\" }]\n";
 
 /// A home with the image `tiny` in its store.
 fn tiny() -> Dlpack {
@@ -34,6 +38,15 @@ fn it_has_the_streams_of_its_caller_and_its_own_exit_status() {
     assert_eq!(ended.status.code(), Some(7));
     let killed = shell(&dlpack, "kill -9 $$").wait_with_output().expect("waited");
     assert_eq!((killed.status.code(), killed.status.signal()), (Some(137), None), "as a shell has it");
+}
+
+#[test]
+fn layers_that_were_pushed_while_they_were_made_are_brought_back() {
+    let (dlpack, registry) = (world(FILES), DebianRegistry::start());
+    let name = registry.reference("team/env:1");
+    let digest = dlpack.ok(["push", &name]);
+    assert!(dlpack.layers_of(&digest).iter().any(|layer| !dlpack.blob(layer).exists()), "the store has not all of it");
+    assert_eq!(dlpack.ok(["try", "--quiet", &name, "--", "cat", "/etc/motd"]), "Welcome.");
 }
 
 #[test]

@@ -129,12 +129,7 @@ impl Bench {
     fn push_to(&self, target: &str, recipe: &Path) -> Measured {
         let before = self.registry_bytes();
         let since = Instant::now();
-        let mut child = self
-            .dlpack(&["push", "-q", target, "-r"])
-            .arg(recipe)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = self.dlpack(&["push", "-q", target, "-r"]).arg(recipe).stdout(Stdio::null()).spawn().unwrap();
         let watched = watch_peak(child.id());
         let ended = waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         let time = since.elapsed();

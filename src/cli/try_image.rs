@@ -1,7 +1,6 @@
 //! `dlpack try`: a command in an image of the store, to see whether it works.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::{blocking, interruptible};
 use crate::assemble;
 use crate::oci::ImageConfig;
 use crate::registry::Reference;
-use crate::sandbox::{self, Ending, Rootfs, Sandbox, Step, extract};
+use crate::sandbox::{self, Ending, ExtractError, Rootfs, Sandbox, Step, extract};
 use crate::store::Store;
 
 /// Run a command in an image, to try it out
@@ -89,14 +88,23 @@ async fn lay_out(context: &Context, store: &Store, arguments: Arguments) -> Resu
         assemble::pull(&arguments.image, &platform, store, &registries, progress).await?;
     }
     let image = assemble::describe(&arguments.image, &platform, store, &registries).await?;
+    let name = arguments.image.clone();
     let step = step(&image.config, arguments)?;
     let layers: Vec<_> = image.manifest.layers.into_iter().zip(image.config.rootfs.diff_ids).collect();
-    let (store, host) = (store.clone(), Arc::new(context.host(store)?));
-    let opened = blocking(move || {
-        let root: PathBuf = extract::base(&store, &layers)?;
-        Ok(Rootfs::new(vec![root], host).open()?)
-    });
-    Ok((opened.await?, step))
+    let extracted = || {
+        let (store, layers) = (store.clone(), layers.clone());
+        blocking(move || Ok(extract::base(&store, &layers)))
+    };
+    let root = match extracted().await? {
+        // A layer that was pushed while it was made is at its registry alone.
+        Err(ExtractError::Missing { .. }) => {
+            assemble::pull(&name, &platform, store, &registries, progress).await?;
+            extracted().await??
+        }
+        root => root?,
+    };
+    let host = Arc::new(context.host(store)?);
+    Ok((blocking(move || Ok(Rootfs::new(vec![root], host).open()?)).await?, step))
 }
 
 /// The command as the image's config has it, but for what `arguments` say.
