@@ -43,5 +43,6 @@ mod steps;
 mod store;
 mod streams;
 mod try_image;
+mod uploads;
 mod wheels;
 mod why;

@@ -293,7 +293,14 @@ fn a_mounted_blob_is_in_both_repositories_and_an_unknown_one_begins_an_upload() 
 
 #[test]
 fn a_feature_that_is_switched_off_answers_as_registries_without_it_do() {
-    let features = Features { mount: false, chunked: false, single_post: false, range: false, referrers: false };
+    let features = Features {
+        mount: false,
+        chunked: false,
+        single_post: false,
+        range: false,
+        referrers: false,
+        ..Features::default()
+    };
     let registry = Registry::with(Options { features, ..Options::default() });
     let digest = Digest::of(b"0123456789");
     let begun = registry.curl(&format!("/v2/a/blobs/uploads/?digest={digest}"), &["--data-binary", "0123456789"]);

@@ -43,7 +43,7 @@ enum Verb {
 }
 
 /// Bytes, with a unit of 1000.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit = match text[digits..].trim().to_ascii_uppercase().as_str() {
         "" | "B" => 1,

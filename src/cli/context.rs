@@ -13,7 +13,7 @@ use crate::lock::{self, Lock};
 use crate::oci::Platform;
 use crate::progress::Progress;
 use crate::recipe::{self, Loaded, Recipe, Sources};
-use crate::registry::{Environment, Registries, Settings};
+use crate::registry::{Environment, Interrupt, Registries, Settings};
 use crate::sandbox::Host;
 use crate::store::Store;
 
@@ -24,6 +24,7 @@ pub struct Context {
     display: Display,
     /// Those that were spoken to, if there is something to be said of them in the end.
     registries: Mutex<Option<Registries>>,
+    interrupt: Interrupt,
 }
 
 /// A lock and the directory that its local files are relative to.
@@ -45,7 +46,13 @@ impl Context {
             _ => Detail::Normal,
         };
         let display = Display::new(options.json, detail);
-        Self { options, progress: display.progress(), display, registries: Mutex::default() }
+        Self {
+            options,
+            progress: display.progress(),
+            display,
+            registries: Mutex::default(),
+            interrupt: Interrupt::default(),
+        }
     }
 
     /// Says how much was fetched and built since this was last called.
@@ -62,6 +69,11 @@ impl Context {
         if let Some(registries) = spoken_to.filter(|_| self.verbose() && !self.json()) {
             limits::pulls(&registries).iter().for_each(|line| eprintln!("{line}"));
         }
+    }
+
+    /// Tells uploads that the process is about to end.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Whether results are JSON.
@@ -100,9 +112,9 @@ impl Context {
     }
 
     /// The same, for pushing: uploads are noted down in `store`, and those of earlier
-    /// runs are gone on with.
-    pub fn registries_to_push(&self, store: &Store) -> Result<Registries, Failure> {
-        self.speaking_to(Settings { journal: Some(store.clone()), ..self.settings_of_registries()? })
+    /// runs are gone on with. `chunk` is the most of a blob that goes in one request.
+    pub fn registries_to_push(&self, store: &Store, chunk: Option<u64>) -> Result<Registries, Failure> {
+        self.speaking_to(Settings { journal: Some(store.clone()), chunk, ..self.settings_of_registries()? })
     }
 
     fn speaking_to(&self, settings: Settings) -> Result<Registries, Failure> {
@@ -112,7 +124,11 @@ impl Context {
     }
 
     fn settings_of_registries(&self) -> Result<Settings, Failure> {
-        let mut settings = Settings::from_environment(&Environment::of_process())?;
+        let mut settings = Settings {
+            limit_rate: self.options.limit_rate,
+            interrupt: self.interrupt.clone(),
+            ..Settings::from_environment(&Environment::of_process())?
+        };
         if !self.quiet() {
             let progress = self.progress.clone();
             settings.retry = settings.retry.with_notice(move |error| progress.warn(format!("{error}; trying again")));

@@ -23,6 +23,7 @@ mod push;
 mod sandbox;
 mod secrets;
 mod serve;
+mod signals;
 mod tally;
 mod try_image;
 mod why;
@@ -33,12 +34,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::oci::Platform;
-use crate::registry::Reference;
+use crate::registry::{Rate, Reference};
 use context::Context;
 use error::{Colour, ExitKind, Failure};
+use signals::Signals;
 
 /// Assembles deep learning images: only what changed is built, only what changed is sent.
 #[derive(Debug, Parser)]
@@ -65,6 +66,9 @@ pub(crate) struct Options {
     /// Where layers and wheels are kept [default: dlpack in the user's cache directory]
     #[arg(long, global = true, env = "DLPACK_STORE", value_name = "DIR")]
     store: Option<PathBuf>,
+    /// The most that is sent, and received, in a second, by all transfers together: 500K, 10M, 1G
+    #[arg(long, global = true, value_name = "RATE")]
+    limit_rate: Option<Rate>,
     /// Print results as JSON on stdout, and events as JSON lines on stderr
     #[arg(long, global = true)]
     json: bool,
@@ -109,14 +113,16 @@ pub fn main() -> ExitCode {
         match cli.verb {
             // signals are for what it runs
             Verb::Try(arguments) => try_image::run(&context, arguments).await,
-            verb => interruptible(run(&context, verb)).await.map(|()| ExitCode::SUCCESS),
+            verb => interruptible(&context, run(&context, verb)).await.map(|()| ExitCode::SUCCESS),
         }
     });
     context.finish();
     let (exit, patience) = match outcome {
         Ok(exit) => (exit, CLEARING),
-        Err(failure) if failure.exit().is_signal() => (show(&failure), CLEARING_AFTER_SIGNAL),
-        Err(failure) => (show(&failure), CLEARING),
+        Err(failure) => {
+            let patience = if failure.exit().is_signal() { CLEARING_AFTER_SIGNAL } else { CLEARING };
+            (if signals::may_say() { show(&failure) } else { failure.exit().into() }, patience)
+        }
     };
     // Threads whose work was given up clear it away. Those that take longer don't hold up
     // the exit: what they write has no name, and the next run sweeps it.
@@ -136,14 +142,21 @@ fn show(failure: &Failure) -> ExitCode {
 
 /// Does `work` until it is done or somebody wants an end. What is given up then has
 /// no name; what was finished stays, and the next run goes on from there.
-async fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|source| Failure::new(ExitKind::Other, source))?;
-    let gone_on = "what was finished is kept: the same command goes on from there";
+async fn interruptible<T>(context: &Context, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let signals = Signals::listen()?;
+    let mut running = std::pin::pin!(work);
+    let kind = tokio::select! {
+        outcome = &mut running => return outcome,
+        kind = signals.heard() => kind,
+    };
+    // Uploads end where they stand; they do so while the rest goes on.
+    context.interrupt().tell();
     tokio::select! {
-        outcome = work => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(ExitKind::Interrupted, "interrupted").hint(gone_on)),
-        _ = terminate.recv() => Err(Failure::new(ExitKind::Terminated, "terminated").hint(gone_on)),
+        _ = running => {}
+        () = context.interrupt().settled() => {}
+        () = tokio::time::sleep(signals::GRACE) => {}
     }
+    Err(signals::failure(kind))
 }
 
 async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {

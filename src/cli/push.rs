@@ -19,6 +19,9 @@ pub struct Arguments {
     /// Where to: NAME:TAG as docker writes it, such as yunseokim/dl-env:latest
     #[arg(value_parser = super::reference)]
     target: Reference,
+    /// The most of a layer that goes in one request, for a proxy that takes no more [default: 32 MiB]
+    #[arg(long, value_name = "SIZE", value_parser = super::cache::size)]
+    max_chunk: Option<u64>,
     #[command(flatten)]
     building: building::Arguments,
     /// Keep layers in the store that could be made again from their wheels
@@ -31,7 +34,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         return Err(Failure::usage("an image is pushed to a tag: its digest is what it turns out to be"));
     }
     let store = context.store()?;
-    let registries = context.registries_to_push(&store)?;
+    let registries = context.registries_to_push(&store, arguments.max_chunk)?;
     let _lease = store.lease()?;
     let target = registries.repository(&arguments.target)?;
     let keep_blobs = arguments.keep_blobs;

@@ -43,7 +43,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Fa
     let heard = |kind| signal(kind).map_err(|source| Failure::new(ExitKind::Other, source));
     let store = context.store()?;
     let _lease = store.lease()?;
-    let root = interruptible(lay_out(context, &store, arguments)).await;
+    let root = interruptible(context, lay_out(context, &store, arguments)).await;
     let (mut sandbox, step) = root?;
     let (signals, mut to_command) = std::io::pipe().map_err(|source| Failure::new(ExitKind::Other, source))?;
     let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);

@@ -20,7 +20,7 @@ use super::pull_limit::PullLimits;
 use super::retry::{Attempts, Failure, Retry, retry_after};
 use super::token::{self, Challenge, Scope, Token};
 use super::upload::chunks;
-use super::{Error, Observer, RequestEvent, RequestKind, Settings};
+use super::{Error, Interrupt, Observer, RequestEvent, RequestKind, Settings};
 use crate::store::Store;
 
 /// One request to a registry, as often as it takes.
@@ -60,7 +60,7 @@ type TokenCell = tokio::sync::Mutex<Option<Token>>;
 
 /// What all requests share.
 pub(super) struct Client {
-    http: Http,
+    pub(super) http: Http,
     pub(super) retry: Retry,
     credentials: Credentials,
     trusted_realms: Vec<String>,
@@ -71,6 +71,7 @@ pub(super) struct Client {
     pub(super) chunk: u64,
     /// How many pulls registries still allow.
     pub(super) pull_limits: PullLimits,
+    pub(super) interrupt: Interrupt,
     /// By host, and whether it is spoken to as an insecure one.
     sites: Mutex<HashMap<(String, bool), Slot<SiteCell>>>,
 }
@@ -103,7 +104,8 @@ impl Client {
             trusted_realms: settings.trusted_realms.clone(),
             observer: settings.observer.clone(),
             journal: settings.journal.clone(),
-            chunk: settings.chunk.unwrap_or(chunks::DEFAULT),
+            chunk: settings.chunk.filter(|chunk| *chunk > 0).unwrap_or(chunks::DEFAULT),
+            interrupt: settings.interrupt.clone(),
             pull_limits: PullLimits::default(),
             sites: Mutex::default(),
         }
@@ -139,7 +141,7 @@ impl Client {
             (false, true) => Http::unverified(self.retry.silence),
             (false, false) => Ok(self.http.clone()),
         };
-        let http = http.map_err(Error::from)?;
+        let http = http.map_err(Error::from)?.sharing(&self.http);
         // registries.conf(5), insecure: https with any certificate, else http
         let schemes: &[&str] = if place.insecure { &["https", "http"] } else { &["https"] };
         let mut last = None;

@@ -146,7 +146,10 @@ async fn receive(
         };
         let broken = loop {
             let mut chunk = match response.chunk().await {
-                Ok(Some(chunk)) => chunk,
+                Ok(Some(chunk)) => {
+                    http.received(chunk.len()).await;
+                    chunk
+                }
                 Ok(None) => break None,
                 Err(error) => break Some(error.without_url()),
             };

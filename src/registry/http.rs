@@ -2,12 +2,15 @@
 //! machine's roots (`SSL_CERT_FILE` honoured), proxies from the environment, and
 //! redirects that never take credentials to another place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATION};
 use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode};
 use thiserror::Error;
 use url::Url;
+
+use super::rate::{Limit, Rate};
 
 /// How many redirects are followed before a server is taken to send us in circles.
 const MAX_REDIRECTS: usize = 10;
@@ -115,6 +118,8 @@ pub struct Http {
     reading: Client,
     /// For uploads, where the server is silent until it has everything.
     sending: Client,
+    /// What clones share of the line; nothing for all that it gives.
+    limit: Option<Arc<Limit>>,
 }
 
 /// Whom the client speaks to.
@@ -170,7 +175,30 @@ impl Http {
         let setup = |source| Error::Setup { source };
         let reading = builder().read_timeout(silence).build().map_err(setup)?;
         let sending = builder().build().map_err(setup)?;
-        Ok(Self { reading, sending })
+        Ok(Self { reading, sending, limit: None })
+    }
+
+    /// The same client; all bodies together are sent, and received, at `rate` at most.
+    pub(super) fn limited(self, rate: Rate) -> Self {
+        Self { limit: Some(Arc::new(Limit::new(rate))), ..self }
+    }
+
+    /// The same client, which shares the limit of `other`.
+    pub(super) fn sharing(self, other: &Self) -> Self {
+        Self { limit: other.limit.clone(), ..self }
+    }
+
+    /// What all bodies that are sent share.
+    pub(super) fn limit(&self) -> Option<Arc<Limit>> {
+        self.limit.clone()
+    }
+
+    /// Waits as long as the limit demands after `bytes` of a body were received.
+    pub(super) async fn received(&self, bytes: usize) {
+        if let Some(limit) = &self.limit {
+            limit.received.take(bytes as u64);
+            limit.received.wait().await;
+        }
     }
 
     /// Sends a request without a streamed body, and follows redirects.

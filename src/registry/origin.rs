@@ -51,6 +51,16 @@ impl BlobOrigin {
         Self::Reader(Arc::new(open))
     }
 
+    /// The bytes from about `offset` on, and where exactly they begin: another registry
+    /// is not asked again for what was sent already. Else they are verified, which takes
+    /// all of them.
+    pub(super) fn open_at(&self, descriptor: &Descriptor, offset: u64) -> (BlobStream, u64) {
+        match self {
+            Self::Repository(repository) if offset > 0 => (repository.pull_rest(descriptor, offset), offset),
+            _ => (self.open(descriptor), 0),
+        }
+    }
+
     /// The bytes, verified: the last of them come only if all were right.
     pub(super) fn open(&self, descriptor: &Descriptor) -> BlobStream {
         match self {

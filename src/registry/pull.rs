@@ -29,14 +29,25 @@ impl Repository {
     /// Yields, once, [`Error::Digest`], [`Error::Length`], [`Error::Range`],
     /// [`Error::NotFound`], or that of any request, and then ends.
     pub fn pull_blob(&self, descriptor: &Descriptor) -> BlobStream {
+        self.pull(descriptor, 0, Some(Hasher::new()))
+    }
+
+    /// The blob's bytes from `offset` on. Their number is right if the stream ends well;
+    /// whether they are the blob's, whoever has the rest must find out.
+    pub(super) fn pull_rest(&self, descriptor: &Descriptor, offset: u64) -> BlobStream {
+        self.pull(descriptor, offset, None)
+    }
+
+    fn pull(&self, descriptor: &Descriptor, offset: u64, hasher: Option<Hasher>) -> BlobStream {
         let pull = Pull {
             repository: self.clone(),
             descriptor: descriptor.clone(),
             place: 0,
             attempts: self.client.attempts(&self.places.pull[0]),
             open: None,
-            hasher: Hasher::new(),
-            safe: 0,
+            received: offset,
+            hasher,
+            safe: offset,
             held: None,
         };
         stream::try_unfold(Some(pull), |pull| async move {
@@ -63,8 +74,10 @@ struct Pull {
     attempts: Attempts,
     /// The answer that is being read, and how many of its bytes are known already.
     open: Option<(Response, u64)>,
-    /// All bytes so far; its length is where to go on.
-    hasher: Hasher,
+    /// Where to go on.
+    received: u64,
+    /// All bytes so far; nothing where they don't begin with the first.
+    hasher: Option<Hasher>,
     /// Where the last failure was.
     safe: u64,
     /// The newest bytes, not given out yet.
@@ -88,7 +101,7 @@ impl Pull {
             self.open = Some(self.begin().await?);
             return Ok(None);
         };
-        let (url, received) = (redacted(response.url()), self.hasher.length());
+        let (url, received) = (redacted(response.url()), self.received);
         let mut chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) if received == self.descriptor.size => return self.finish(&url).map(Some),
@@ -107,13 +120,15 @@ impl Pull {
         if found > self.descriptor.size {
             return Err(self.length(&url, found).into());
         }
-        self.hasher.update(&new);
+        self.received = found;
+        self.hasher.iter_mut().for_each(|hasher| hasher.update(&new));
+        self.repository.client.http.received(new.len()).await;
         Ok(self.held.replace(new).map(Next::More))
     }
 
     fn finish(&mut self, url: &str) -> Result<Next, Failure> {
-        let (found, _) = self.hasher.clone().finish();
-        if found != self.descriptor.digest {
+        let found = self.hasher.as_ref().map(|hasher| hasher.clone().finish().0);
+        if let Some(found) = found.filter(|found| *found != self.descriptor.digest) {
             let (url, expected) = (url.to_owned(), self.descriptor.digest);
             return Err(Error::Digest { url, expected, found }.into());
         }
@@ -123,7 +138,7 @@ impl Pull {
     /// Asks for the rest. Blobs never change, so no `If-Match` is needed: the
     /// digest over all parts decides.
     async fn begin(&self) -> Result<(Response, u64), Failure> {
-        let (place, offset) = (&self.repository.places.pull[self.place], self.hasher.length());
+        let (place, offset) = (&self.repository.places.pull[self.place], self.received);
         let site = self.repository.client.site(place).await?;
         let url = address(&site, place, &format!("blobs/{}", self.descriptor.digest))?;
         let mut call = Call::new(RequestKind::GetBlob, Method::GET, url, Scope::pull(&place.name));
@@ -152,7 +167,7 @@ impl Pull {
 
     /// RFC 9110 14.4: `Content-Range: bytes FIRST-LAST/COMPLETE`
     fn check_range(&self, url: &str, response: &Response) -> Result<(), Error> {
-        let (offset, size) = (self.hasher.length(), self.descriptor.size);
+        let (offset, size) = (self.received, self.descriptor.size);
         let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let part = format!("bytes {offset}-{}/", size - 1);
         let complete = range.strip_prefix(&part);
@@ -166,7 +181,7 @@ impl Pull {
     /// Waits, or goes on to the next place; where there is none, that was it.
     async fn recover(&mut self, failure: Failure) -> Result<(), Error> {
         self.open = None;
-        let received = self.hasher.length();
+        let received = self.received;
         if received - self.safe >= PROGRESS {
             self.attempts.progressed();
         }

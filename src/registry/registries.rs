@@ -9,7 +9,7 @@ use super::client::Client;
 use super::config::Config;
 use super::http::Http;
 use super::pull_limit::PullLimit;
-use super::{Environment, Error, Reference, Repository, Retry};
+use super::{Environment, Error, Interrupt, Rate, Reference, Repository, Retry};
 use crate::store::Store;
 
 /// What a request is for.
@@ -74,6 +74,10 @@ pub struct Settings {
     pub journal: Option<Store>,
     /// The longest part of a blob that goes in one request, in bytes; nothing for 32 MiB.
     pub chunk: Option<u64>,
+    /// How fast all bodies together are sent, and how fast they are received.
+    pub limit_rate: Option<Rate>,
+    /// Who tells uploads that the process is about to end.
+    pub interrupt: Interrupt,
 }
 
 impl Settings {
@@ -126,6 +130,10 @@ impl Registries {
     /// [`Error::Http`] where TLS can't be set up.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let http = Http::with_silence(settings.retry.silence)?;
+        let http = match settings.limit_rate {
+            Some(rate) => http.limited(rate),
+            None => http,
+        };
         let client = Arc::new(Client::new(http.clone(), &settings, settings.credentials.clone()));
         let (config, credentials) = (Arc::new(settings.config.clone()), settings.credentials.clone());
         Ok(Self { client, http, config, credentials, settings: Arc::new(settings) })

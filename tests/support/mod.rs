@@ -9,6 +9,7 @@ pub mod embedded;
 pub mod host;
 pub mod image;
 pub mod index;
+pub mod line;
 pub mod payload;
 pub mod registry;
 pub mod rootfs;

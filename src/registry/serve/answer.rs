@@ -55,6 +55,7 @@ codes! {
     manifest_invalid, "MANIFEST_INVALID", BAD_REQUEST;
     manifest_unknown, "MANIFEST_UNKNOWN", NOT_FOUND;
     manifest_too_large, "SIZE_INVALID", PAYLOAD_TOO_LARGE;
+    body_too_large, "SIZE_INVALID", PAYLOAD_TOO_LARGE;
     name_invalid, "NAME_INVALID", BAD_REQUEST;
     name_unknown, "NAME_UNKNOWN", NOT_FOUND;
     size_invalid, "SIZE_INVALID", BAD_REQUEST;

@@ -72,11 +72,43 @@ pub struct Features {
     pub range: bool,
     /// The referrers API.
     pub referrers: bool,
+    /// Saying where an upload stands.
+    pub upload_status: bool,
+    /// The shortest chunk but the last, in bytes, which is announced and demanded; 0
+    /// for none.
+    pub chunk_minimum: u64,
+    /// The longest body that a request of an upload may have, in bytes.
+    pub body_maximum: u64,
+    /// What is left of a request of an upload that breaks off.
+    pub remains: Remains,
+}
+
+/// What is left of a request of an upload that breaks off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// What came of it.
+    Bytes,
+    /// Nothing of it, and what requests before it brought: a storage that takes parts,
+    /// or a proxy that passes whole requests on.
+    Parts,
+    /// Nothing of the whole upload: distribution, whose sessions know how much they are
+    /// to have.
+    Nothing,
 }
 
 impl Default for Features {
     fn default() -> Self {
-        Self { mount: true, chunked: true, single_post: true, range: true, referrers: true }
+        Self {
+            mount: true,
+            chunked: true,
+            single_post: true,
+            range: true,
+            referrers: true,
+            upload_status: true,
+            chunk_minimum: 0,
+            body_maximum: u64::MAX,
+            remains: Remains::Bytes,
+        }
     }
 }
 

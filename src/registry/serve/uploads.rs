@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::header::{CONTENT_RANGE, HeaderMap, LOCATION, RANGE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION, RANGE};
 use hyper::{Response, StatusCode};
 
-use super::answer::{Body, Refusal, bare, set};
+use super::answer::{Body, Refusal, bare, full, set};
 use super::route::query;
-use super::{Registry, blocking};
+use super::{Registry, Remains, blocking};
 use crate::oci::Digest;
 use crate::store::{self, Area, BlobWriter, Link};
 
@@ -76,7 +76,13 @@ impl Registry {
         let id = self.sessions.open(name, writer);
         match query(parameters, "digest").filter(|_| self.features.single_post) {
             Some(digest) => self.finish(name, &id, &HeaderMap::new(), &digest, body).await,
-            None => Ok(accepted(StatusCode::ACCEPTED, name, &id, 0)),
+            None => {
+                let mut response = accepted(StatusCode::ACCEPTED, name, &id, 0);
+                if self.features.chunk_minimum > 0 {
+                    set(&mut response, "oci-chunk-min-length", &self.features.chunk_minimum.to_string());
+                }
+                Ok(response)
+            }
         }
     }
 
@@ -102,6 +108,12 @@ impl Registry {
     ) -> Result<Response<Body>, Refusal> {
         if !self.features.chunked {
             return Err(Refusal::unsupported("this registry takes a blob in one request"));
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if self.features.chunk_minimum > length.unwrap_or_default() {
+            drain(body).await;
+            let minimum = self.features.chunk_minimum;
+            return Err(Refusal::range_invalid(format!("a chunk that is not the last has at least {minimum} bytes")));
         }
         let stands = self.append(name, id, headers, body).await?;
         Ok(accepted(StatusCode::ACCEPTED, name, id, stands))
@@ -150,6 +162,9 @@ impl Registry {
 
     /// end-13: says where an upload stands.
     pub(super) async fn upload_status(&self, name: &str, id: &str) -> Result<Response<Body>, Refusal> {
+        if !self.features.upload_status {
+            return Err(Refusal::unsupported("this registry does not say where an upload stands"));
+        }
         let session = self.sessions.find(name, id)?;
         let stands = session.writer.lock().await.as_ref().map(BlobWriter::written);
         let stands = stands.ok_or_else(|| Refusal::blob_upload_unknown("the upload has ended"))?;
@@ -178,11 +193,17 @@ impl Registry {
             let text = |header| headers.headers().get(header).and_then(|value| value.to_str().ok()).unwrap_or_default();
             return Err(refusal.with("location", text(LOCATION)).with("range", text(RANGE)));
         }
+        let body = self.admit(body).await?;
         let Some(writer) = slot.take() else { return Ok(stands) };
         let (writer, outcome) = write(writer, body).await?;
         let now = writer.written();
         *slot = Some(writer);
-        outcome.map_err(Interrupted::refusal)?;
+        if let Err(interrupted) = outcome {
+            if self.features.remains == Remains::Nothing {
+                self.sessions.forget(id);
+            }
+            return Err(interrupted.refusal());
+        }
         match announced {
             Some((start, end)) if now != end + 1 => {
                 Err(Refusal::size_invalid(format!("Content-Range is {start}-{end}, and {} bytes came", now - stands)))
@@ -190,6 +211,26 @@ impl Registry {
             _ => Ok(now),
         }
     }
+}
+
+impl Registry {
+    /// The body, if it is not too long, and whole where parts of one don't count.
+    async fn admit(&self, body: Body) -> Result<Body, Refusal> {
+        let limit = self.features.body_maximum;
+        if limit == u64::MAX && self.features.remains != Remains::Parts {
+            return Ok(body);
+        }
+        let body = body.collect().await.map_err(|error| Refusal::blob_upload_invalid(error.to_string()))?.to_bytes();
+        if body.len() as u64 > limit {
+            return Err(Refusal::body_too_large(format!("a request has at most {limit} bytes")));
+        }
+        Ok(full(body))
+    }
+}
+
+/// Reads a body that is not wanted, so that the answer arrives.
+async fn drain(body: Body) {
+    let _ = body.collect().await;
 }
 
 enum Interrupted {

@@ -6,9 +6,9 @@
 
 /// What goes in one request unless somebody says otherwise, in bytes.
 pub(crate) const DEFAULT: u64 = 32 << 20;
-/// The shortest part that is tried, in bytes: nginx refuses more by default
-/// (`client_max_body_size`).
-const SHORTEST: u64 = 1 << 20;
+/// The shortest part that is tried, in bytes: well below what any proxy refuses
+/// (nginx, `client_max_body_size`: 1 MiB by default).
+const SHORTEST: u64 = 128 << 10;
 
 /// The length of the parts of one upload.
 #[derive(Debug)]
@@ -63,11 +63,11 @@ mod tests {
     fn parts_shrink_where_they_are_lost_and_grow_where_they_arrive() {
         let mut chunks = Chunks::of(DEFAULT);
         assert_eq!(chunks.length(0), DEFAULT);
-        let lost: Vec<u64> = std::iter::repeat_with(|| (chunks.lost(), chunks.length(0)).1 >> 20).take(4).collect();
-        assert_eq!(lost, [8, 2, 1, 1]);
+        let lost: Vec<u64> = std::iter::repeat_with(|| (chunks.lost(), chunks.length(0)).1 >> 10).take(5).collect();
+        assert_eq!(lost, [8192, 2048, 512, 128, 128]);
         let arrived: Vec<u64> =
-            std::iter::repeat_with(|| (chunks.arrived(), chunks.length(0)).1 >> 20).take(6).collect();
-        assert_eq!(arrived, [2, 4, 8, 16, 32, 32]);
+            std::iter::repeat_with(|| (chunks.arrived(), chunks.length(0)).1 >> 20).take(10).collect();
+        assert_eq!(arrived, [0, 0, 1, 2, 4, 8, 16, 32, 32, 32]);
     }
 
     #[test]
@@ -76,7 +76,7 @@ mod tests {
         assert!(chunks.refused(DEFAULT, 0) && chunks.refused(16 << 20, 0));
         chunks.arrived();
         assert_eq!(chunks.length(0), 8 << 20);
-        assert!(!chunks.refused(1 << 20, 0), "there is nothing shorter to try");
+        assert!(!chunks.refused(SHORTEST, 0), "there is nothing shorter to try");
         assert!(!chunks.refused(8 << 20, 8 << 20), "the registry takes no shorter one");
     }
 

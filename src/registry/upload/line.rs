@@ -30,8 +30,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// How a part is sent by PATCH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Patch {
-    /// As docker does it: the body ends where it ends, and the registry says how much it
-    /// has.
+    /// As docker does it: the body ends where it ends, which may be early, and the
+    /// registry says how much it has.
     Streamed,
     /// As the distribution-spec has it: `Content-Length` and `Content-Range` say before
     /// what comes.
@@ -56,7 +56,7 @@ impl<'a> Line<'a> {
         progress: &'a (dyn Fn(Transfer) + Sync),
     ) -> Result<Self, Error> {
         let site = repository.client.site(&repository.places.push).await?;
-        Ok(Self { repository, site, meter: Arc::default(), told: AtomicU64::new(0), progress })
+        Ok(Self { repository, site, meter: Arc::new(Meter::of(&repository.client)), told: AtomicU64::new(0), progress })
     }
 
     /// distribution-spec "POST then PUT": obtains a session.
@@ -96,10 +96,11 @@ impl<'a> Line<'a> {
     pub(in crate::registry) async fn patch(&self, session: &Session, tape: &Tape, length: u64, how: Patch) -> Sent {
         let mut call = self.call(RequestKind::PatchUpload, Method::PATCH, session.location.clone());
         // A session that may stand elsewhere gets a part that says where it belongs.
-        if how == Patch::Ranged || session.in_doubt {
+        let ranged = how == Patch::Ranged || session.in_doubt;
+        if ranged {
             range(&mut call, session.offset, length);
         }
-        self.send(call, tape, session.offset, length).await
+        self.send(call, tape, session.offset, length, !ranged).await
     }
 
     /// Closes `session` with the last `length` bytes of `tape`, the blob being `digest`.
@@ -118,12 +119,17 @@ impl<'a> Line<'a> {
             if session.offset > 0 {
                 range(&mut call, session.offset, length);
             }
-            return self.send(call, tape, session.offset, length).await;
+            return self.send(call, tape, session.offset, length, false).await;
         }
         match self.repository.client.attempt(&self.repository.places.push, &call).await {
             Ok(response) => Sent::Answered(response),
             Err(failure) => Sent::Failed(failure),
         }
+    }
+
+    /// Whether uploads are to end where they stand.
+    pub(in crate::registry) fn is_told_to_end(&self) -> bool {
+        self.repository.client.interrupt.is_told()
     }
 
     /// Says that the registry has the blob up to `position` from an earlier run.
@@ -154,9 +160,9 @@ impl<'a> Line<'a> {
 
     /// Sends `length` bytes of `tape` as the body of `call`, tells of progress, and gives
     /// up when nothing moves.
-    async fn send(&self, call: Call, tape: &Tape, offset: u64, length: u64) -> Sent {
+    async fn send(&self, call: Call, tape: &Tape, offset: u64, length: u64, may_end: bool) -> Sent {
         self.meter.begin(offset);
-        let body = reqwest::Body::wrap_stream(tape.part(length, &self.meter));
+        let body = reqwest::Body::wrap_stream(tape.part(length, &self.meter, may_end));
         let client = &self.repository.client;
         let stall = client.retry.silence * STALL;
         let sending = client.upload(&self.site, &self.repository.places.push, &call, body);

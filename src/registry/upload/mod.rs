@@ -23,6 +23,7 @@ pub(super) mod session;
 pub(super) mod tape;
 mod unnamed;
 
+use oci_client::errors::OciErrorCode;
 use reqwest::Response;
 
 use self::chunks::Chunks;
@@ -56,6 +57,16 @@ pub(super) struct Upload<'a> {
     resumed: u64,
     /// Whether some of the blob was sent by a request that failed, or by an earlier run.
     patched_up: bool,
+}
+
+/// How a part went.
+enum Went {
+    /// It arrived, and there is more to come.
+    Part,
+    /// It was the last, and the registry has the blob.
+    Whole(Response),
+    /// It did not arrive.
+    Lost(Lost),
 }
 
 /// A part that did not arrive, and why.
@@ -95,20 +106,30 @@ impl<'a> Upload<'a> {
     /// Sends until the registry has the blob. An earlier run's session is gone on with;
     /// else `fresh` is taken, if there is one.
     pub(super) async fn run(mut self, fresh: Option<Session>) -> Result<Pushed, Error> {
+        let under_way = self.line.repository.client.interrupt.enter();
         let mut session = self.resume().await?.or(fresh);
         let mut attempts = self.line.repository.client.attempts(&self.line.repository.places.push);
         loop {
+            if self.line.is_told_to_end() {
+                // The journal has what the registry has. What comes is the process's end.
+                drop(under_way);
+                return std::future::pending().await;
+            }
             let mut current = match session.take() {
                 Some(session) => session,
                 None => self.begin().await?,
             };
             let stood = current.offset;
             let lost = match self.go_on(&mut current, &mut attempts).await {
-                Ok(response) => {
+                Went::Whole(response) => {
                     check_stored(&response, &self.descriptor.digest)?;
                     break;
                 }
-                Err(lost) => lost,
+                Went::Part => {
+                    session = Some(current);
+                    continue;
+                }
+                Went::Lost(lost) => lost,
             };
             self.tape = None;
             if lost.expired {
@@ -172,41 +193,41 @@ impl<'a> Upload<'a> {
         })
     }
 
-    /// Sends what the registry doesn't have, part by part, and closes the session with
-    /// the last.
-    async fn go_on(&mut self, session: &mut Session, attempts: &mut Attempts) -> Result<Response, Lost> {
-        loop {
-            let rest = self.descriptor.size - session.offset;
-            let part = self.chunks.length(session.minimum);
-            let tape = self.tape_at(session.offset).await;
-            let all = self.closing_takes_bytes && (rest <= part || self.patch.is_none());
-            let how = self.patch.filter(|_| rest > 0 && !all);
-            let length = if how.is_some() { part.min(rest) } else { rest };
-            let sent = match how {
-                // chunks of a registry that has a shortest one are those of the spec
-                Some(_) if session.minimum > 0 => self.line.patch(session, &tape, length, Patch::Ranged).await,
-                Some(how) => self.line.patch(session, &tape, length, how).await,
-                None => self.line.close(session, &self.descriptor.digest, &tape, length).await,
-            };
-            let response = match sent {
-                Sent::Answered(response) => response,
-                Sent::Expired => return Err(self.expired(how.is_none(), length)),
-                Sent::Failed(failure) => return Err(Lost { failure, expired: false, closing: how.is_none(), length }),
-            };
-            if how.is_none() {
-                return Ok(response);
+    /// Sends the next part of what the registry doesn't have; the last closes the session.
+    async fn go_on(&mut self, session: &mut Session, attempts: &mut Attempts) -> Went {
+        let rest = self.descriptor.size - session.offset;
+        let part = self.chunks.length(session.minimum);
+        let tape = self.tape_at(session.offset).await;
+        let all = self.closing_takes_bytes && (rest <= part || self.patch.is_none());
+        let how = self.patch.filter(|_| rest > 0 && !all);
+        let length = if how.is_some() { part.min(rest) } else { rest };
+        let sent = match how {
+            // chunks of a registry that has a shortest one are those of the spec
+            Some(_) if session.minimum > 0 => self.line.patch(session, &tape, length, Patch::Ranged).await,
+            Some(how) => self.line.patch(session, &tape, length, how).await,
+            None => self.line.close(session, &self.descriptor.digest, &tape, length).await,
+        };
+        let response = match sent {
+            Sent::Answered(response) => response,
+            Sent::Expired => return Went::Lost(self.expired(how.is_none(), length)),
+            Sent::Failed(failure) => {
+                return Went::Lost(Lost { failure, expired: false, closing: how.is_none(), length });
             }
-            let moved = session.moved(&self.line.site, &response, session.offset + length, self.descriptor.size);
-            let Some(moved) = moved.filter(|moved| moved.offset > session.offset) else {
-                let url = super::http::redacted(response.url());
-                let failure = Error::Header { url, header: "Range" }.into();
-                return Err(Lost { failure, expired: false, closing: false, length });
-            };
-            *session = moved;
-            self.journal.note(session).await;
-            self.chunks.arrived();
-            attempts.progressed();
+        };
+        if how.is_none() {
+            return Went::Whole(response);
         }
+        let moved = session.moved(&self.line.site, &response, tape.position().await, self.descriptor.size);
+        let Some(moved) = moved.filter(|moved| moved.offset > session.offset || self.line.is_told_to_end()) else {
+            let url = super::http::redacted(response.url());
+            let failure = Error::Header { url, header: "Range" }.into();
+            return Went::Lost(Lost { failure, expired: false, closing: false, length });
+        };
+        *session = moved;
+        self.journal.note(session).await;
+        self.chunks.arrived();
+        attempts.progressed();
+        Went::Part
     }
 
     /// The blob from `offset` on: the tape that is there, if it stands so.
@@ -216,7 +237,8 @@ impl<'a> Upload<'a> {
         {
             return tape.clone();
         }
-        let tape = Tape::new(self.origin.open(self.descriptor), 0, offset);
+        let (stream, from) = self.origin.open_at(self.descriptor, offset);
+        let tape = Tape::new(stream, from, offset);
         self.tape.insert(tape).clone()
     }
 
@@ -241,6 +263,11 @@ impl<'a> Upload<'a> {
         match (status, closing) {
             // A proxy's or the registry's limit for one request: it is found out once.
             (413, _) if self.patch.is_some() && self.chunks.refused(length, session.minimum) => Ok(true),
+            // It stands elsewhere than we thought, and the registry does not say where.
+            (404 | 416, _) if session.in_doubt => {
+                self.journal.forget();
+                attempts.after_any(failure).await.map(|()| false)
+            }
             // The session is gone, or stands elsewhere than we thought: ask, or begin anew.
             (404 | 416, true) => attempts.after_any(failure).await.map(|()| true),
             // distribution-spec: not every registry takes bytes with the closing PUT
@@ -249,21 +276,32 @@ impl<'a> Upload<'a> {
                 attempts.after_any(failure).await.map(|()| true)
             }
             // Bytes of more than one run or request, and the registry's sum is wrong: from the beginning.
-            (400, true) if self.patched_up => {
+            (400, true) if self.patched_up && is_about_the_digest(&failure.error) => {
                 self.patched_up = false;
                 self.journal.forget();
                 attempts.after_any(failure).await.map(|()| false)
             }
-            (400 | 404 | 405 | 411 | 415 | 416 | 501, false) => {
-                self.patch = match self.patch {
-                    Some(Patch::Streamed) if !matches!(status, 405 | 501) => Some(Patch::Ranged),
-                    // 404 and 416 are about this session, not about PATCH
-                    patch if matches!(status, 404 | 416) => patch,
-                    _ => None,
+            // The request broke off on its way, and the registry was quick to say so.
+            (400 | 499, true) if length > 0 && !is_about_the_digest(&failure.error) => {
+                attempts.after_any(failure).await.map(|()| true)
+            }
+            (400 | 404 | 405 | 411 | 415 | 416 | 499 | 501, false) => {
+                self.patch = match (self.patch, status) {
+                    (_, 405 | 501) | (Some(Patch::Ranged), 411 | 415) => None,
+                    (Some(Patch::Streamed), 400 | 411 | 415 | 416) => Some(Patch::Ranged),
+                    // the others are about this session, or this one request
+                    (patch, _) => patch,
                 };
                 attempts.after_any(failure).await.map(|()| true)
             }
             _ => attempts.after(failure).await.map(|()| true),
         }
     }
+}
+
+/// distribution-spec "Error Codes": `DIGEST_INVALID`.
+fn is_about_the_digest(error: &Error) -> bool {
+    let Error::Refused { envelope, .. } = error else { return false };
+    let errors = envelope.iter().flat_map(|envelope| &envelope.errors);
+    errors.into_iter().any(|error| error.code == OciErrorCode::DigestInvalid)
 }

@@ -48,17 +48,19 @@ impl Tape {
         Ok(at_end)
     }
 
-    /// The next `length` bytes, or as many as there are, as the body of a request.
-    /// `meter` hears of each piece that goes, and of the error that ends the body.
+    /// The next `length` bytes, or as many as there are, as the body of a request; one
+    /// that `may_end` ends early where uploads are to end. `meter` hears of each piece
+    /// that goes, and of the error that ends the body.
     pub(in crate::registry) fn part(
         &self,
         length: u64,
         meter: &Arc<Meter>,
+        may_end: bool,
     ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
         let (tape, meter) = (self.clone(), Arc::clone(meter));
         let reel = async move { tape.0.lock_owned().await };
         let begin = stream::once(reel);
-        begin.flat_map(move |reel| pieces(reel, length, Arc::clone(&meter)))
+        begin.flat_map(move |reel| pieces(reel, length, Arc::clone(&meter), may_end))
     }
 }
 
@@ -66,19 +68,29 @@ fn pieces(
     reel: OwnedMutexGuard<Reel>,
     length: u64,
     meter: Arc<Meter>,
+    may_end: bool,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    stream::unfold((reel, length, meter), |(mut reel, left, meter)| async move {
+    stream::unfold((reel, length, meter), move |(mut reel, left, meter)| async move {
         if left == 0 {
             return None;
         }
-        let mut piece = match reel.next().await? {
+        let next = async {
+            meter.wait().await;
+            reel.next().await
+        };
+        let next = tokio::select! {
+            biased;
+            () = meter.interrupted(), if may_end => None,
+            next = next => next,
+        };
+        let mut piece = match next? {
             Ok(piece) => piece,
             Err(error) => {
                 meter.fail(error);
                 return Some((Err(std::io::Error::other("the blob's origin failed")), (reel, 0, meter)));
             }
         };
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let most = usize::try_from(left.min(meter.piece())).unwrap_or(usize::MAX);
         if piece.len() > most {
             let rest = piece.split_off(most);
             reel.put_back(rest);

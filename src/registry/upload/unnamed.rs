@@ -18,6 +18,7 @@ use crate::oci::Descriptor;
 use crate::registry::Error;
 use crate::registry::client::Sent;
 use crate::registry::http::redacted;
+use crate::registry::interrupt::UnderWay;
 use crate::registry::making::{Maker, Making};
 use crate::registry::push::{Pushed, Transfer, check_stored};
 use crate::registry::repository::Repository;
@@ -36,6 +37,7 @@ pub(in crate::registry) struct Unnamed<'a, M> {
     resumed: u64,
     /// Whether some of the blob was sent by a request that failed, or by an earlier run.
     patched_up: bool,
+    under_way: Option<UnderWay>,
 }
 
 /// A part, or the end, that did not arrive.
@@ -59,7 +61,8 @@ impl<'a, M: Maker> Unnamed<'a, M> {
         let line = Line::open(repository, progress).await?;
         let journal = Journal::open(repository, name, BIG).await;
         let chunks = Chunks::of(repository.client.chunk);
-        Ok(Self { line, maker, journal, chunks, resumed: 0, patched_up: false })
+        let under_way = Some(repository.client.interrupt.enter());
+        Ok(Self { line, maker, journal, chunks, resumed: 0, patched_up: false, under_way })
     }
 
     /// Sends until the registry has the blob; `making` has begun, and `begun` came of it.
@@ -167,6 +170,11 @@ impl<'a, M: Maker> Unnamed<'a, M> {
     /// Sends what is on the tape, part by part, to its end.
     async fn send(&mut self, session: &mut Session, tape: &Tape, attempts: &mut Attempts) -> Result<(), Lost> {
         loop {
+            if self.line.is_told_to_end() {
+                // The journal has what the registry has. What comes is the process's end.
+                self.under_way = None;
+                return std::future::pending().await;
+            }
             let length = self.chunks.length(session.minimum);
             let lost = |failure| Lost { failure, expired: false, closing: false, length };
             if tape.is_at_end().await.map_err(|error| lost(error.into()))? {
@@ -179,7 +187,7 @@ impl<'a, M: Maker> Unnamed<'a, M> {
             };
             let (url, position) = (redacted(response.url()), tape.position().await);
             let moved = session.moved(&self.line.site, &response, position, position);
-            let Some(moved) = moved.filter(|moved| moved.offset > session.offset) else {
+            let Some(moved) = moved.filter(|moved| moved.offset > session.offset || self.line.is_told_to_end()) else {
                 return Err(lost(Error::Header { url, header: "Range" }.into()));
             };
             *session = moved;
