@@ -27,6 +27,7 @@ fn a_wrong_command_line_is_explained() {
         "push",
         "push team/UPPER:1",
         "push team/env@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        "push --limit-rate fast team/env:1",
         "cache gc --max-size much",
         "cache gc --unused-for 3",
         "serve --address here",

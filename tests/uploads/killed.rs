@@ -11,7 +11,7 @@ use dlpack::registry::serve::Options;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Served;
-use crate::support::command::{Dlpack, Ran};
+use crate::support::command::Dlpack;
 use crate::support::line::Line;
 
 /// The length of the big file, which no compressor makes less of.
@@ -95,12 +95,4 @@ fn a_store_that_is_being_collected_holds_nobody_up() {
     let (code, said) = ended(child);
     assert_eq!(code, Some(143), "{said}");
     assert!(said.contains("error: terminated"), "{said}");
-}
-
-#[test]
-fn a_rate_that_is_none_is_said() {
-    let dlpack = Dlpack::new();
-    let ran: Ran = dlpack.run(["push", "--limit-rate", "fast", "127.0.0.1:9/a:1"]);
-    assert_eq!(ran.status, 2);
-    assert!(ran.stderr.contains("`fast` is no rate: write bytes a second, as 500K, 10M or 1G"), "{}", ran.stderr);
 }
