@@ -16,6 +16,7 @@
 
 pub mod apt;
 pub mod assemble;
+pub mod cache;
 pub mod changeset;
 pub mod cli;
 pub mod diff;

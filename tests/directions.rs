@@ -8,21 +8,35 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("progress", &[]),
     ("oci", &[]),
     ("store", &["oci"]),
     ("registry", &["oci", "store", "progress"]),
+    ("cache", &["oci", "store", "registry", "progress"]),
     ("layer", &["oci", "store"]),
     ("sandbox", &["progress", "oci", "store", "layer"]),
     ("apt", &["progress", "oci", "store", "registry", "layer", "sandbox"]),
-    ("recipe", &["oci", "layer", "registry"]),
+    ("recipe", &["oci", "layer", "registry", "cache"]),
     ("python", &["oci", "store", "registry", "progress", "layer", "recipe"]),
     ("lock", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python"]),
     ("changeset", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python", "lock"]),
     (
         "plan",
-        &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python", "lock", "changeset"],
+        &[
+            "oci",
+            "store",
+            "registry",
+            "progress",
+            "cache",
+            "layer",
+            "sandbox",
+            "apt",
+            "recipe",
+            "python",
+            "lock",
+            "changeset",
+        ],
     ),
     ("assemble", &["*"]),
     ("diff", &["oci", "store", "registry", "progress", "layer", "changeset", "assemble"]),

@@ -7,6 +7,8 @@ mod apt;
 mod bases;
 #[path = "errors/build.rs"]
 mod build;
+#[path = "errors/caches.rs"]
+mod caches;
 #[path = "errors/complete.rs"]
 mod complete;
 #[path = "errors/images.rs"]

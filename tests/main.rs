@@ -12,6 +12,7 @@ mod bad_wheels;
 mod base;
 mod build;
 mod bytecode;
+mod cache;
 mod changesets;
 mod chroot;
 mod commands;

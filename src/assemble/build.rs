@@ -11,20 +11,37 @@ use super::making::Making;
 use super::push::Delivery;
 use super::rootfs::RootFilesystems;
 use super::work::Work;
-use super::{EPOCH, Error, fetch};
+use super::{EPOCH, Error, fetch, receive};
+use crate::cache::Hit;
 use crate::layer::{Layer, Sink, Threads};
 use crate::lock::base;
 use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, media_type};
 use crate::plan::{self, Place, Plan, Step};
 use crate::progress::Activity;
-use crate::registry::{BlobOrigin, Source};
+use crate::registry::Source;
 use crate::sandbox::Rootfs;
 use crate::store::{Area, LayerKey, LayerRecord};
+
+/// A layer of a finished build, over the base.
+pub struct Appended {
+    /// What is in it, in a few words.
+    pub title: String,
+    /// What the image's history says of it.
+    pub history: String,
+    /// Its key, if that stands for it: not for what was made in a sandbox that lacked something.
+    pub key: Option<LayerKey>,
+    /// Where its blob is.
+    pub place: Place,
+    /// What is known of it.
+    pub record: LayerRecord,
+}
 
 /// A finished build.
 pub struct Built {
     /// The image.
     pub image: Image,
+    /// The layers over the base, lowest first.
+    pub layers: Vec<Appended>,
     /// How many layers were written.
     pub written: usize,
 }
@@ -52,33 +69,42 @@ pub(super) async fn image(work: &Work<'_>, plan: &Plan, delivery: Option<&Delive
     };
     let (base, layers) = tokio::try_join!(base, layers(work, plan, source.as_ref(), delivery))?;
     let base_layers = base.layers.len();
-    let (config, manifest) = image::compose(base, work.lock, plan, &layers.records, EPOCH).map_err(Error::Encode)?;
+    let records: Vec<LayerRecord> = layers.appended.iter().map(|layer| layer.record.clone()).collect();
+    let (config, manifest) = image::compose(base, work.lock, plan, &records, EPOCH).map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &config)?;
     let bytes = manifest.encode().map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &bytes)?;
     let descriptor = Descriptor::of(media_type::MANIFEST, &bytes).with_platform(&work.lock.platform);
-    Ok(Built { image: Image { descriptor, manifest, bytes, base_layers }, written: layers.written })
+    let image = Image { descriptor, manifest, bytes, base_layers };
+    Ok(Built { image, layers: layers.appended, written: layers.written })
 }
 
 /// The layers over the base.
 struct Layers {
     /// One a step of the plan.
-    records: Vec<LayerRecord>,
+    appended: Vec<Appended>,
     /// How many of them were not known before.
     written: usize,
 }
 
-/// The record of every layer, in the plan's order. Those that are missing are written,
+/// Every layer, in the plan's order. Those that are missing are written,
 /// `jobs` at a time, each as soon as what it is made of is here and what it sees under
-/// it is done; all of them are delivered, if they are to be.
+/// it is done; all of them are delivered, if they are to be, or else brought here.
 async fn layers(
     work: &Work<'_>,
     plan: &Plan,
     source: Option<&Source>,
     delivery: Option<&Delivery<'_>>,
 ) -> Result<Layers, Error> {
-    let known = |step: &Step| SetOnce::new_with(step.place.record().filter(|_| !step.place.is_unmade()).cloned());
-    let is_missing = |at: &usize| plan.steps[*at].place.is_unmade();
+    let is_missing = |at: &usize| match &plan.steps[*at].place {
+        Place::Remote(_) => delivery.is_none(),
+        place => place.is_unmade(),
+    };
+    let known = |at: usize| {
+        let step = &plan.steps[at];
+        let record = step.place.record().filter(|_| !is_missing(&at));
+        SetOnce::new_with(record.map(|record| Appended::new(step, step.key, step.place.clone(), record.clone())))
+    };
     let missing = (0..plan.steps.len()).filter(is_missing).count();
     let mut order: Vec<usize> = (0..plan.steps.len()).filter(|at| delivery.is_some() || is_missing(at)).collect();
     // Questions first; then those that others wait for; then biggest first, or the last
@@ -93,7 +119,7 @@ async fn layers(
         delivery,
         downloads: fetch::Downloads::new(work),
         rootfs: RootFilesystems::new(work, source),
-        records: plan.steps.iter().map(known).collect(),
+        layers: (0..plan.steps.len()).map(known).collect(),
         turn: Arc::new(Semaphore::new(work.jobs.max(1))),
         // Layers side by side keep the cores busy; a single one has to by itself.
         threads: if work.jobs > 1 && missing > 1 { Threads::One } else { work.threads() },
@@ -101,8 +127,8 @@ async fn layers(
     // Every step is begun; semaphores bound what is under way.
     let steps = order.iter().map(|at| building.step(*at));
     let written: Vec<bool> = stream::iter(steps).buffer_unordered(order.len().max(1)).try_collect().await?;
-    let records = building.records.into_iter().filter_map(SetOnce::into_inner).collect();
-    Ok(Layers { records, written: written.into_iter().filter(|written| *written).count() })
+    let appended = building.layers.into_iter().filter_map(SetOnce::into_inner).collect();
+    Ok(Layers { appended, written: written.into_iter().filter(|written| *written).count() })
 }
 
 /// One build's layers on their way.
@@ -113,8 +139,8 @@ struct Building<'a> {
     delivery: Option<&'a Delivery<'a>>,
     downloads: fetch::Downloads<'a>,
     rootfs: RootFilesystems<'a>,
-    /// What is known of each step; waited for by those that see its layer.
-    records: Vec<SetOnce<LayerRecord>>,
+    /// The layer of each step; waited for by those that see it.
+    layers: Vec<SetOnce<Appended>>,
     turn: Arc<Semaphore>,
     threads: Threads,
 }
@@ -124,27 +150,29 @@ impl Building<'_> {
     async fn step(&self, at: usize) -> Result<bool, Error> {
         let step = &self.plan.steps[at];
         let delivery = self.delivery.filter(|_| !self.is_seen(at));
-        let (record, written) = match (&step.place, delivery) {
+        let (layer, written) = match (&step.place, delivery) {
             (Place::Again(record), Some(delivery)) if !delivery.keep_blobs => {
                 // Here and below: nobody else sets it.
-                let _ = self.records[at].set(record.clone());
+                let _ = self.layers[at].set(Appended::sent(step, record.clone()));
                 self.send_again(step, record, delivery).await?;
                 return Ok(false);
             }
             (Place::Build, Some(delivery)) if let Some(record) = self.send(step, delivery).await? => {
-                let _ = self.records[at].set(record);
+                let _ = self.layers[at].set(Appended::sent(step, record));
                 return Ok(true);
             }
             (Place::Sandbox, _) => self.sandboxed(step).await?,
             (Place::Build, _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
             (Place::Again(_), _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, false),
-            (Place::Store(record) | Place::Target(record), _) => (record.clone(), false),
+            (Place::Remote(hit), _) if self.delivery.is_none() => self.received_or_made(step, hit).await?,
+            (place @ (Place::Store(record) | Place::Target(record) | Place::Remote(Hit { record, .. })), _) => {
+                (Appended::new(step, step.key, place.clone(), record.clone()), false)
+            }
         };
-        let _ = self.records[at].set(record.clone());
         if let Some(delivery) = self.delivery {
-            let origin = BlobOrigin::Store(self.work.store.clone());
-            delivery.blob(&record.descriptor, &step.title(), &origin, None).await?;
+            delivery.layer(&layer).await?;
         }
+        let _ = self.layers[at].set(layer);
         Ok(written)
     }
 
@@ -180,32 +208,76 @@ impl Building<'_> {
 
     /// The key of a sandboxed layer is known once those under it are; and with the key
     /// it may turn out that nothing is to be done, and no root filesystem needed.
-    async fn sandboxed(&self, step: &Step) -> Result<(LayerRecord, bool), Error> {
-        let mut under = Vec::new();
-        for below in &step.under {
-            under.push(self.records[*below].wait().await.clone());
-        }
-        let diff_ids: Vec<DiffId> = under.iter().map(|layer| layer.diff_id).collect();
+    async fn sandboxed(&self, step: &Step) -> Result<(Appended, bool), Error> {
+        let Work { store, target, caches, .. } = self.work;
+        let diff_ids: Vec<DiffId> = self.under(step).await.iter().map(|layer| layer.record.diff_id).collect();
         let key = step.key_over(&self.plan.base, &diff_ids);
-        if let Some(record) = plan::look_up(&key, self.work.store, self.work.target).await? {
-            return Ok((record, false));
+        let found = match plan::look_up(&key, store, *target, caches).await? {
+            Some(Place::Remote(hit)) if self.delivery.is_none() => self.received(step, key, &hit).await?,
+            Some(place) => place.record().cloned().map(|record| Appended::new(step, Some(key), place, record)),
+            None => None,
+        };
+        match found {
+            Some(layer) => Ok((layer, false)),
+            None => Ok((self.on_rootfs(step, key).await?, true)),
         }
+    }
+
+    /// The layers under a step, once they are done.
+    async fn under(&self, step: &Step) -> Vec<&Appended> {
+        let mut under = Vec::with_capacity(step.under.len());
+        for below in &step.under {
+            under.push(self.layers[*below].wait().await);
+        }
+        under
+    }
+
+    /// Writes the layer of a step on what lies under it.
+    async fn on_rootfs(&self, step: &Step, key: LayerKey) -> Result<Appended, Error> {
         // Before the base is fetched: nobody wants to wait for it and be told then.
         if let Some(name) = step.inputs.secrets().iter().find(|name| !self.work.host.secrets.contains_key(*name)) {
             return Err(Error::NoSecret { layer: step.layer.clone(), name: name.clone() });
         }
-        let rootfs = self.rootfs.of(&under).await?;
-        Ok((self.fetch_and_write(step, Some(key), &rootfs).await?, true))
+        let rootfs = self.rootfs.of(&self.under(step).await).await?;
+        self.fetch_and_write(step, Some(key), &rootfs).await
+    }
+
+    /// Brings a layer here that a cache knows, or makes it.
+    async fn received_or_made(&self, step: &Step, hit: &Hit) -> Result<(Appended, bool), Error> {
+        let received = match step.key {
+            Some(key) => self.received(step, key, hit).await?,
+            None => None,
+        };
+        match (received, step.key) {
+            (Some(layer), _) => Ok((layer, false)),
+            (None, Some(key)) if step.inputs.needs_rootfs() => Ok((self.on_rootfs(step, key).await?, true)),
+            (None, key) => Ok((self.fetch_and_write(step, key, &Rootfs::default()).await?, true)),
+        }
+    }
+
+    /// Brings the blob of a layer that was made elsewhere into the store. One that is not
+    /// what its record says is said to be so, and none.
+    async fn received(&self, step: &Step, key: LayerKey, hit: &Hit) -> Result<Option<Appended>, Error> {
+        let record = hit.record.clone();
+        match receive::layer(hit, &key, self.work).await {
+            Ok(()) => Ok(Some(Appended::new(step, Some(key), Place::Store(record.clone()), record))),
+            Err(Error::Store(error)) => Err(error.into()),
+            Err(error) => {
+                let (digest, place) = (record.descriptor.digest, hit.repository.place());
+                self.work.progress.warn(format!("layer {} of {place} is not used: {error}", digest.short()));
+                Ok(None)
+            }
+        }
     }
 
     /// Writes one layer from what it needs.
-    async fn fetch_and_write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<LayerRecord, Error> {
+    async fn fetch_and_write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<Appended, Error> {
         self.downloads.with(step, async || self.write(step, key, under).await).await
     }
 
     /// Writes one layer on a plain thread and remembers it under its key, unless the sandbox
     /// had to do without something that may have changed it.
-    async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<LayerRecord, Error> {
+    async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<Appended, Error> {
         let work = self.work;
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         // How long a command takes nobody knows.
@@ -224,12 +296,13 @@ impl Building<'_> {
         let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
         // The key stands for what a sandbox gives that lacks nothing: whoever finds the
         // record relies on it, here and on other machines.
-        let record = self.remember(step, key.filter(|_| under.is_whole()), layer)?;
+        let key = key.filter(|_| under.is_whole());
+        let record = self.remember(step, key, layer)?;
         if step.needed_bytes() > 0 {
             task.advance(step.needed_bytes());
         }
         task.end("built");
-        Ok(record)
+        Ok(Appended::new(step, key, Place::Store(record.clone()), record))
     }
 
     fn remember(&self, step: &Step, key: Option<LayerKey>, layer: Layer) -> Result<LayerRecord, Error> {
@@ -241,6 +314,17 @@ impl Building<'_> {
             self.work.store.put_record_of(key, &record, &made_from)?;
         }
         Ok(record)
+    }
+}
+
+impl Appended {
+    fn new(step: &Step, key: Option<LayerKey>, place: Place, record: LayerRecord) -> Self {
+        Self { title: step.title(), history: step.inputs.summary().to_owned(), key, place, record }
+    }
+
+    /// A layer that went to the target while it was made.
+    fn sent(step: &Step, record: LayerRecord) -> Self {
+        Self::new(step, step.key, Place::Target(record.clone()), record)
     }
 }
 

@@ -11,6 +11,7 @@ mod image;
 mod making;
 mod pull;
 mod push;
+mod receive;
 mod rootfs;
 mod work;
 
@@ -22,7 +23,7 @@ pub use crate::layer::EPOCH;
 use crate::oci::{Digest, InvalidManifest, Platform};
 use crate::sandbox::ExtractError;
 pub use annotations::ANNOTATION_CONTENTS;
-pub use build::{Built, build};
+pub use build::{Appended, Built, build};
 pub use image::Image;
 pub use pull::{Described, Pulled, describe, describe_remote, pull};
 pub use push::{Pushed, push};
@@ -78,6 +79,9 @@ pub enum Error {
     /// What lies under a layer can't be laid out on disk.
     #[error(transparent)]
     Extract(#[from] ExtractError),
+    /// A layer that was made elsewhere is not what its record says.
+    #[error(transparent)]
+    Read(#[from] crate::layer::read::ReadError),
     /// The base can't be had.
     #[error(transparent)]
     Base(#[from] crate::lock::base::Error),
@@ -169,6 +173,7 @@ impl Error {
             Self::Index(error) => error.hint(),
             Self::Package(error) => error.hint(),
             Self::Mirrors(error) => error.hint(),
+            Self::Read(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::build::{self, Built};
+use super::build::{self, Appended, Built};
 use super::image::Base;
 use super::making::Making;
 use super::work::Work;
 use super::{Error, PARALLEL};
+use crate::cache;
 use crate::layer::Layer;
 use crate::oci::{Descriptor, Digest, media_type};
-use crate::plan::{Plan, Step};
+use crate::plan::{Place, Plan, Step};
 use crate::progress::{Activity, Task};
 use crate::registry::{self, BlobOrigin, Repository, Source, Transfer};
 use crate::store::LayerKey;
@@ -58,7 +59,27 @@ pub async fn push(
     delivery.blob(config, "config", &BlobOrigin::Store(work.store.clone()), None).await?;
     let tag = target.reference().tag().unwrap_or("latest");
     target.push_manifest(tag, media_type::MANIFEST, &built.image.bytes).await?;
+    // The image is there: what it can't leave behind for others must not fail the push.
+    if let Err(error) = record(work, &built, target).await {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        work.progress.warn(format!("the image was pushed, but {error}{source}"));
+    }
     Ok((built, delivery.pushed()))
+}
+
+/// Records the layers of an image in `target`, as far as the cache doesn't know them.
+async fn record(work: &Work<'_>, built: &Built, target: &Repository) -> Result<(), cache::Error> {
+    let layer = |layer: &Appended| {
+        let record = cache::Record::new(layer.key?, &layer.record, &layer.history);
+        let origin = match &layer.place {
+            Place::Remote(hit) => BlobOrigin::Repository(Box::new(hit.repository.clone())),
+            Place::Target(_) => BlobOrigin::Repository(Box::new(target.clone())),
+            _ => BlobOrigin::Store(work.store.clone()),
+        };
+        Some(cache::Layer { record, origin })
+    };
+    let layers: Vec<cache::Layer> = built.layers.iter().filter_map(layer).collect();
+    work.caches.keep(&layers, target).await.map(drop)
 }
 
 /// The way of one image's blobs to a repository.
@@ -104,6 +125,34 @@ impl<'a> Delivery<'a> {
             .buffer_unordered(PARALLEL)
             .try_collect()
             .await
+    }
+
+    /// Sees that the repository has a layer that is somewhere. What the plan saw there is
+    /// not asked for again.
+    pub(super) async fn layer(&self, layer: &Appended) -> Result<(), Error> {
+        let descriptor = &layer.record.descriptor;
+        let (origin, mount_from) = match &layer.place {
+            Place::Target(_) => {
+                self.present(layer);
+                return Ok(());
+            }
+            Place::Remote(hit) if hit.repository.is(self.target) => {
+                self.present(layer);
+                return Ok(());
+            }
+            Place::Remote(hit) => (BlobOrigin::Repository(Box::new(hit.repository.clone())), Some(&hit.repository)),
+            _ => (BlobOrigin::Store(self.work.store.clone()), None),
+        };
+        self.blob(descriptor, &layer.title, &origin, mount_from).await
+    }
+
+    /// Counts a layer that is there.
+    fn present(&self, layer: &Appended) {
+        let descriptor = &layer.record.descriptor;
+        if locked(&self.taken).insert(descriptor.digest) {
+            let task = self.work.progress.task(Activity::Push, &layer.title, Some(descriptor.size));
+            self.count(registry::Pushed::Existed, task);
+        }
     }
 
     /// Sees that the repository has a blob.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::Error;
+use super::build::Appended;
 use super::work::Work;
+use super::{Error, receive};
 use crate::lock::base;
 use crate::oci::{ChainId, DiffId};
-use crate::progress::Activity;
+use crate::plan::Place;
 use crate::registry::Source;
 use crate::sandbox::{Rootfs, extract};
-use crate::store::{Area, LayerRecord, Store};
+use crate::store::Store;
 
 /// The root filesystems of one build.
 pub(super) struct RootFilesystems<'a> {
@@ -29,12 +30,12 @@ impl<'a> RootFilesystems<'a> {
     }
 
     /// The root filesystem of the base and of `layers` on it, lowest first.
-    pub(super) async fn of(&self, layers: &[LayerRecord]) -> Result<Rootfs, Error> {
+    pub(super) async fn of(&self, layers: &[&Appended]) -> Result<Rootfs, Error> {
         let mut lower: Vec<PathBuf> = self.base().await?.iter().cloned().collect();
         let mut under: Vec<DiffId> = self.work.lock.base.diff_ids.clone();
         for layer in layers {
             lower.push(self.layer(layer, &under, &lower).await?);
-            under.push(layer.diff_id);
+            under.push(layer.record.diff_id);
         }
         Ok(Rootfs::new(lower, Arc::clone(&self.work.host)))
     }
@@ -45,22 +46,20 @@ impl<'a> RootFilesystems<'a> {
         Ok(self.base.get_or_try_init(extracted).await?)
     }
 
-    /// A layer of ours over those of `under`. Its blob may be nowhere but in the target.
-    async fn layer(&self, layer: &LayerRecord, under: &[DiffId], lower: &[PathBuf]) -> Result<PathBuf, Error> {
-        let Work { store, progress, target, .. } = self.work;
-        let (descriptor, diff_id) = (layer.descriptor.clone(), layer.diff_id);
-        if store.size(Area::Blobs, &descriptor.digest).is_none()
-            && let Some(target) = target
-        {
-            let name = format!("layer {}", descriptor.digest.short());
-            let task = progress.task(Activity::Pull, name, Some(descriptor.size));
-            Source::Registry(Box::new((*target).clone())).fetch(&descriptor, store, &task).await?;
-            task.end("received");
+    /// A layer of ours over those of `under`. Its blob may be nowhere but in the target, or
+    /// where a cache says.
+    async fn layer(&self, layer: &Appended, under: &[DiffId], lower: &[PathBuf]) -> Result<PathBuf, Error> {
+        let Work { store, target, .. } = self.work;
+        let (descriptor, diff_id) = (layer.record.descriptor.clone(), layer.record.diff_id);
+        match (&layer.place, target) {
+            (Place::Target(_), Some(target)) => receive::blob(&descriptor, target, self.work).await?,
+            (Place::Remote(hit), _) => receive::blob(&descriptor, &hit.repository, self.work).await?,
+            _ => {}
         }
         let (store, under, lower) = (Store::clone(store), ChainId::of(under), lower.to_vec());
         let extracting =
             tokio::task::spawn_blocking(move || extract::layer(&store, &descriptor, diff_id, under, &lower));
-        let interrupted = |_| Error::Thread { layer: layer.descriptor.digest.to_string() };
+        let interrupted = |_| Error::Thread { layer: layer.record.descriptor.digest.to_string() };
         Ok(extracting.await.map_err(interrupted)??)
     }
 }

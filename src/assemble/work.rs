@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cache::Caches;
 use crate::layer::Threads;
 use crate::lock::Lock;
 use crate::progress::Progress;
@@ -22,6 +23,8 @@ pub struct Work<'a> {
     pub registries: &'a Registries,
     /// Where the image is to be pushed: what is there need not be made.
     pub target: Option<&'a Repository>,
+    /// Who knows of layers that were made elsewhere.
+    pub caches: &'a Caches,
     /// What this machine gives to steps that run on a root filesystem.
     pub host: Arc<Host>,
     /// Who is told.

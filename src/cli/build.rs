@@ -25,7 +25,7 @@ pub struct Arguments {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let (store, registries) = (context.store()?, context.registries()?);
     let _lease = store.lease()?;
-    let built = building::build(context, &arguments.building, &store, &registries, None, assemble::build).await?;
+    let built = building::build(context, &arguments.building, &store, &registries, None, None, assemble::build).await?;
     if let Some(name) = &arguments.name {
         store.tag(&name.whole(), &built.image.descriptor)?;
     }

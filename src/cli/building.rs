@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::caching;
 use super::context::Context;
 use super::error::Failure;
 use super::secrets::{self, Secret};
 use crate::assemble::{self, Work};
+use crate::cache::Signer;
 use crate::plan::Plan;
 use crate::registry::{Registries, Repository};
 use crate::sandbox::Host;
@@ -29,20 +31,27 @@ pub struct Arguments {
     /// Open a shell where a layer's command failed
     #[arg(long)]
     shell_on_failure: bool,
+    #[command(flatten)]
+    caching: caching::Arguments,
 }
 
-/// Locks the recipe if need be, looks for its layers in `store` and `target`, and lets
-/// `assemble` do the rest.
+/// Locks the recipe if need be, looks for its layers in `store`, `target` and caches, and
+/// lets `assemble` do the rest. `signer` signs what is recorded.
 pub async fn build<T>(
     context: &Context,
     arguments: &Arguments,
     store: &Store,
     registries: &Registries,
     target: Option<&Repository>,
+    signer: Option<Signer>,
     assemble: impl AsyncFnOnce(&Work<'_>, &Plan) -> Result<T, assemble::Error>,
 ) -> Result<T, Failure> {
     let locked = context.locked(arguments.update, store, registries).await?;
-    let plan = Plan::new(&locked.lock, &locked.directory, store, target).await?;
+    let mut caches = arguments.caching.caches(context, &locked.lock, registries, target)?;
+    if let Some(signer) = signer {
+        caches = caches.signed_by(signer)?;
+    }
+    let plan = Plan::new(&locked.lock, &locked.directory, store, target, &caches).await?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let secrets = secrets::open(&arguments.secrets)?;
     let host =
@@ -53,6 +62,7 @@ pub async fn build<T>(
         store,
         registries,
         target,
+        caches: &caches,
         host: Arc::new(host),
         progress: context.progress(),
         jobs: arguments.jobs.map_or_else(cores, usize::from),

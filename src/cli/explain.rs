@@ -2,7 +2,7 @@
 
 use super::error::{ExitKind, Explain};
 use crate::registry::{self, ErrorKind, SourceError};
-use crate::{apt, assemble, changeset, diff, lock, plan, python, store};
+use crate::{apt, assemble, cache, changeset, diff, lock, plan, python, store};
 
 /// An error whose status depends on which one it is.
 macro_rules! explain {
@@ -110,10 +110,18 @@ explain!(crate::sandbox::ExtractError, self => match self {
     _ => ExitKind::Integrity,
 });
 
+explain!(cache::Error, self => match self {
+    Self::Read { source, .. } | Self::Keep { source, .. } => source.exit(),
+    Self::KeyFile { .. } | Self::Key { .. } => ExitKind::Usage,
+    Self::NotPinned { .. } => ExitKind::Recipe,
+    Self::Encode { .. } => ExitKind::Other,
+});
+
 explain!(plan::Error, self => match self {
     Self::Changeset(error) => error.exit(),
     Self::Store(error) => error.exit(),
     Self::Registry(error) => error.exit(),
+    Self::Cache(error) => error.exit(),
     Self::Kind { .. } | Self::TooManyLayers { .. } => ExitKind::Recipe,
 });
 
@@ -190,6 +198,7 @@ explain!(assemble::Error, self => match self {
     Self::Store(error) => error.exit(),
     Self::Write(error) => error.exit(),
     Self::Registry(error) => error.exit(),
+    Self::Read(_) => ExitKind::Integrity,
     Self::NoSecret { .. } => ExitKind::Usage,
     Self::Platform { .. } | Self::NoIndexes { .. } => ExitKind::Recipe,
     Self::Manifest(_) | Self::Config { .. } | Self::NestedIndex { .. } | Self::NotAnImage { .. } => ExitKind::Integrity,

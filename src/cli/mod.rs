@@ -4,6 +4,7 @@ mod bars;
 mod build;
 mod building;
 mod cache;
+mod caching;
 mod completions;
 mod context;
 mod diff;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::caching;
 use super::context::{Context, Locked};
 use super::display::{bytes, count, show, table};
 use super::error::Failure;
@@ -27,13 +28,16 @@ pub struct Arguments {
     /// long the push will take
     #[arg(long, requires = "target")]
     why: bool,
+    #[command(flatten)]
+    caching: caching::Arguments,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let (store, registries) = (context.store()?, context.registries()?);
     let locked = context.locked(arguments.update, &store, &registries).await?;
     let target = arguments.target.as_ref().map(|reference| registries.repository(reference)).transpose()?;
-    let plan = Plan::new(&locked.lock, &locked.directory, &store, target.as_ref()).await?;
+    let caches = arguments.caching.caches(context, &locked.lock, &registries, target.as_ref())?;
+    let plan = Plan::new(&locked.lock, &locked.directory, &store, target.as_ref(), &caches).await?;
     let present = match &target {
         Some(target) => plan.present(target).await?,
         None => vec![false; plan.steps.len()],
@@ -84,6 +88,8 @@ fn place(place: &Place, present: bool) -> &'static str {
         Place::Store(_) if present => "in the store and the target",
         Place::Store(_) => "in the store",
         Place::Target(_) => "in the target",
+        Place::Remote(_) if present => "in the target, by a record",
+        Place::Remote(_) => "in a cache",
         Place::Again(_) => "to be made again",
         Place::Build => "to be built",
         Place::Sandbox => "to be built in the sandbox",
@@ -124,6 +130,7 @@ fn as_json(plan: &Plan, present: &[bool]) -> serde_json::Value {
             "place": match step.place {
                 Place::Store(_) => "store",
                 Place::Target(_) => "target",
+                Place::Remote(_) => "cache",
                 Place::Again(_) => "again",
                 Place::Build => "build",
                 Place::Sandbox => "sandbox",

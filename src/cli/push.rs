@@ -1,5 +1,7 @@
 //! `dlpack push`: the image in the registry.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::building;
@@ -7,6 +9,7 @@ use super::context::Context;
 use super::display::{bytes, show};
 use super::error::Failure;
 use crate::assemble::{self, Work};
+use crate::cache::Signer;
 use crate::plan::Plan;
 use crate::registry::Reference;
 
@@ -24,6 +27,9 @@ pub struct Arguments {
     max_chunk: Option<u64>,
     #[command(flatten)]
     building: building::Arguments,
+    /// Sign the records that are written with this key: PEM, as `openssl genpkey -algorithm ed25519` writes it
+    #[arg(long, value_name = "FILE", env = "DLPACK_SIGN_KEY")]
+    sign_key: Option<PathBuf>,
     /// Keep layers in the store that could be made again from their wheels
     #[arg(long)]
     keep_blobs: bool,
@@ -37,10 +43,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let registries = context.registries_to_push(&store, arguments.max_chunk)?;
     let _lease = store.lease()?;
     let target = registries.repository(&arguments.target)?;
+    let signer = arguments.sign_key.as_deref().map(Signer::read).transpose()?;
     let keep_blobs = arguments.keep_blobs;
     let push = async |work: &Work<'_>, plan: &Plan| assemble::push(work, plan, &target, keep_blobs).await;
     let (built, pushed) =
-        building::build(context, &arguments.building, &store, &registries, Some(&target), push).await?;
+        building::build(context, &arguments.building, &store, &registries, Some(&target), signer, push).await?;
     // Here, too, the name is what the registry has under it: only once it has.
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;
     // A store that can't be written has said so above; for a measurement alone no push fails.

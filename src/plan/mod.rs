@@ -1,5 +1,5 @@
 //! Which layers an image has, each with its key, and where each of them is: in
-//! the store, in the target repository, or still to be built. Nothing is written
+//! the store, in the target repository, in a cache, or still to be built. Nothing is written
 //! here and nothing is fetched but answers to "have you got it?".
 
 pub mod limits;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use thiserror::Error;
 
+use crate::cache::{self, Caches, Hit};
 use crate::changeset::{Changeset, Inputs, Need};
 use crate::lock::Lock;
 use crate::oci::{ChainId, DiffId};
@@ -34,6 +35,9 @@ pub enum Error {
     /// The target can't be asked.
     #[error(transparent)]
     Registry(#[from] crate::registry::Error),
+    /// A cache can't be asked.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
     /// A lock whose layers are not those of the recipe in it.
     #[error("the lock has something of another kind for layer `{layer}`")]
     Kind {
@@ -57,6 +61,7 @@ impl Error {
             Self::Changeset(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Registry(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
             Self::Kind { .. } => Some("lock the recipe again with `--update`".into()),
             Self::TooManyLayers { .. } => Some("use a base with fewer layers, or put files into one layer".into()),
         }
@@ -64,13 +69,16 @@ impl Error {
 }
 
 /// Where a layer is.
-#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one a layer of an image")]
+#[derive(Clone, Debug)]
 pub enum Place {
     /// Its blob is in the store.
     Store(LayerRecord),
     /// It was built before and its blob is in the target repository; the store
     /// has only the record.
     Target(LayerRecord),
+    /// It was built elsewhere: a cache has its record, and the repository its blob.
+    Remote(Hit),
     /// It was built before and its blob is neither here nor in the target. It is made
     /// again while it is sent: nothing has to run for that.
     Again(LayerRecord),
@@ -85,6 +93,7 @@ impl Place {
     pub fn record(&self) -> Option<&LayerRecord> {
         match self {
             Self::Store(record) | Self::Target(record) | Self::Again(record) => Some(record),
+            Self::Remote(hit) => Some(&hit.record),
             Self::Build | Self::Sandbox => None,
         }
     }
@@ -151,11 +160,18 @@ pub struct Plan {
 
 impl Plan {
     /// Plans the layers of `lock`; `directory` is the recipe's, where local files
-    /// lie. Every layer is looked for in `store`, and in `target` where one is given.
+    /// lie. Every layer is looked for in `store`, in `target` where one is given, and in
+    /// `caches`.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn new(lock: &Lock, directory: &Path, store: &Store, target: Option<&Repository>) -> Result<Self, Error> {
+    pub async fn new(
+        lock: &Lock,
+        directory: &Path,
+        store: &Store,
+        target: Option<&Repository>,
+        caches: &Caches,
+    ) -> Result<Self, Error> {
         let mut steps = steps::of(lock, directory, store)?;
         let base = lock.base.diff_ids.clone();
         if base.len() + steps.len() > MAX_LAYERS {
@@ -168,6 +184,9 @@ impl Plan {
             look_up_in_store(&base, &mut steps, store)?;
             if let Some(target) = target {
                 look_up_in_target(&mut steps, store, target).await?;
+            }
+            look_up_in_caches(&mut steps, caches).await?;
+            if target.is_some() {
                 look_up_made_before(&mut steps, store)?;
             }
             if known(&steps) == before {
@@ -186,6 +205,8 @@ impl Plan {
             .map(async |step| match &step.place {
                 Place::Store(record) => Ok(target.has_blob(&record.descriptor).await?),
                 Place::Target(_) => Ok(true),
+                Place::Remote(hit) if hit.repository.is(target) => Ok(true),
+                Place::Remote(hit) => Ok(target.has_blob(&hit.record.descriptor).await?),
                 Place::Again(_) | Place::Build | Place::Sandbox => Ok(false),
             })
             .buffered(4)
@@ -239,15 +260,25 @@ fn find(key: &LayerKey, store: &Store) -> Result<Option<LayerRecord>, Error> {
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn look_up(key: &LayerKey, store: &Store, target: Option<&Repository>) -> Result<Option<LayerRecord>, Error> {
-    match (find(key, store)?, target) {
-        (None, Some(target)) => find_in_target(key, store, target).await,
-        (found, _) => Ok(found),
+pub async fn look_up(
+    key: &LayerKey,
+    store: &Store,
+    target: Option<&Repository>,
+    caches: &Caches,
+) -> Result<Option<Place>, Error> {
+    if let Some(record) = find(key, store)? {
+        return Ok(Some(Place::Store(record)));
     }
+    if let Some(target) = target
+        && let Some(record) = find_in_target(key, store, target).await?
+    {
+        return Ok(Some(Place::Target(record)));
+    }
+    Ok(caches.look_up(&[*key]).await?.remove(key).map(Place::Remote))
 }
 
 /// A layer whose record is here and whose blob is in the target need not be made
-/// again to be pushed there. (The remote cache will answer here, too.)
+/// again to be pushed there.
 async fn find_in_target(key: &LayerKey, store: &Store, target: &Repository) -> Result<Option<LayerRecord>, Error> {
     let Some(record) = store.record(key)? else { return Ok(None) };
     Ok(if target.has_blob(&record.descriptor).await? { Some(record) } else { None })
@@ -266,6 +297,18 @@ async fn look_up_in_target(steps: &mut [Step], store: &Store, target: &Repositor
         .buffer_unordered(4)
         .try_collect()
         .await
+}
+
+async fn look_up_in_caches(steps: &mut [Step], caches: &Caches) -> Result<(), Error> {
+    let unknown = |step: &&Step| matches!(step.place, Place::Build | Place::Sandbox);
+    let keys: Vec<LayerKey> = steps.iter().filter(unknown).filter_map(|step| step.key).collect();
+    let hits = caches.look_up(&keys).await?;
+    for step in steps.iter_mut().filter(|step| unknown(&&**step)) {
+        if let Some(hit) = step.key.and_then(|key| hits.get(&key)) {
+            step.place = Place::Remote(hit.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Layers that were made before, and whose blobs nobody has.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cache::VerifyingKey;
 use crate::layer::Compression;
 
 use super::error::{Fault, Problem};
@@ -15,13 +16,15 @@ use super::values::{self, Complaint};
 
 /// Reads a recipe whose flavours are merged and whose variables are filled in.
 pub(super) fn decode(root: &Entries, origin: Origin, files: &Files) -> Result<Recipe, Fault> {
-    const KEYS: [&str; 8] = ["extends", "drop", "vars", "base", "platform", "compression", "config", "layer"];
+    const KEYS: [&str; 9] =
+        ["extends", "drop", "vars", "base", "platform", "cache-keys", "compression", "config", "layer"];
     let table = Table::of(root, origin, files, "a recipe", &KEYS)?;
     let platform =
         |field: Field<'_>| field.text(values::platform)?.parse().map_err(|_| field.wrong_type("os/architecture", None));
     Ok(Recipe {
         base: table.needs("base", table.field("base").map(base).transpose()?)?,
         platform: table.field("platform").map(platform).transpose()?,
+        cache_keys: table.list("cache-keys", cache_key)?,
         compression: table.field("compression").map(compression).transpose()?.unwrap_or_default(),
         config: table.field("config").map(config).transpose()?.unwrap_or_default(),
         layers: layers(&table, files)?,
@@ -54,6 +57,12 @@ fn archive(field: Field<'_>) -> Result<Archive, Fault> {
         components: components.unwrap_or_else(super::model::main),
         key: table.path("key")?,
     })
+}
+
+fn cache_key(field: Field<'_>) -> Result<VerifyingKey, Fault> {
+    let text = field.text(values::any)?;
+    let expected = || Complaint::new("a key is \"ed25519:\" and the base64 of its 32 bytes");
+    text.parse().map_err(|_| field.refused(&text, expected()))
 }
 
 fn compression(field: Field<'_>) -> Result<Compression, Fault> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::VerifyingKey;
 use crate::layer::Compression;
 use crate::oci::Platform;
 
@@ -19,6 +20,10 @@ pub struct Recipe {
     /// not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    /// The keys of which one must have signed a cache's records; anybody's records are
+    /// used if none is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_keys: Vec<VerifyingKey>,
     /// How blobs are compressed; gzip if not given.
     #[serde(default)]
     pub compression: Compression,

@@ -111,6 +111,20 @@ impl Repository {
         check_stored(&self.client.send(place, &call).await?, &digest)?;
         Ok(digest)
     }
+
+    /// Removes the manifest `digest` and with it the tags that name it; whether it was
+    /// there. Its blobs stay until the registry collects its garbage.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the registry deletes nothing; those of any request.
+    pub async fn delete_manifest(&self, digest: &Digest) -> Result<bool, Error> {
+        let place = &self.places.push;
+        let site = self.client.site(place).await?;
+        let url = address(&site, place, &format!("manifests/{digest}"))?;
+        let mut call = Call::new(RequestKind::DeleteManifest, Method::DELETE, url, Scope::delete(&place.name));
+        call.expected = &[StatusCode::NOT_FOUND];
+        Ok(self.client.send(place, &call).await?.status() != StatusCode::NOT_FOUND)
+    }
 }
 
 enum Mount {

@@ -25,6 +25,8 @@ pub enum RequestKind {
     GetManifest,
     /// `PUT` of a manifest.
     PutManifest,
+    /// `DELETE` of a manifest.
+    DeleteManifest,
     /// `HEAD` of a blob.
     HeadBlob,
     /// `GET` of a blob or a part of one.

@@ -1,4 +1,4 @@
-//! One repository: its manifests, tags and referrers, and whether a blob is there.
+//! One repository: its manifests and tags, and whether a blob is there.
 
 use std::sync::Arc;
 
@@ -46,6 +46,11 @@ impl Repository {
         &self.places.push
     }
 
+    /// Whether `other` is the same repository of the same registry.
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.places.push.host, &self.places.push.name) == (&other.places.push.host, &other.places.push.name)
+    }
+
     /// The manifest or index that `wanted`, a tag or a digest, names: its
     /// descriptor, and the very bytes. They have been parsed once and are a manifest
     /// or an index of the type that the descriptor says.
@@ -63,6 +68,19 @@ impl Repository {
             }
         }
         Err(last.unwrap_or_else(|| Error::Address { name: self.reference.whole() }))
+    }
+
+    /// The same from the repository itself, whatever mirrors it has: what stands there is
+    /// what those who may write to it have put there. Nothing if there is no such manifest.
+    ///
+    /// # Errors
+    /// Those of [`Repository::manifest`], but [`Error::NotFound`].
+    pub async fn own_manifest(&self, wanted: &str) -> Result<Option<(Descriptor, Vec<u8>)>, Error> {
+        match self.manifest_at(&self.places.push, wanted).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn manifest_at(&self, place: &Place, wanted: &str) -> Result<(Descriptor, Vec<u8>), Error> {
@@ -120,10 +138,22 @@ impl Repository {
     /// # Errors
     /// Those of any request.
     pub async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        self.head_blob(descriptor, Scope::push(&self.places.push.name)).await
+    }
+
+    /// The same for whoever may only read there.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub async fn offers_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        self.head_blob(descriptor, Scope::pull(&self.places.push.name)).await
+    }
+
+    async fn head_blob(&self, descriptor: &Descriptor, scope: Scope) -> Result<bool, Error> {
         let place = &self.places.push;
         let site = self.client.site(place).await?;
         let url = address(&site, place, &format!("blobs/{}", descriptor.digest))?;
-        let mut call = Call::new(RequestKind::HeadBlob, Method::HEAD, url, Scope::push(&place.name));
+        let mut call = Call::new(RequestKind::HeadBlob, Method::HEAD, url, scope);
         call.expected = &[StatusCode::NOT_FOUND];
         let response = self.client.send(place, &call).await?;
         // distribution-spec: a HEAD's Content-Length is a SHOULD
@@ -164,50 +194,27 @@ impl Repository {
         Ok(pages.into_iter().flat_map(|page| page.tags.unwrap_or_default()).collect())
     }
 
-    /// What refers to the manifest `subject`, of `artifact_type` if one is given.
-    ///
-    /// # Errors
-    /// As [`Repository::tags`], but that a registry without referrers has none.
-    pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Referrer>, Error> {
-        #[derive(Deserialize)]
-        struct Page {
-            #[serde(default)]
-            manifests: Vec<Referrer>,
-        }
-        let found = match self.list::<Page>(&format!("referrers/{subject}")).await {
-            Ok(pages) => pages.into_iter().flat_map(|page| page.manifests).collect(),
-            Err(Error::NotFound { .. }) => self.tagged_referrers(subject).await?,
-            Err(error) => return Err(error),
-        };
-        // distribution-spec: a registry MAY leave the filter to its clients
-        let of_type =
-            |referrer: &Referrer| artifact_type.is_none() || referrer.artifact_type.as_deref() == artifact_type;
-        Ok(found.into_iter().filter(of_type).collect())
-    }
-
-    /// distribution-spec "Referrers Tag Schema": an index under the tag `sha256-HEX`.
-    async fn tagged_referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
-        #[derive(Deserialize)]
-        struct Index {
-            manifests: Vec<Referrer>,
-        }
-        match self.manifest(&format!("sha256-{}", subject.hex())).await {
-            Ok((_, bytes)) => {
-                Ok(serde_json::from_slice::<Index>(&bytes).map(|index| index.manifests).unwrap_or_default())
-            }
-            Err(Error::NotFound { .. }) => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
-    }
-
+    /// All pages of a list.
     async fn list<P: serde::de::DeserializeOwned>(&self, tail: &str) -> Result<Vec<P>, Error> {
+        match self.pages(tail, MAX_PAGES).await? {
+            (pages, None) => Ok(pages),
+            (_, Some(url)) => Err(Error::Header { url: redacted(&url), header: "Link" }),
+        }
+    }
+
+    /// The first pages of a list, and where it goes on if there are more.
+    pub(super) async fn pages<P: serde::de::DeserializeOwned>(
+        &self,
+        tail: &str,
+        limit: usize,
+    ) -> Result<(Vec<P>, Option<Url>), Error> {
         let place = &self.places.push;
         let site = self.client.site(place).await?;
         let mut next = Some(address(&site, place, tail)?);
         let mut pages = Vec::new();
-        while let Some(url) = next {
+        while let Some(url) = next.take_if(|_| pages.len() < limit.min(MAX_PAGES)) {
             let unusable = |header| Error::Header { url: redacted(&url), header };
-            if pages.len() == MAX_PAGES || url.origin() != site.base.origin() {
+            if url.origin() != site.base.origin() {
                 return Err(unusable("Link"));
             }
             let call = Call::new(RequestKind::List, Method::GET, url.clone(), Scope::pull(&place.name));
@@ -217,19 +224,8 @@ impl Repository {
             let body = read_limited(response, MAX_MANIFEST).await?;
             pages.push(serde_json::from_slice(&body).map_err(|_| unusable("list"))?);
         }
-        Ok(pages)
+        Ok((pages, next))
     }
-}
-
-/// A manifest that refers to another (distribution-spec "Listing Referrers").
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Referrer {
-    /// The manifest that refers.
-    #[serde(flatten)]
-    pub descriptor: Descriptor,
-    /// What it is.
-    pub artifact_type: Option<String>,
 }
 
 /// The manifest `wanted` as the headers of an answer describe it.

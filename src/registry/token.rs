@@ -37,6 +37,11 @@ impl Scope {
         Self::default().with(name, &["pull", "push"])
     }
 
+    /// Deleting manifests of `name`.
+    pub(super) fn delete(name: &str) -> Self {
+        Self::default().with(name, &["pull", "delete"])
+    }
+
     /// Pushing to `name` what is mounted from `from`.
     pub(super) fn mount(name: &str, from: &str) -> Self {
         Self::push(name).with(from, &["pull"])

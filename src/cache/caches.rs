@@ -1,0 +1,168 @@
+//! The caches that a build asks, one after the other.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::listing::Listing;
+use super::{Error, Signer, VerifyingKey};
+use crate::progress::Progress;
+use crate::registry::{self, ErrorKind, Repository};
+use crate::store::{LayerKey, LayerRecord};
+
+/// How many requests are under way at a time.
+const PARALLEL: usize = 8;
+
+/// A layer that need not be made: what is known of it, and who has its blob.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// What is known of the layer.
+    pub record: LayerRecord,
+    /// Where its blob was a moment ago, of the length that the record says.
+    pub repository: Repository,
+}
+
+/// Why a repository is asked for records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The image is to be pushed there.
+    Target,
+    /// A person named it.
+    Named,
+}
+
+/// A repository that records are read from.
+pub struct Cache {
+    pub(super) listing: Listing,
+    standing: Standing,
+    /// Whether it is asked no more, since it failed once.
+    failed: AtomicBool,
+    /// Whether it was said that it has records that nobody vouches for.
+    said: AtomicBool,
+}
+
+/// Caches in the order in which they are asked.
+pub struct Caches {
+    pub(super) caches: Vec<Cache>,
+    pub(super) pinned: Vec<VerifyingKey>,
+    pub(super) signer: Option<Signer>,
+    progress: Progress,
+}
+
+impl Caches {
+    /// No cache at all.
+    pub fn none() -> Self {
+        Self::new(Vec::new(), Progress::silent())
+    }
+
+    /// Caches whose records one of the `pinned` keys must vouch for; where there are none,
+    /// whoever may write to the repository does. `progress` is told what is not used.
+    pub fn new(pinned: Vec<VerifyingKey>, progress: Progress) -> Self {
+        Self { caches: Vec::new(), pinned, signer: None, progress }
+    }
+
+    /// With the repository that the image is to be pushed to.
+    pub fn with_target(self, repository: &Repository) -> Self {
+        self.with(repository, Standing::Target)
+    }
+
+    /// With one that a person named. The first of these is also written to, in place of
+    /// the target.
+    pub fn with_named(self, repository: &Repository) -> Self {
+        self.with(repository, Standing::Named)
+    }
+
+    /// Whose records `signer` signs.
+    ///
+    /// # Errors
+    /// [`Error::NotPinned`] if keys are pinned, and this is none of them.
+    pub fn signed_by(self, signer: Signer) -> Result<Self, Error> {
+        let key = signer.verifying_key();
+        if !self.pinned.is_empty() && !self.pinned.contains(&key) {
+            return Err(Error::NotPinned { path: signer.path, key });
+        }
+        Ok(Self { signer: Some(signer), ..self })
+    }
+
+    fn with(mut self, repository: &Repository, standing: Standing) -> Self {
+        let listing = Listing::new(repository.clone(), self.pinned.clone());
+        self.caches.push(Cache { listing, standing, failed: AtomicBool::new(false), said: AtomicBool::new(false) });
+        self
+    }
+
+    /// The layers of `keys` that need not be made. Each repository is asked at most once
+    /// for each key, and once for its list; every blob that is promised is there, and has
+    /// the right length.
+    ///
+    /// A cache that can't be read is said so once, and done without.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if a cache that a person named wants other credentials.
+    pub async fn look_up(&self, keys: &[LayerKey]) -> Result<BTreeMap<LayerKey, Hit>, Error> {
+        let mut hits = BTreeMap::new();
+        for cache in &self.caches {
+            let missing: Vec<LayerKey> = keys.iter().filter(|key| !hits.contains_key(*key)).copied().collect();
+            if missing.is_empty() {
+                break;
+            }
+            if cache.failed.load(Ordering::Relaxed) {
+                continue;
+            }
+            match cache.find(&missing).await {
+                Ok(found) => hits.extend(found),
+                Err(error) => self.gave_up(cache, error)?,
+            }
+            let missed: Vec<LayerKey> = missing.into_iter().filter(|key| !hits.contains_key(key)).collect();
+            self.tell_untrusted(cache, &missed);
+        }
+        Ok(hits)
+    }
+
+    /// The cache that records are written to.
+    pub(super) fn written(&self) -> Option<&Cache> {
+        self.caches.iter().find(|cache| cache.standing == Standing::Named).or_else(|| self.caches.first())
+    }
+
+    fn gave_up(&self, cache: &Cache, source: registry::Error) -> Result<(), Error> {
+        let place = cache.listing.repository.place().to_string();
+        match (cache.standing, source.kind()) {
+            (Standing::Named, ErrorKind::Authentication) => return Err(Error::Read { place, source }),
+            // A registry may say so of a repository that is still to come. If it means it, so does the push.
+            (Standing::Target, ErrorKind::Authentication) => {}
+            _ => self.progress.warn(format!("the cache {place} can't be read, and is done without: {source}")),
+        }
+        cache.failed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn tell_untrusted(&self, cache: &Cache, keys: &[LayerKey]) {
+        let untrusted = cache.listing.untrusted(keys);
+        if untrusted > 0 && !cache.said.swap(true, Ordering::Relaxed) {
+            let place = cache.listing.repository.place();
+            self.progress.warn(format!(
+                "{place} has records of {untrusted} layers that no key of the recipe's `cache-keys` has signed: \
+                 they are not used"
+            ));
+        }
+    }
+}
+
+impl Cache {
+    /// Those of `keys` that it has a record for, and whose blob is there.
+    async fn find(&self, keys: &[LayerKey]) -> Result<BTreeMap<LayerKey, Hit>, registry::Error> {
+        let repository = &self.listing.repository;
+        let found = stream::iter(self.listing.records(keys).await?)
+            .map(async |(key, records)| {
+                for dated in records {
+                    let record = dated.record.layer();
+                    if repository.offers_blob(&record.descriptor).await? {
+                        return Ok(Some((key, Hit { record, repository: repository.clone() })));
+                    }
+                }
+                Ok(None)
+            })
+            .buffer_unordered(PARALLEL);
+        found.try_filter_map(async |hit| Ok(hit)).try_collect().await
+    }
+}

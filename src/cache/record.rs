@@ -1,0 +1,200 @@
+//! One record: what is known of a layer, as an artifact that any registry keeps.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Signer, VerifyingKey};
+use crate::oci::{Descriptor, DiffId, Manifest, media_type};
+use crate::store::{LayerKey, LayerRecord};
+
+/// What a record's manifest is.
+pub const ARTIFACT_TYPE: &str = "application/vnd.dlpack.layer.v1";
+/// The annotation that has the record, as JSON.
+pub const ANNOTATION_RECORD: &str = "dev.dlpack.record";
+/// The annotation that has the signature of that very text, in base64.
+pub const ANNOTATION_SIGNATURE: &str = "dev.dlpack.signature";
+/// When the record was written (image-spec, annotations.md). Nothing rests on it but how
+/// long the record is kept, so it is not signed.
+const ANNOTATION_CREATED: &str = "org.opencontainers.image.created";
+
+/// The version of this form and of how keys are made. A record of another one is none.
+const VERSION: u32 = 1;
+
+/// The tag of the manifest that all records have as their subject.
+pub(super) const ANCHOR_TAG: &str = "dlpack-records";
+/// What the tags of records begin with.
+pub(super) const TAG_PREFIX: &str = "dlpack-";
+
+/// What is known of the layer of a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Record {
+    version: u32,
+    /// The digest of everything that the layer is a function of.
+    pub key: LayerKey,
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// The tar's length in bytes.
+    pub unpacked: u64,
+    /// What an image's history says of it.
+    pub history: String,
+}
+
+/// A record that was read, and when it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Dated {
+    pub record: Record,
+    /// Seconds since 1970; nothing if it doesn't say.
+    pub created: Option<i64>,
+}
+
+/// Why annotations are no record to go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// It can't be read, or is of another version.
+    Unreadable,
+    /// It is the record of this key, and no pinned key vouches for it.
+    Untrusted(LayerKey),
+}
+
+impl Record {
+    /// The record of the layer of `key`.
+    pub fn new(key: LayerKey, layer: &LayerRecord, history: impl Into<String>) -> Self {
+        // What an image says about the layer is no part of it.
+        let descriptor = Descriptor::new(&layer.descriptor.media_type, layer.descriptor.digest, layer.descriptor.size);
+        let (diff_id, unpacked) = (layer.diff_id, layer.unpacked);
+        Self { version: VERSION, key, descriptor, diff_id, unpacked, history: history.into() }
+    }
+
+    /// The layer that it tells of.
+    pub fn layer(&self) -> LayerRecord {
+        LayerRecord { descriptor: self.descriptor.clone(), diff_id: self.diff_id, unpacked: self.unpacked }
+    }
+
+    /// The artifact, written at `created`. It has a subject where `listed`, that is where
+    /// the registry lists what refers to it.
+    ///
+    /// # Errors
+    /// Those of serde_json, for what can't be JSON.
+    pub(super) fn manifest(
+        &self,
+        created: Timestamp,
+        listed: bool,
+        signer: Option<&Signer>,
+    ) -> Result<Manifest, serde_json::Error> {
+        let text = serde_json::to_string(self)?;
+        // manifest.md, "Guidelines for Artifact Usage": a config of `{}` where there is none
+        let mut manifest = Manifest::new(empty(), vec![self.descriptor.clone()]);
+        manifest.artifact_type = Some(ARTIFACT_TYPE.to_owned());
+        // distribution-spec: a client that pushes a subject where there is no list MUST keep one
+        // itself, in an index that all would write to; there, records are found by their tags
+        manifest.subject = listed.then(|| Descriptor::of(media_type::MANIFEST, ANCHOR.as_bytes()));
+        if let Some(signer) = signer {
+            manifest.annotations.insert(ANNOTATION_SIGNATURE.into(), signer.sign(&text));
+        }
+        manifest.annotations.insert(ANNOTATION_RECORD.into(), text);
+        manifest.annotations.insert(ANNOTATION_CREATED.into(), created.to_string());
+        Ok(manifest)
+    }
+
+    /// The record in the annotations of a manifest, if it is one and one of the `pinned`
+    /// keys vouches for it. Where none is pinned, whoever may write to the repository does.
+    pub(super) fn read(annotations: &BTreeMap<String, String>, pinned: &[VerifyingKey]) -> Result<Dated, Flaw> {
+        let text = annotations.get(ANNOTATION_RECORD).ok_or(Flaw::Unreadable)?;
+        let record: Self = serde_json::from_str(text).map_err(|_| Flaw::Unreadable)?;
+        if !record.is_sound() {
+            return Err(Flaw::Unreadable);
+        }
+        let signature = annotations.get(ANNOTATION_SIGNATURE);
+        let vouched = |signature: &String| pinned.iter().any(|key| key.vouches_for(text, signature));
+        if !pinned.is_empty() && !signature.is_some_and(vouched) {
+            return Err(Flaw::Untrusted(record.key));
+        }
+        let created = annotations.get(ANNOTATION_CREATED).and_then(|text| text.parse::<Timestamp>().ok());
+        Ok(Dated { record, created: created.map(Timestamp::as_second) })
+    }
+
+    /// Whether it tells of a layer as dlpack writes them: a bare descriptor of a blob.
+    fn is_sound(&self) -> bool {
+        let written = [media_type::LAYER_GZIP, media_type::LAYER_ZSTD];
+        let bare = Descriptor::new(&self.descriptor.media_type, self.descriptor.digest, self.descriptor.size);
+        self.version == VERSION
+            && self.descriptor == bare
+            && written.contains(&self.descriptor.media_type.as_str())
+            && self.descriptor.size > 0
+    }
+}
+
+/// The tag under which the record of `key` lies.
+pub(super) fn tag(key: &LayerKey) -> String {
+    format!("{TAG_PREFIX}{}", key.0.hex())
+}
+
+/// The config of manifests that have none (manifest.md).
+pub(super) const EMPTY: &[u8] = b"{}";
+
+/// The descriptor of that.
+pub(super) fn empty() -> Descriptor {
+    Descriptor::of("application/vnd.oci.empty.v1+json", EMPTY)
+}
+
+/// What all records are about: a manifest with nothing in it, the same everywhere.
+pub(super) const ANCHOR: &str = concat!(
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","#,
+    r#""artifactType":"application/vnd.dlpack.records.v1","#,
+    r#""config":{"mediaType":"application/vnd.oci.empty.v1+json","#,
+    r#""digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"#,
+    r#""layers":[{"mediaType":"application/vnd.oci.empty.v1+json","#,
+    r#""digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}]}"#,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Digest, parse_manifest};
+
+    fn record() -> Record {
+        let descriptor = Descriptor::of(media_type::LAYER_GZIP, b"a layer");
+        let layer = LayerRecord { descriptor, diff_id: DiffId(Digest::of(b"its tar")), unpacked: 10_240 };
+        Record::new(LayerKey(Digest::of(b"its inputs")), &layer, "torch 2.6.0")
+    }
+
+    #[test]
+    fn the_anchor_is_a_manifest_of_the_empty_blob() {
+        parse_manifest(ANCHOR.as_bytes(), media_type::MANIFEST).unwrap();
+        assert_eq!(ANCHOR.matches(&empty().digest.to_string()).count(), 2);
+    }
+
+    #[test]
+    fn a_record_comes_back_out_of_its_artifact() {
+        let manifest = record().manifest(Timestamp::UNIX_EPOCH, true, None).unwrap();
+        let read = Record::read(&manifest.annotations, &[]).unwrap();
+        assert_eq!(read, Dated { record: record(), created: Some(0) });
+        assert_eq!(manifest.layers, [record().descriptor]);
+        assert!(tag(&record().key).len() <= 128);
+    }
+
+    #[test]
+    fn what_is_not_as_dlpack_writes_it_is_no_record() {
+        let annotations = record().manifest(Timestamp::UNIX_EPOCH, true, None).unwrap().annotations;
+        let text = &annotations[ANNOTATION_RECORD];
+        for (from, to) in [
+            ("\"version\":1", "\"version\":2"),
+            ("\"version\":1", "\"version\":1,\"more\":1"),
+            ("layer.v1.tar+gzip", "layer.nondistributable.v1.tar+gzip"),
+            ("\"size\":7", "\"size\":0"),
+            ("\"size\":7", "\"size\":7,\"urls\":[\"https://example.com/\"]"),
+            ("sha256:", "sha512:"),
+            ("{", "["),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let forged = BTreeMap::from([(ANNOTATION_RECORD.to_owned(), text.replacen(from, to, 1))]);
+            assert_eq!(Record::read(&forged, &[]), Err(Flaw::Unreadable), "{to}");
+        }
+        assert_eq!(Record::read(&BTreeMap::new(), &[]), Err(Flaw::Unreadable));
+    }
+}
