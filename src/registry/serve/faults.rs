@@ -1,17 +1,14 @@
 //! Faults put into an honest registry, for tests of clients: which request, which
 //! time, and what goes wrong.
 
-use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use http_body_util::{BodyExt, BodyStream, StreamBody};
-use hyper::body::Frame;
-use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Response, StatusCode};
 
 use super::answer::{Body, full};
+use super::spoiled::{Broken, cut, drip, flip, gzip, lengthen, shorten, stall};
 
 /// What goes wrong with a request or its answer. Offsets are in bytes of the body.
 #[derive(Clone, Debug)]
@@ -19,14 +16,20 @@ pub enum What {
     /// This status with these headers and this body, and nothing is done: 429, 5xx,
     /// a redirect, a challenge.
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// The connection breaks when so much of the request's body has come.
+    /// The same when so much of the request's body has come and been taken.
+    AnswerAt(u64, u16, Vec<(&'static str, String)>),
+    /// The connection ends when so much of the request's body has come and been taken.
     BreakRequest(u64),
+    /// The same, and it ends by a reset (RFC 9293 3.5.2): what was on its way is lost.
+    ResetRequest(u64),
     /// The request is carried out, and the connection breaks instead of the answer.
     LoseAnswer,
     /// The request is carried out, and the answer says that it was not.
     LieAnswer(u16),
-    /// The connection breaks when so much of the answer's body has gone.
+    /// The connection ends when so much of the answer's body has gone.
     BreakAnswer(u64),
+    /// The same by a reset.
+    ResetAnswer(u64),
     /// The answer's body ends so many bytes early, and Content-Length agrees.
     Shorten(u64),
     /// So many zeros after the answer's body, and Content-Length agrees.
@@ -35,10 +38,16 @@ pub enum What {
     Flip(u64),
     /// The answer's body stops at this offset, and the connection stays open.
     Stall(u64),
+    /// From this offset on the answer's body comes byte by byte, ten a second.
+    Drip(u64),
+    /// The answer's body comes compressed by gzip, as its Content-Encoding says.
+    Gzip,
     /// The answer has this header, in place of its own.
     Header(&'static str, String),
     /// The answer has these headers, in place of its own.
     Headers(Vec<(&'static str, String)>),
+    /// The answer has this header, too, after its own.
+    MoreHeader(&'static str, String),
     /// The answer's Location, which is a path, has this before and this after it: a
     /// host, a query.
     Location(String, String),
@@ -90,14 +99,15 @@ impl Fault {
 
 /// The faults that are still to come.
 #[derive(Default)]
-pub(super) struct Faults(Mutex<Vec<Fault>>);
+pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
+    /// Puts `faults` in the place of those that are still to come.
     pub fn replace(&self, faults: Vec<Fault>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    /// The fault that falls on this request.
+    /// The fault that falls on this request; it counts as having fallen.
     pub fn take(&self, method: &Method, target: &str) -> Option<What> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for fault in faults.iter_mut().filter(|it| it.method == *method && target.contains(&it.target)) {
@@ -112,27 +122,22 @@ impl Faults {
     }
 }
 
-/// The connection ends here without a word.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection was broken off on purpose")]
-pub(super) struct Broken;
-
 impl What {
     /// The answer of a fault that does nothing else.
     pub(super) fn instead(&self) -> Option<Response<Body>> {
         let Self::Answer(status, headers, body) = self else { return None };
-        let mut response = Response::new(full(body.clone()));
-        *response.status_mut() = status_code(*status);
-        for (name, value) in headers {
-            put(&mut response, name, value);
-        }
-        Some(response)
+        Some(answer(*status, headers, body))
+    }
+
+    /// Whether the connection ends by a reset.
+    pub(super) fn resets(&self) -> bool {
+        matches!(self, Self::ResetRequest(_) | Self::ResetAnswer(_))
     }
 
     /// The request's body as the registry sees it.
     pub(super) fn spoil_request(&self, body: Body) -> Body {
         match self {
-            Self::BreakRequest(at) => cut(body, *at),
+            Self::BreakRequest(at) | Self::ResetRequest(at) | Self::AnswerAt(at, ..) => cut(body, *at),
             _ => body,
         }
     }
@@ -145,30 +150,37 @@ impl What {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         };
         let body = match (self, length) {
-            (Self::BreakRequest(_) | Self::LoseAnswer, _) => return Err(Broken),
-            (Self::BreakAnswer(at), _) => cut(body, *at),
-            (Self::Stall(at), _) => {
-                let before = BodyStream::new(cut(body, *at)).take_while(|frame| std::future::ready(frame.is_ok()));
-                BodyExt::boxed(StreamBody::new(before.chain(stream::pending())))
-            }
+            (Self::BreakRequest(_) | Self::ResetRequest(_) | Self::LoseAnswer, _) => return Err(Broken),
+            (Self::AnswerAt(_, status, headers), _) => return Ok(answer(*status, headers, &[])),
+            (Self::BreakAnswer(at) | Self::ResetAnswer(at), _) => cut(body, *at),
+            (Self::Stall(at), _) => stall(body, *at),
             (Self::Shorten(by), Some(length)) => {
                 let rest = length.saturating_sub(*by);
                 announce(rest);
-                let before = BodyStream::new(cut(body, rest)).take_while(|frame| std::future::ready(frame.is_ok()));
-                BodyExt::boxed(StreamBody::new(before))
+                shorten(body, rest)
             }
             (Self::Lengthen(by), Some(length)) => {
                 announce(length + by);
-                let more = zeros(*by).map(|bytes| Ok(Frame::data(bytes)));
-                BodyExt::boxed(StreamBody::new(BodyStream::new(body).chain(more)))
+                lengthen(body, *by)
             }
             (Self::Flip(at), _) => flip(body, *at),
+            (Self::Drip(at), _) => drip(body, *at),
+            (Self::Gzip, _) => {
+                parts.headers.remove(CONTENT_LENGTH);
+                parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                gzip(body)
+            }
             _ => body,
         };
         let mut response = Response::from_parts(parts, body);
         match self {
             Self::Header(name, value) => put(&mut response, name, value),
             Self::Headers(headers) => headers.iter().for_each(|(name, value)| put(&mut response, name, value)),
+            Self::MoreHeader(name, value) => {
+                if let Ok(value) = HeaderValue::from_str(value) {
+                    response.headers_mut().append(*name, value);
+                }
+            }
             Self::Location(before, after) => {
                 let path = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
                 if let Some(path) = path {
@@ -186,6 +198,15 @@ impl What {
     }
 }
 
+fn answer(status: u16, headers: &[(&'static str, String)], body: &[u8]) -> Response<Body> {
+    let mut response = Response::new(full(body.to_vec()));
+    *response.status_mut() = status_code(status);
+    for (name, value) in headers {
+        put(&mut response, name, value);
+    }
+    response
+}
+
 fn status_code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -194,51 +215,4 @@ fn put(response: &mut Response<Body>, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
         response.headers_mut().insert(name, value);
     }
-}
-
-/// `length` zeros in pieces.
-fn zeros(length: u64) -> impl futures_util::Stream<Item = Bytes> {
-    const PIECE: u64 = 64 * 1024;
-    let pieces = (0..length.div_ceil(PIECE)).map(move |piece| PIECE.min(length - piece * PIECE) as usize);
-    stream::iter(pieces.map(|size| Bytes::from(vec![0; size])))
-}
-
-/// The first `at` bytes of `body`, then an error.
-fn cut(body: Body, at: u64) -> Body {
-    let before = stream::try_unfold((BodyStream::new(body), at), async |(mut body, left)| {
-        let data = match body.next().await.transpose()?.map(Frame::into_data) {
-            Some(Ok(data)) if left > 0 => data,
-            _ => return Ok(None),
-        };
-        let data = data.slice(..data.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
-        let left = left - data.len() as u64;
-        Ok(Some((Frame::data(data), (body, left))))
-    });
-    let end = stream::once(async {
-        // A body that waits is flushed: what came before the error gets to the other side.
-        tokio::task::yield_now().await;
-        Err(broken())
-    });
-    BodyExt::boxed(StreamBody::new(before.chain(end)))
-}
-
-fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, Broken)
-}
-
-fn flip(body: Body, at: u64) -> Body {
-    let mut offset = 0;
-    let frames = BodyStream::new(body).map(move |frame| {
-        let frame = frame?;
-        let Some(data) = frame.data_ref() else { return Ok(frame) };
-        let (start, end) = (offset, offset + data.len() as u64);
-        offset = end;
-        if !(start..end).contains(&at) {
-            return Ok(frame);
-        }
-        let mut data = data.to_vec();
-        data[(at - start) as usize] ^= 1;
-        Ok(Frame::data(Bytes::from(data)))
-    });
-    BodyExt::boxed(StreamBody::new(frames))
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::identity;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http_body_util::BodyExt;
@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::answer::{Body, Refusal, bare, empty, set};
-use super::faults::{Broken, Faults, What};
+use super::faults::{Faults, What};
 use super::repositories::Repositories;
 use super::route::{Route, is_name, query};
+use super::spoiled::Broken;
 use super::uploads::Sessions;
 use super::{Auth, Exchange, Features, Options};
 use crate::store::Store;
@@ -32,11 +33,17 @@ pub(super) struct Registry {
     pub address: String,
 }
 
-/// Answers one request, or breaks its connection off.
-pub(super) async fn answer(registry: Arc<Registry>, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+/// Answers one request, or breaks its connection off; `reset` becomes true where that
+/// is to be by a reset.
+pub(super) async fn answer(
+    registry: Arc<Registry>,
+    request: Request<Incoming>,
+    reset: Arc<AtomicBool>,
+) -> Result<Response<Body>, Broken> {
     let (parts, incoming) = request.into_parts();
     let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let fault = registry.faults.take(&parts.method, &target);
+    reset.store(fault.as_ref().is_some_and(What::resets), Ordering::Relaxed);
     let received = Arc::new(AtomicU64::new(0));
     let counter = received.clone();
     let body = incoming.map_err(io::Error::other).map_frame(move |frame| {

@@ -10,6 +10,7 @@ mod manifests;
 mod repositories;
 mod route;
 mod server;
+mod spoiled;
 mod uploads;
 
 use std::io;
@@ -19,7 +20,7 @@ use hyper::{HeaderMap, Method};
 use thiserror::Error;
 
 pub use auth::{Auth, Tokens};
-pub use faults::{Fault, What};
+pub use faults::{Fault, Faults, What};
 use handle::{Registry, blocking};
 pub use server::Server;
 

@@ -1,6 +1,8 @@
 //! Listening: connections are taken in, conversed with, and brought to an end.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +11,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::faults::Broken;
 use super::handle::{Registry, answer, blocking};
+use super::spoiled::Broken;
 use super::{Error, Exchange, Fault, Options};
 use crate::store::Store;
 
@@ -125,10 +127,13 @@ async fn converse(socket: tokio::net::TcpStream, registry: Arc<Registry>, mut st
     // collection while its connection stands.
     let store = registry.repositories.store.clone();
     let _lease = blocking(move || Ok(store.lease()?)).await.ok();
+    // Kept open beyond hyper's own use of it, so that it can end by a reset.
+    let handle = socket.as_fd().try_clone_to_owned().ok();
+    let reset = Arc::new(AtomicBool::new(false));
     // On a task of its own, so that a client that goes away ends its request's body
     // and not the request: an upload keeps what came.
     let service = service_fn(|request| {
-        let answering = tokio::spawn(answer(registry.clone(), request));
+        let answering = tokio::spawn(answer(registry.clone(), request, reset.clone()));
         async { answering.await.unwrap_or(Err(Broken)) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -142,5 +147,9 @@ async fn converse(socket: tokio::net::TcpStream, registry: Arc<Registry>, mut st
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
+    }
+    // socket(7), SO_LINGER: closed with no time to linger, a connection is reset
+    if let Some(handle) = handle.filter(|_| reset.load(Ordering::Relaxed)) {
+        let _ = rustix::net::sockopt::set_socket_linger(&handle, Some(Duration::ZERO));
     }
 }
