@@ -235,12 +235,12 @@ impl Client {
         if is_transient(status) {
             return Err(self.transient(response).await?);
         }
-        Err(refusal(response).await.into())
+        Err(refusal(response, self.retry.silence).await.into())
     }
 
     async fn transient(&self, response: Response) -> Result<Failure, Error> {
         let wait = retry_after(&self.retry, &response)?;
-        Ok(Failure { error: refusal(response).await, wait })
+        Ok(Failure { error: refusal(response, self.retry.silence).await, wait })
     }
 
     async fn exchange(&self, kind: RequestKind, http: &Http, request: Request) -> Result<Response, Error> {

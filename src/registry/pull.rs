@@ -7,7 +7,7 @@ use futures_util::stream;
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
-use super::body::{broken, missing};
+use super::body::{Pace, missing};
 use super::client::Call;
 use super::http::redacted;
 use super::origin::BlobStream;
@@ -72,8 +72,8 @@ struct Pull {
     /// Which of the repository's places is asked.
     place: usize,
     attempts: Attempts,
-    /// The answer that is being read, and how many of its bytes are known already.
-    open: Option<(Response, u64)>,
+    /// The answer that is being read, how many of its bytes are known already, and how fast it comes.
+    open: Option<(Response, u64, Pace)>,
     /// Where to go on.
     received: u64,
     /// All bytes so far; nothing where they don't begin with the first.
@@ -97,18 +97,19 @@ impl Pull {
 
     /// One chunk, or the opening of an answer.
     async fn step(&mut self) -> Result<Option<Next>, Failure> {
-        let Some((response, skip)) = &mut self.open else {
-            self.open = Some(self.begin().await?);
+        let Some((response, skip, pace)) = &mut self.open else {
+            let (response, skip) = self.begin().await?;
+            self.open = Some((response, skip, Pace::new(self.repository.client.retry.silence)));
             return Ok(None);
         };
         let (url, received) = (redacted(response.url()), self.received);
-        let mut chunk = match response.chunk().await {
+        let mut chunk = match pace.next(response, &url, received).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) if received == self.descriptor.size => return self.finish(&url).map(Some),
             Ok(None) => return Err(self.length(&url, received).into()),
             // Everything is here: how the connection ends is nobody's concern.
             Err(_) if received == self.descriptor.size && received > 0 => return self.finish(&url).map(Some),
-            Err(source) => return Err(broken(&url, received, source).into()),
+            Err(error) => return Err(error.into()),
         };
         let known = (*skip).min(chunk.len() as u64);
         *skip -= known;

@@ -1,6 +1,7 @@
 //! One repository: its manifests and tags, and whether a blob is there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
@@ -90,7 +91,7 @@ impl Repository {
             let failure = match self.client.attempt(place, &call).await {
                 Ok(response) => {
                     self.note_pull_limit(place, &response);
-                    match read_manifest(response, wanted).await {
+                    match read_manifest(response, wanted, self.client.retry.silence).await {
                         Ok(found) => return Ok(found),
                         Err(error) => Failure::from(error),
                     }
@@ -221,7 +222,7 @@ impl Repository {
             let response = self.client.send(place, &call).await;
             let response = response.map_err(|error| missing(error, tail, &place.to_string()))?;
             next = next_page(&url, response.headers());
-            let body = read_limited(response, MAX_MANIFEST).await?;
+            let body = read_limited(response, MAX_MANIFEST, self.client.retry.silence).await?;
             pages.push(serde_json::from_slice(&body).map_err(|_| unusable("list"))?);
         }
         Ok((pages, next))
@@ -239,11 +240,11 @@ pub(super) fn described(response: &Response, wanted: &str) -> Result<Descriptor,
     Ok(Descriptor::new(&content_type(response)?, digest, size))
 }
 
-async fn read_manifest(response: Response, wanted: &str) -> Result<(Descriptor, Vec<u8>), Error> {
+async fn read_manifest(response: Response, wanted: &str, silence: Duration) -> Result<(Descriptor, Vec<u8>), Error> {
     let url = redacted(response.url());
     let media_type = content_type(&response)?;
     let announced = announced_digest(&response)?;
-    let bytes = read_limited(response, MAX_MANIFEST).await?;
+    let bytes = read_limited(response, MAX_MANIFEST, silence).await?;
     let found = Digest::of(&bytes);
     for expected in wanted.parse().ok().into_iter().chain(announced) {
         if expected != found {

@@ -186,7 +186,7 @@ async fn once(http: &Http, retry: &Retry, request: Request) -> Result<Token, Fai
     } else {
         None
     };
-    let body = read_limited(response, MAX_ANSWER).await?;
+    let body = read_limited(response, MAX_ANSWER, retry.silence).await?;
     if !status.is_success() {
         let envelope = Box::new(serde_json::from_slice(&body).ok());
         return Err(Failure { error: Error::Refused { url, status, envelope }, wait });

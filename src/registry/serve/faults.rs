@@ -22,6 +22,8 @@ pub enum What {
     BreakRequest(u64),
     /// The same, and it ends by a reset (RFC 9293 3.5.2): what was on its way is lost.
     ResetRequest(u64),
+    /// The request is taken, nothing is done, and the connection stays open.
+    NoAnswer,
     /// The request is carried out, and the connection breaks instead of the answer.
     LoseAnswer,
     /// The request is carried out, and the answer says that it was not.
@@ -68,6 +70,7 @@ pub struct Fault {
     target: String,
     skip: u32,
     times: u32,
+    fell: bool,
     what: What,
 }
 
@@ -76,7 +79,7 @@ impl Fault {
     pub fn on(method: &str, target: &str, what: What) -> Self {
         // A method that can't be one matches no request.
         let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::TRACE);
-        Self { method, target: target.to_owned(), skip: 0, times: 1, what }
+        Self { method, target: target.to_owned(), skip: 0, times: 1, fell: false, what }
     }
 
     /// Lets so many of these requests pass first.
@@ -115,10 +118,16 @@ impl Faults {
                 fault.skip -= 1;
             } else if fault.times > 0 {
                 fault.times -= 1;
+                fault.fell = true;
                 return Some(fault.what.clone());
             }
         }
         None
+    }
+
+    /// Whether each of them has fallen on a request.
+    pub fn all_fell(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|fault| fault.fell)
     }
 }
 

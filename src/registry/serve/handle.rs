@@ -87,6 +87,10 @@ async fn faulty(
         let _ = body.collect().await;
         return Ok(response);
     }
+    if matches!(fault, What::NoAnswer) {
+        let _ = body.collect().await;
+        return std::future::pending().await;
+    }
     let response = registry.clone().handle(call, fault.spoil_request(body)).await;
     fault.spoil(response)
 }

@@ -77,6 +77,11 @@ impl Server {
         self.registry.faults.replace(faults);
     }
 
+    /// Whether each of the faults has fallen on a request.
+    pub fn all_faults_fell(&self) -> bool {
+        self.registry.faults.all_fell()
+    }
+
     /// Takes no new requests, lets those under way end for five seconds, and ends.
     pub fn stop(mut self) {
         if self.stop.send(true).is_ok() {
