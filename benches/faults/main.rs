@@ -10,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench ends by panicking")]
 
+#[allow(dead_code, reason = "shared with the tests, which look closer")]
 #[path = "../../tests/faults/campaign/mod.rs"]
 mod campaign;
 #[path = "../../tests/support/mod.rs"]

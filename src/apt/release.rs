@@ -150,7 +150,12 @@ impl Release {
         Self::parse(&text, key, suite, &from, now)
     }
 
-    fn parse(text: &str, key: String, suite: &str, url: &str, now: SystemTime) -> Result<Self, Error> {
+    /// What `text` says, which `key` signed and which came from `url`, if it is that of
+    /// `suite` and valid `now`.
+    ///
+    /// # Errors
+    /// [`Error::Field`], [`Error::NotYetValid`], [`Error::Expired`], [`Error::OtherSuite`].
+    pub fn parse(text: &str, key: String, suite: &str, url: &str, now: SystemTime) -> Result<Self, Error> {
         let stanza = deb822::stanzas(text).next().unwrap_or_default();
         let missing = |field| Error::Field { url: url.to_owned(), field };
         let date = stanza.get("Date").ok_or_else(|| missing("Date"))?;

@@ -58,3 +58,4 @@ pub use registries::{Observer, Registries, RequestEvent, RequestKind, Settings};
 pub use repository::Repository;
 pub use retry::Retry;
 pub use source::{Source, SourceError};
+pub use token::Challenge;

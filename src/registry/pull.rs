@@ -47,6 +47,7 @@ impl Repository {
             open: None,
             received: offset,
             hasher,
+            ranges: true,
             safe: offset,
             held: None,
         };
@@ -78,6 +79,8 @@ struct Pull {
     received: u64,
     /// All bytes so far; nothing where they don't begin with the first.
     hasher: Option<Hasher>,
+    /// Whether the rest alone is asked for.
+    ranges: bool,
     /// Where the last failure was.
     safe: u64,
     /// The newest bytes, not given out yet.
@@ -143,7 +146,7 @@ impl Pull {
         let site = self.repository.client.site(place).await?;
         let url = address(&site, place, &format!("blobs/{}", self.descriptor.digest))?;
         let mut call = Call::new(RequestKind::GetBlob, Method::GET, url, Scope::pull(&place.name));
-        if offset > 0 {
+        if offset > 0 && self.ranges {
             let range = HeaderValue::from_str(&format!("bytes={offset}-"));
             call.headers.insert(RANGE, range.map_err(|_| Error::Address { name: place.to_string() })?);
         }
@@ -189,7 +192,15 @@ impl Pull {
         self.safe = received;
         let whole = received == self.descriptor.size;
         let wrong = matches!(failure.error, Error::Digest { .. } | Error::Length { .. }) && whole;
-        let waited = if wrong { Err(failure.error) } else { self.attempts.after(failure).await };
+        // RFC 9110 15.5.17: a server that has no such part may still have the whole
+        let no_part = self.ranges
+            && matches!(&failure.error, Error::Refused { status: StatusCode::RANGE_NOT_SATISFIABLE, .. });
+        self.ranges &= !no_part;
+        let waited = match (wrong, no_part) {
+            (true, _) => Err(failure.error),
+            (false, true) => self.attempts.after_any(failure).await,
+            (false, false) => self.attempts.after(failure).await,
+        };
         let Err(error) = waited else { return Ok(()) };
         let place = &self.repository.places.pull[self.place];
         let error = missing(error, &self.descriptor.digest.to_string(), &place.to_string());

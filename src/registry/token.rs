@@ -74,17 +74,25 @@ impl Scope {
 
 /// How a registry wants to be told who asks.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Challenge {
+pub enum Challenge {
     /// User and password with each request.
     Basic,
-    /// A token from `realm`.
-    Bearer { realm: Url, service: Option<String> },
+    /// A token.
+    Bearer {
+        /// Where it is to be had.
+        realm: Url,
+        /// What the token server calls the registry.
+        service: Option<String>,
+    },
 }
 
 impl Challenge {
     /// The strongest challenge of a 401's headers that dlpack can answer, and the
-    /// scope that it asks for.
-    pub(super) fn of(registry: &Url, headers: &HeaderMap) -> Result<Option<(Self, Option<String>)>, Error> {
+    /// scope that it asks for; nothing if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Challenge`] for one that asks for a token and doesn't say where.
+    pub fn of(registry: &Url, headers: &HeaderMap) -> Result<Option<(Self, Option<String>)>, Error> {
         let unusable = |what| Error::Challenge { url: redacted(registry), what };
         let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let all: Vec<_> = texts.filter_map(|text| http_auth::parse_challenges(text).ok()).flatten().collect();

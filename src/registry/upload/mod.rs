@@ -135,6 +135,8 @@ impl<'a> Upload<'a> {
             if lost.expired {
                 attempts.after_any(lost.failure).await?;
                 // Registries look at the token before the body: the session stands where it stood.
+                // One that took bytes first says so by a wrong digest.
+                self.patched_up = true;
                 session = Some(current);
                 continue;
             }
@@ -145,7 +147,8 @@ impl<'a> Upload<'a> {
                 break;
             }
             session = if again { self.standing(current).await? } else { None };
-            self.patched_up |= session.as_ref().is_some_and(|session| session.offset > 0);
+            // Also where it says that it has nothing: `0-0` may be a byte.
+            self.patched_up |= session.is_some();
             match &session {
                 Some(session) if session.offset > stood => attempts.progressed(),
                 _ if broke => self.chunks.lost(),
@@ -161,9 +164,9 @@ impl<'a> Upload<'a> {
     async fn resume(&mut self) -> Result<Option<Session>, Error> {
         let Some(earlier) = self.journal.session(&self.line.site) else { return Ok(None) };
         let session = self.standing(earlier).await?;
+        self.patched_up = session.is_some();
         if let Some(session) = session.as_ref().filter(|session| session.offset > 0) {
             self.resumed = session.offset;
-            self.patched_up = true;
             self.line.kept(session.offset);
         }
         Ok(session)

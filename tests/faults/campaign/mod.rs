@@ -74,11 +74,6 @@ impl Tally {
 
     /// The same for several faults at once.
     pub fn count_as(&mut self, faults: usize, case: &str, judge: impl FnOnce() -> Expected) {
-        let begun = std::time::Instant::now();
-        self.count_as2(faults, case, judge);
-        eprintln!("TIMED {:.1} {} {case}", begun.elapsed().as_secs_f64(), self.class);
-    }
-    fn count_as2(&mut self, faults: usize, case: &str, judge: impl FnOnce() -> Expected) {
         match catch_unwind(AssertUnwindSafe(judge)) {
             Ok(Expected::Survived) => self.survived += faults,
             Ok(Expected::Refused(_)) => self.refused += faults,
