@@ -4,6 +4,7 @@
 
 mod campaign;
 mod credentials;
+mod machine;
 mod pulls;
 mod pushes;
 
@@ -16,8 +17,8 @@ use campaign::{Case, Expected, Way, name_of};
 /// Every case that is refused, at the embedded registry, as a person sees it.
 fn show_refusals(way: Way, cases: Vec<Case>, snapshot: &str) {
     let mut shown = Shown::new();
-    for Case { name, faults, expected } in cases {
-        let scene = Scene::new(&Place::Embedded, way, faults);
+    for Case { name, faults, expected, part } in cases {
+        let scene = Scene::new(&Place::Embedded, way, faults, part);
         let failure = scene.go(way).expect_err(&name);
         let Expected::Refused(error) = expected else { panic!("{name} is to be survived") };
         assert_eq!(name_of(&failure), error, "{name}: {failure:?}");

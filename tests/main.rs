@@ -25,6 +25,7 @@ mod extract;
 mod fallbacks;
 mod faults;
 mod from_source;
+mod fuzz_corpora;
 mod interpreters;
 mod layers;
 mod limits;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench faults               # everything
-//! cargo bench --bench faults -- registry   # some parts: registry, kills, disk, together
+//! cargo bench --bench faults -- registry   # some parts: registry, kills, disk, flips, together
 //! ```
 //!
 //! Wants docker-registry and strace. Ends with status 1 if anything was wrong.
@@ -21,13 +21,16 @@ use std::time::Instant;
 
 use campaign::home::Home;
 use campaign::scene::Place;
-use campaign::{Tally, Way, cases, disk as disks, hundredths, kills as killed, together};
+use campaign::{Tally, Way, cases, disk as disks, flips as flipped, hundredths, kills as killed, together};
 
 /// A part of the campaign by its name.
 type Part = (&'static str, fn(&mut dyn FnMut(Tally)));
 
-const PARTS: [Part; 4] = [("registry", registry), ("kills", kills), ("disk", disk), ("together", several)];
+const PARTS: [Part; 5] =
+    [("registry", registry), ("kills", kills), ("disk", disk), ("flips", flips), ("together", several)];
 
+/// How many bits are flipped.
+const FLIPS: usize = 1000;
 /// How many builds and pushes are killed.
 const KILLS: usize = 500;
 /// How much the layer has that takes time to write and to send, in bytes.
@@ -71,6 +74,10 @@ fn kills(count: &mut dyn FnMut(Tally)) {
 
 fn disk(count: &mut dyn FnMut(Tally)) {
     disks::run(&Home::new(0), 1).into_iter().for_each(count);
+}
+
+fn flips(count: &mut dyn FnMut(Tally)) {
+    flipped::run(&Home::new(0), FLIPS, fastrand::u64(..)).into_iter().for_each(count);
 }
 
 fn several(count: &mut dyn FnMut(Tally)) {

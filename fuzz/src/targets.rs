@@ -10,6 +10,7 @@ use dlpack::apt::packages::Packages;
 use dlpack::apt::release::Release;
 use dlpack::apt::unpacked::Unpacked;
 use dlpack::layer::{Compression, LayerWriter};
+use dlpack::lock;
 use dlpack::oci::{ChainId, Descriptor, DiffId, Digest, ImageConfig, ManifestOrIndex, media_type, parse_manifest};
 use dlpack::python::entry_points;
 use dlpack::python::record::Record;
@@ -19,7 +20,6 @@ use dlpack::recipe::Recipe;
 use dlpack::registry::{Challenge, Reference};
 use dlpack::sandbox::extract;
 use dlpack::store::{Area, Policy, Store};
-use dlpack::lock;
 use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
 /// A target: a corpus is under its name.

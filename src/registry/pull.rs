@@ -193,8 +193,8 @@ impl Pull {
         let whole = received == self.descriptor.size;
         let wrong = matches!(failure.error, Error::Digest { .. } | Error::Length { .. }) && whole;
         // RFC 9110 15.5.17: a server that has no such part may still have the whole
-        let no_part = self.ranges
-            && matches!(&failure.error, Error::Refused { status: StatusCode::RANGE_NOT_SATISFIABLE, .. });
+        let no_part =
+            self.ranges && matches!(&failure.error, Error::Refused { status: StatusCode::RANGE_NOT_SATISFIABLE, .. });
         self.ranges &= !no_part;
         let waited = match (wrong, no_part) {
             (true, _) => Err(failure.error),

@@ -7,7 +7,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Area, Error, LayerKey, LayerRecord, Link, Store, Tree};
+use super::keys::noted;
+use super::{Area, Error, LayerKey, LayerRecord, Link, Listing, Store, Tree, sealed};
 use crate::oci::Digest;
 
 /// The kinds that are files, and those that are trees of them.
@@ -278,8 +279,8 @@ impl Store {
         file.read_to_end(&mut bytes).map_err(failed)?;
         seen(bytes.len() as u64);
         let sound = match kind {
-            Kind::Record => serde_json::from_slice::<LayerRecord>(&bytes).is_ok(),
-            _ => serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok(),
+            Kind::Record => noted(&LayerKey(*digest), &bytes).is_some(),
+            _ => sealed::open::<Listing>(digest, &bytes).is_some(),
         };
         Ok(Some((sound, bytes.len() as u64)))
     }

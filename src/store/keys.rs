@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Store};
+use super::{Error, Store, sealed};
 use crate::oci::{Descriptor, DiffId, Digest};
 
 /// The digest of everything that a layer is a function of.
@@ -72,8 +72,7 @@ impl Store {
 
     /// The same, and the downloads that the layer can be made again from.
     pub(super) fn peek_noted(&self, key: &LayerKey) -> Option<(LayerRecord, Vec<Digest>)> {
-        let Noted { record, made_from } = serde_json::from_slice(&fs::read(self.key_path(key)).ok()?).ok()?;
-        Some((record, made_from))
+        noted(key, &fs::read(self.key_path(key)).ok()?)
     }
 
     /// Remembers `record` under `key`, in place of an older one.
@@ -90,11 +89,17 @@ impl Store {
     /// As [`Store::put_record`].
     pub fn put_record_of(&self, key: &LayerKey, record: &LayerRecord, made_from: &[Digest]) -> Result<(), Error> {
         let path = self.key_path(key);
-        let bytes = serde_json::to_vec(&Noted { record: record.clone(), made_from: made_from.to_vec() })
-            .map_err(|source| Error::Format { path: path.clone(), source })?;
+        let noted = Noted { record: record.clone(), made_from: made_from.to_vec() };
+        let bytes = sealed::seal(&key.0, &noted).map_err(|source| Error::Format { path: path.clone(), source })?;
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
         self.replace(&path, &bytes)
     }
+}
+
+/// What the file of `key` says, if its bits are those that were written.
+pub(super) fn noted(key: &LayerKey, bytes: &[u8]) -> Option<(LayerRecord, Vec<Digest>)> {
+    let Noted { record, made_from } = sealed::open(&key.0, bytes)?;
+    Some((record, made_from))
 }

@@ -1,7 +1,8 @@
 //! What a base's layer holds, kept by the layer's digest, so that a layer is
 //! streamed once for each store and never again.
 //!
-//! A listing is `listings/HEX.json`, HEX being the sha256 of the compressed layer:
+//! A listing is `listings/HEX.json`, HEX being the sha256 of the compressed layer, sealed
+//! (`sealed.rs`) around:
 //!
 //! ```json
 //! {"version": 1, "diff-id": "sha256:…", "entries": [
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Store};
+use super::{Error, Store, sealed};
 use crate::oci::{DiffId, Digest};
 
 /// The version of the listings' form. One of another version counts as none.
@@ -139,7 +140,7 @@ impl Store {
             file.read_to_end(&mut bytes).map(|_| bytes)
         });
         match read {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().filter(|listing: &Listing| listing.version == VERSION)),
+            Ok(bytes) => Ok(sealed::open(layer, &bytes).filter(|listing: &Listing| listing.version == VERSION)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
@@ -151,7 +152,7 @@ impl Store {
     /// [`Error::Io`]; the older one then still stands.
     pub fn put_listing(&self, layer: &Digest, listing: &Listing) -> Result<(), Error> {
         let path = self.listing_path(layer);
-        let bytes = serde_json::to_vec(listing).map_err(|source| Error::Format { path: path.clone(), source })?;
+        let bytes = sealed::seal(layer, listing).map_err(|source| Error::Format { path: path.clone(), source })?;
         self.replace(&path, &bytes)
     }
 }

@@ -55,8 +55,10 @@ pub(super) struct Upload<'a> {
     tape: Option<Tape>,
     /// How many bytes the registry had from an earlier run.
     resumed: u64,
-    /// Whether some of the blob was sent by a request that failed, or by an earlier run.
+    /// Whether the session has bytes of more than one request, or of an earlier run.
     patched_up: bool,
+    /// Whether it was begun anew since their sum was wrong: that is tried once.
+    anew: bool,
 }
 
 /// How a part went.
@@ -100,6 +102,7 @@ impl<'a> Upload<'a> {
             tape: None,
             resumed: 0,
             patched_up: false,
+            anew: false,
         })
     }
 
@@ -227,6 +230,7 @@ impl<'a> Upload<'a> {
             return Went::Lost(Lost { failure, expired: false, closing: false, length });
         };
         *session = moved;
+        self.patched_up = true;
         self.journal.note(session).await;
         self.chunks.arrived();
         attempts.progressed();
@@ -279,8 +283,8 @@ impl<'a> Upload<'a> {
                 attempts.after_any(failure).await.map(|()| true)
             }
             // Bytes of more than one run or request, and the registry's sum is wrong: from the beginning.
-            (400, true) if self.patched_up && is_about_the_digest(&failure.error) => {
-                self.patched_up = false;
+            (400, true) if self.patched_up && !self.anew && is_about_the_digest(&failure.error) => {
+                self.anew = true;
                 self.journal.forget();
                 attempts.after_any(failure).await.map(|()| false)
             }

@@ -9,6 +9,9 @@ use dlpack::registry::serve::{Fault, What};
 use super::scene::{GREETING, LAYER, MANIFESTS, Place, UPLOADS, layer_path};
 use super::{Case, Tally, Way};
 
+/// How much of the layer goes at once where it goes in parts.
+const PART: u64 = 1_400_000;
+
 pub fn answer(status: u16) -> What {
     What::Answer(status, Vec::new(), Vec::new())
 }
@@ -42,7 +45,7 @@ pub fn run(place: &Place, way: Way) -> Tally {
 fn all(way: Way) -> Vec<Case> {
     match way {
         Way::Pull => [pulls_that_heal(), pulls_that_fail(), slow_pulls()].into_iter().flatten().collect(),
-        Way::Push => [pushes_that_heal(), locations(), mounts(), pushes_that_fail(), slow_pushes()]
+        Way::Push => [pushes_that_heal(), parts(), locations(), mounts(), pushes_that_fail(), slow_pushes()]
             .into_iter()
             .flatten()
             .collect(),
@@ -193,14 +196,6 @@ pub fn pushes_that_heal() -> Vec<Case> {
         ("resumed: state behind what came", broken(on("GET", UPLOADS, header("range", "0-9")))),
         ("resumed: state in nonsense", broken(on("GET", UPLOADS, header("range", "bytes=?")))),
         ("resumed: session forgotten", broken(on("GET", UPLOADS, What::ForgetSession))),
-        ("resumed: PATCH 503", broken(on("PATCH", UPLOADS, answer(503)))),
-        ("resumed: PATCH 429 for seconds", broken(on("PATCH", UPLOADS, wait(429, "1")))),
-        ("resumed: PATCH 401 in its middle", broken(on("PATCH", UPLOADS, challenged(LAYER / 4)))),
-        ("resumed: PATCH 401 at its first byte", broken(on("PATCH", UPLOADS, challenged(1)))),
-        ("resumed: PATCH out of order", broken(on("PATCH", UPLOADS, answer(416)))),
-        ("resumed: PATCH broken", broken(on("PATCH", UPLOADS, What::BreakRequest(1000)))),
-        ("resumed: PATCH reset", broken(on("PATCH", UPLOADS, What::ResetRequest(1000)))),
-        ("resumed: PATCH's answer lost", broken(on("PATCH", UPLOADS, What::LoseAnswer))),
         ("resumed: session forgotten at the end", broken(on("PUT", UPLOADS, What::ForgetSession).after(1))),
         ("manifest: 503", vec![on("PUT", MANIFESTS, wait(503, "1"))]),
         ("manifest: 429 until a date", vec![on("PUT", MANIFESTS, wait(429, &date))]),
@@ -210,13 +205,45 @@ pub fn pushes_that_heal() -> Vec<Case> {
     ])
 }
 
+/// What comes to an upload in parts: PATCH, PATCH, and the rest with the closing PUT.
+pub fn parts() -> Vec<Case> {
+    let challenge = vec![("www-authenticate", "Basic realm=\"registry\"".to_owned())];
+    let challenged = |at| What::AnswerAt(at, 401, challenge.clone());
+    let patch = |what| vec![on("PATCH", UPLOADS, what)];
+    let second = |what| vec![on("PATCH", UPLOADS, what).after(1)];
+    let cases = survived(vec![
+        ("part: 503", patch(answer(503))),
+        ("part: 429 for seconds", patch(wait(429, "1"))),
+        ("part: 401 in its middle", patch(challenged(PART / 2))),
+        ("part: 401 at its first byte", patch(challenged(1))),
+        ("part: 401 in the middle of the second", second(challenged(PART / 2))),
+        ("part: 416", patch(answer(416))),
+        ("part: 416 to the second", second(answer(416))),
+        ("part: 405", patch(answer(405))),
+        ("part: 413", patch(answer(413))),
+        ("part: an end of stream", patch(What::BreakRequest(1000))),
+        ("part: a reset", patch(What::ResetRequest(1000))),
+        ("part: a reset in the second", second(What::ResetRequest(1000))),
+        ("part: its answer lost", patch(What::LoseAnswer)),
+        ("part: the second one's answer lost", second(What::LoseAnswer)),
+        ("part: session forgotten", second(What::ForgetSession)),
+        ("part: it stands elsewhere", patch(header("range", "0-9"))),
+        ("part: no Range", patch(What::NoHeader("range"))),
+        ("part: no Location", patch(What::NoHeader("location"))),
+        ("part: session forgotten at the end", vec![on("PUT", UPLOADS, What::ForgetSession)]),
+        ("part: 416 at the end", vec![on("PUT", UPLOADS, answer(416))]),
+        ("part: silence", patch(What::NoAnswer)),
+    ]);
+    let beyond = on("PATCH", UPLOADS, header("range", &format!("0-{}", 2 * LAYER)));
+    let cases = cases.into_iter().chain([Case::refused("part: it stands beyond the end", "Header", beyond)]);
+    cases.map(|case| Case { part: Some(PART), ..case }).collect()
+}
+
 /// Wherever an upload is sent, in whatever form, while its first request breaks.
 pub fn locations() -> Vec<Case> {
     let everywhere = |what: What| {
         let broken = on("PUT", UPLOADS, What::BreakRequest(LAYER / 2));
-        vec![on("POST", UPLOADS, what.clone()).always(), broken, on("GET", UPLOADS, what.clone()).always(), {
-            on("PATCH", UPLOADS, what).always()
-        }]
+        vec![on("POST", UPLOADS, what.clone()).always(), broken, on("GET", UPLOADS, what).always()]
     };
     let with = |before: &str, after: &str| everywhere(What::Location(before.to_owned(), after.to_owned()));
     survived(vec![
@@ -269,7 +296,6 @@ pub fn slow_pushes() -> Vec<Case> {
         ("mount: silence", vec![on("POST", "mount=", What::NoAnswer)]),
         ("upload: silence", vec![on("PUT", UPLOADS, What::NoAnswer)]),
         ("resumed: state, silence", broken(on("GET", UPLOADS, What::NoAnswer))),
-        ("resumed: PATCH, silence", broken(on("PATCH", UPLOADS, What::NoAnswer))),
         ("manifest: silence", vec![on("PUT", MANIFESTS, What::NoAnswer)]),
     ])
 }

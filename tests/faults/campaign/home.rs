@@ -91,6 +91,12 @@ impl Home {
         copy(&self.saved(state), &store);
     }
 
+    /// The files that the store has at `place` in `state`, as paths of the store.
+    pub fn saved_files(&self, state: State, place: &str) -> Vec<PathBuf> {
+        let all = files(&self.saved(state));
+        all.into_iter().filter(|path| path.starts_with(place)).collect()
+    }
+
     /// A name in the registry that nothing was pushed to.
     pub fn target(&self) -> String {
         self.pushes.set(self.pushes.get() + 1);

@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod disk;
+pub mod flips;
 pub mod home;
 pub mod hundredths;
 pub mod kills;
@@ -30,15 +31,17 @@ pub struct Case {
     pub name: String,
     pub faults: Vec<Fault>,
     pub expected: Expected,
+    /// The longest part of an upload, in bytes, if not the usual one.
+    pub part: Option<u64>,
 }
 
 impl Case {
     pub fn survived(name: impl Into<String>, faults: Vec<Fault>) -> Self {
-        Self { name: name.into(), faults, expected: Expected::Survived }
+        Self { name: name.into(), faults, expected: Expected::Survived, part: None }
     }
 
     pub fn refused(name: impl Into<String>, error: &'static str, fault: Fault) -> Self {
-        Self { name: name.into(), faults: vec![fault.always()], expected: Expected::Refused(error) }
+        Self { name: name.into(), faults: vec![fault.always()], expected: Expected::Refused(error), part: None }
     }
 }
 
@@ -89,7 +92,7 @@ impl Tally {
     pub fn run(&mut self, place: &Place, way: Way, case: Case) {
         let name = case.name.clone();
         self.count(&name, || {
-            let scene = Scene::new(place, way, case.faults);
+            let scene = Scene::new(place, way, case.faults, case.part);
             let outcome = scene.go(way);
             assert!(scene.all_fell(), "the fault did not fall");
             match (case.expected, outcome) {

@@ -99,39 +99,39 @@ impl From<Failure> for dlpack::cli::error::Failure {
 impl Scene {
     /// The image is at the embedded registry.
     pub fn to_pull(options: Options) -> Self {
-        Self::embedded(options, Way::Pull)
+        Self::embedded(options, Way::Pull, None)
     }
 
     /// The image is here, and is to go to the embedded registry.
     pub fn to_push(options: Options) -> Self {
-        Self::embedded(options, Way::Push)
+        Self::embedded(options, Way::Push, None)
     }
 
-    /// A scene at `place` in which `faults` are to come.
-    pub fn new(place: &Place, way: Way, faults: Vec<Fault>) -> Self {
+    /// A scene at `place` in which `faults` are to come, and uploads go in parts of `part` bytes.
+    pub fn new(place: &Place, way: Way, faults: Vec<Fault>, part: Option<u64>) -> Self {
         match place {
-            Place::Embedded => Self::embedded(Options { faults, ..Options::default() }, way),
-            Place::Debian(registry, scenes) => Self::proxied(registry, scenes, way, faults),
+            Place::Embedded => Self::embedded(Options { faults, ..Options::default() }, way, part),
+            Place::Debian(registry, scenes) => Self::proxied(registry, scenes, way, faults, part),
         }
     }
 
-    fn embedded(options: Options, way: Way) -> Self {
+    fn embedded(options: Options, way: Way, part: Option<u64>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let [remote, local] = stores(&directory);
         let image = put_image(if way == Way::Pull { &remote } else { &local });
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), remote.clone(), options).unwrap();
         let address = server.address().to_string();
-        Self::between(Line::Embedded(server), &address, directory, [remote, local], image, String::new())
+        Self::between(Line::Embedded(server), &address, directory, [remote, local], image, (String::new(), part))
     }
 
-    fn proxied(registry: &DebianRegistry, scenes: &AtomicU32, way: Way, faults: Vec<Fault>) -> Self {
+    fn proxied(registry: &DebianRegistry, scenes: &AtomicU32, way: Way, faults: Vec<Fault>, part: Option<u64>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let [remote, local] = stores(&directory);
         let image = put_image(if way == Way::Pull { &remote } else { &local });
         let proxy = Proxy::before(registry.address());
         let address = proxy.address().to_string();
         let suffix = format!("-{}", scenes.fetch_add(1, Ordering::Relaxed));
-        let scene = Self::between(Line::Proxied(proxy), &address, directory, [remote, local], image, suffix);
+        let scene = Self::between(Line::Proxied(proxy), &address, directory, [remote, local], image, (suffix, part));
         if way == Way::Pull {
             scene.push_from(&scene.remote).unwrap();
         }
@@ -145,7 +145,7 @@ impl Scene {
         directory: TempDir,
         [remote, local]: [Store; 2],
         image: Digest,
-        suffix: String,
+        (suffix, chunk): (String, Option<u64>),
     ) -> Self {
         let waits = Arc::<Mutex<Vec<Duration>>>::default();
         let waited = waits.clone();
@@ -155,7 +155,7 @@ impl Scene {
         });
         retry.silence = SILENCE;
         let credentials = Credentials::only(address, Credential::basic("anna", "secret"));
-        let registries = Registries::new(Settings { retry, credentials, ..Settings::default() }).unwrap();
+        let registries = Registries::new(Settings { retry, credentials, chunk, ..Settings::default() }).unwrap();
         Self { line, remote, local, image, waits, registries, suffix, _directory: directory }
     }
 

@@ -1,0 +1,38 @@
+//! Faults of the machine: processes that are killed, disks that are full or broken, bits that
+//! flip, and several who use one store. A bounded part of the campaign; all of it is `cargo
+//! bench --bench faults`.
+
+use super::campaign::home::Home;
+use super::campaign::{disk, flips, kills, together};
+
+/// How much there is to write and to send, in bytes.
+const NOISE: usize = 4 << 20;
+
+#[test]
+fn killed_builds_and_pushes_are_made_to_their_end_and_leave_no_orphan() {
+    let home = Home::new(NOISE);
+    // printed where it fails, so that the same points can be tried again
+    let seed = fastrand::u64(..1_000_000);
+    kills::run(&home, "build", 10, seed).assert_all_right();
+    kills::run(&home, "push", 10, seed).assert_all_right();
+}
+
+#[test]
+fn a_disk_that_is_full_or_broken_at_a_call_is_said_and_the_next_build_succeeds() {
+    for tally in disk::run(&Home::new(0), 5) {
+        tally.assert_all_right();
+    }
+}
+
+#[test]
+fn bits_that_flip_in_the_store_are_found_or_healed_and_never_pushed() {
+    flips::run(&Home::new(0), 50, fastrand::u64(..1_000_000)).iter().for_each(|tally| tally.assert_all_right());
+}
+
+#[test]
+fn builds_collections_and_a_read_only_mount_share_one_store() {
+    let home = Home::new(NOISE);
+    together::builds(&home, 1).assert_all_right();
+    together::collections(&home, 1).assert_all_right();
+    together::read_only(&home).assert_all_right();
+}
