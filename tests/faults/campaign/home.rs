@@ -132,14 +132,13 @@ impl Home {
     }
 }
 
-/// Everything in the store but its locks, by path.
+/// Everything in the store by path, but its locks and how fast registries were.
 fn files(store: &Path) -> BTreeSet<PathBuf> {
     let entries = walkdir::WalkDir::new(store).into_iter().map(|entry| entry.expect("a readable store"));
     let files = entries.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path());
     let names = files.map(|path| path.strip_prefix(store).expect("below").to_owned());
-    names
-        .filter(|name| name.extension().is_none_or(|extension| extension != "lock") && name != Path::new("lock"))
-        .collect()
+    let is_lock = |name: &Path| name == Path::new("lock") || name.extension().is_some_and(|it| it == "lock");
+    names.filter(|name| !is_lock(name) && !name.starts_with("rates")).collect()
 }
 
 /// Copies a directory, or what is in it, with times and owners.

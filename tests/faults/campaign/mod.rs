@@ -111,8 +111,14 @@ impl Tally {
 
     /// Panics with what was wrong.
     #[track_caller]
-    pub fn assert_all_right(&self) {
+    pub fn assert_none_wrong(&self) {
         assert!(self.wrong.is_empty(), "{self}\n{}", self.wrong.join("\n"));
+    }
+
+    /// The same, and that there was something.
+    #[track_caller]
+    pub fn assert_all_right(&self) {
+        self.assert_none_wrong();
         assert!(self.total() > 0, "{self}: nothing was run");
     }
 
