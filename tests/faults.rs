@@ -23,8 +23,9 @@ fn show_refusals(way: Way, cases: Vec<Case>, snapshot: &str) {
         let Expected::Refused(error) = expected else { panic!("{name} is to be survived") };
         assert_eq!(name_of(&failure), error, "{name}: {failure:?}");
         assert!(scene.server().requests().len() < 20, "{name}: it was asked again and again");
-        // Where a connection was seen to break is chance.
-        let chance = matches!(&failure, Failure::Registry(error)
+        // Where a connection was seen to break is chance, and when there was too much.
+        let chance = name == "blob: compressed"
+            || matches!(&failure, Failure::Registry(error)
             if matches!(**error, Error::Http(_) | Error::Broken { .. }));
         if !chance || name.ends_with("in circles") {
             shown.replace(scene.address(), "REGISTRY");

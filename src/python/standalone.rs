@@ -78,7 +78,7 @@ impl Error {
             Self::Spool { .. } => {
                 Some("free some space with `dlpack cache gc`, or name another place with --store".into())
             }
-            Self::Layer(_) => None,
+            Self::Layer(error) => error.hint(),
         }
     }
 }

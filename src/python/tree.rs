@@ -52,7 +52,7 @@ impl Error {
             Self::Collision { .. } | Self::FileAndDirectory { .. } => {
                 Some("lock again with `--update`: the lock says which wheel brings the file".into())
             }
-            Self::Layer(_) => None,
+            Self::Layer(error) => error.hint(),
         }
     }
 }

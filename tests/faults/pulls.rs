@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 
 use super::campaign::cases::{on, pulls_that_fail, wait};
 use super::campaign::scene::{Failure, LAYER, MANIFESTS, Place, Scene, UPLOADS, block_on, layer, layer_path};
-use super::campaign::{Way, cases, hundredths, name_of};
+use super::campaign::{Way, cases, hundredths};
 use crate::support::shown::Shown;
 
 #[test]

@@ -263,6 +263,10 @@ impl<'a> Upload<'a> {
             return Err(error);
         }
         let Lost { failure, closing, length, .. } = lost;
+        // The registry counts other bytes than ours: those of a request that failed.
+        if matches!(failure.error, Error::Header { header: "Range", .. }) && self.patched_up && !self.anew {
+            return self.begin_anew(failure, attempts).await;
+        }
         let Error::Refused { status, .. } = &failure.error else {
             return attempts.after(failure).await.map(|()| true);
         };
@@ -284,9 +288,7 @@ impl<'a> Upload<'a> {
             }
             // Bytes of more than one run or request, and the registry's sum is wrong: from the beginning.
             (400, true) if self.patched_up && !self.anew && is_about_the_digest(&failure.error) => {
-                self.anew = true;
-                self.journal.forget();
-                attempts.after_any(failure).await.map(|()| false)
+                self.begin_anew(failure, attempts).await
             }
             // The request broke off on its way, and the registry was quick to say so.
             (400 | 499, true) if length > 0 && !is_about_the_digest(&failure.error) => {
@@ -303,6 +305,13 @@ impl<'a> Upload<'a> {
             }
             _ => attempts.after(failure).await.map(|()| true),
         }
+    }
+
+    /// Waits, and gives the session up. It may not be used.
+    async fn begin_anew(&mut self, failure: Failure, attempts: &mut Attempts) -> Result<bool, Error> {
+        self.anew = true;
+        self.journal.forget();
+        attempts.after_any(failure).await.map(|()| false)
     }
 }
 

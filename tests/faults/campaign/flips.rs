@@ -2,7 +2,7 @@
 //! part of what is pushed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::home::{Home, State};
 use super::{Expected, Tally};

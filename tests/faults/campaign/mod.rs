@@ -112,7 +112,7 @@ impl Tally {
     /// Panics with what was wrong.
     #[track_caller]
     pub fn assert_none_wrong(&self) {
-        assert!(self.wrong.is_empty(), "{self}\n{}", self.wrong.join("\n"));
+        assert!(self.wrong().is_empty(), "{self}\n{}", self.wrong.join("\n"));
     }
 
     /// The same, and that there was something.
