@@ -160,6 +160,7 @@ fn respond(client: &TcpStream, upstream: TcpStream, fault: &Option<What>, is_que
     let mut out = client;
     match fault {
         Some(What::Header(name, value)) => head.set(name, value),
+        Some(What::Headers(headers)) => headers.iter().for_each(|(name, value)| head.set(name, value)),
         Some(What::MoreHeader(name, value)) => head.add(name, value),
         Some(What::NoHeader(name)) => head.remove(name),
         Some(What::Location(before, after)) => {
