@@ -22,7 +22,9 @@ fn show_refusals(way: Way, cases: Vec<Case>, snapshot: &str) {
         let failure = scene.go(way).expect_err(&name);
         let Expected::Refused(error) = expected else { panic!("{name} is to be survived") };
         assert_eq!(name_of(&failure), error, "{name}: {failure:?}");
-        assert!(scene.server().requests().len() < 20, "{name}: it was asked again and again");
+        // A layer that is refused as too large goes in smaller and smaller parts first.
+        let asked = scene.server().requests().len();
+        assert!(asked < 60, "{name}: it was asked again and again, {asked} times");
         // Where a connection was seen to break is chance, and when there was too much.
         let chance = name == "blob: compressed"
             || matches!(&failure, Failure::Registry(error)
