@@ -83,7 +83,8 @@ fn end(directory: &Path, registry: &str, signal: &str) {
         command.args(arguments).current_dir(directory).env("DLPACK_STORE", directory.join("store"));
         command
     };
-    let mut child = dlpack(&["push", "-q", "--limit-rate", "8M", "--max-chunk", "16MB", &target]).spawn().unwrap();
+    let mut child =
+        dlpack(&["push", "-q", "--update", "--limit-rate", "8M", "--max-chunk", "16MB", &target]).spawn().unwrap();
     line.wait_for(4 << 20);
     let since = Instant::now();
     peers::must(Command::new("kill").args(["-s", signal, &child.id().to_string()]));
