@@ -62,7 +62,8 @@ pub fn open<'r>(name: &str, mut package: impl Read + 'r) -> Result<Deb<'r>, Erro
     let (mut first, mut header) = (true, [0; HEADER]);
     loop {
         package.read_exact(&mut header).map_err(|_| form("it has no data.tar"))?;
-        let text = str::from_utf8(&header).map_err(|_| form("a header is not ASCII"))?;
+        let text = str::from_utf8(&header).ok().filter(|text| text.is_ascii());
+        let text = text.ok_or_else(|| form("a header is not ASCII"))?;
         // The name, three numbers, the mode, the size at 48, and two bytes that end it
         let member = text[..16].trim_end().trim_end_matches('/');
         let size: u64 = text[48..58].trim_end().parse().map_err(|_| form("a member has no length"))?;
