@@ -2,7 +2,7 @@
 //! their root as copies, which they may move, replace and remove.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use dlpack::sandbox::{Error, Mount, MountKind, Sandbox, Step};
 
@@ -102,7 +102,8 @@ fn what_a_step_is_given_is_in_no_layer_wherever_it_moves_it() {
         let bench = Bench::new();
         let [secret, script, source] = ["secret", "script", "source"].map(|name| bench.path(name));
         fs::write(&secret, "swordfish").unwrap();
-        fs::write(&script, "echo given").unwrap();
+        fs::write(&script, "#!/bin/sh\necho given").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(&source).unwrap();
         fs::write(source.join("file"), "source").unwrap();
         let mounts = [
@@ -111,7 +112,7 @@ fn what_a_step_is_given_is_in_no_layer_wherever_it_moves_it() {
             Mount::new(&source, "/new/source", MountKind::ReadOnly),
         ];
         let mut sandbox = bench.open();
-        let moves = "sh /new/script; cat /run/secrets/token; ln /run/secrets/token /srv/linked; mv /run/secrets/token /srv/moved; \
+        let moves = "/new/script; cat /run/secrets/token; ln /run/secrets/token /srv/linked; mv /run/secrets/token /srv/moved; \
                      mv /new/source /srv/source; echo more >/srv/source/more";
         assert_eq!(shell(&mut sandbox, moves, &mounts), "given\nswordfish");
         is(layer(sandbox), &[("srv/linked", ""), ("srv/moved", ""), ("srv/source", "")]);

@@ -89,8 +89,8 @@ impl Furniture {
 
     /// Notes that what was cleared last now has its piece.
     fn filled(&mut self, place: &Path, kind: Kind, back: Option<PathBuf>) -> Result<(), Refusal> {
-        let own = File::options().read(true).write(kind == Kind::File).open(place);
-        let own = own.map_err(|source| Refusal::call("open", place, source))?;
+        // execve(2), ETXTBSY: what is open for writing can't be executed
+        let own = File::open(place).map_err(|source| Refusal::call("open", place, source))?;
         if let Some(piece) = self.pieces.last_mut() {
             piece.own = Some((own, kind, back));
         }
@@ -129,7 +129,8 @@ fn take(own: &File, kind: Kind, back: Option<&Path>) -> Result<(), Refusal> {
         }
         Kind::File => {
             let copied = back.map_or(Ok(0), |back| fs::copy(&path, back));
-            copied.and_then(|_| own.set_len(0)).map_err(|source| Refusal::call("empty", path, source))
+            let emptied = copied.and_then(|_| File::options().write(true).truncate(true).open(&path));
+            emptied.map(drop).map_err(|source| Refusal::call("empty", path, source))
         }
     }
 }
