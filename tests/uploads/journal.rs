@@ -68,7 +68,9 @@ fn a_session_that_the_registry_has_forgotten_meanwhile_begins_anew() {
     let store = Store::open(directory.path()).unwrap();
     let base = format!("http://{}/v2/team/env/blobs/uploads/", served.address());
     let forgotten = format!("{base}0123");
-    for (seed, location) in [(22, forgotten.as_str()), (23, "http://127.0.0.2:9/v2/"), (24, "no address")] {
+    let gone = "https://127.0.0.2:9/upload";
+    let locations = [(22, forgotten.as_str()), (23, "http://127.0.0.2:9/v2/"), (24, "no address"), (25, gone)];
+    for (seed, location) in locations {
         let parcel = Parcel::of(SIZE / 4, seed);
         let name = UploadName {
             registry: served.address(),

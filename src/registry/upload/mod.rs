@@ -110,7 +110,7 @@ impl<'a> Upload<'a> {
     /// else `fresh` is taken, if there is one.
     pub(super) async fn run(mut self, fresh: Option<Session>) -> Result<Pushed, Error> {
         let under_way = self.line.repository.client.interrupt.enter();
-        let mut session = self.resume().await?.or(fresh);
+        let mut session = self.resume().await.or(fresh);
         let mut attempts = self.line.repository.client.attempts(&self.line.repository.places.push);
         loop {
             if self.line.is_told_to_end() {
@@ -163,16 +163,18 @@ impl<'a> Upload<'a> {
         Ok(Pushed::Uploaded { bytes: self.line.meter.total(), resumed: self.resumed })
     }
 
-    /// The session of an earlier run, if the registry still knows it.
-    async fn resume(&mut self) -> Result<Option<Session>, Error> {
-        let Some(earlier) = self.journal.session(&self.line.site) else { return Ok(None) };
-        let session = self.standing(earlier).await?;
+    /// The session of an earlier run, if the registry still knows it. Where that can't be
+    /// asked the blob begins anew: the journal is an aid.
+    async fn resume(&mut self) -> Option<Session> {
+        let earlier = self.journal.session(&self.line.site)?;
+        let session = self.standing(earlier).await.ok().flatten();
+        let session = session.filter(|session| session.offset <= self.descriptor.size);
         self.patched_up = session.is_some();
         if let Some(session) = session.as_ref().filter(|session| session.offset > 0) {
             self.resumed = session.offset;
             self.line.kept(session.offset);
         }
-        Ok(session)
+        session
     }
 
     async fn begin(&mut self) -> Result<Session, Error> {

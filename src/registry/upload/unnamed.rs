@@ -73,7 +73,7 @@ impl<'a, M: Maker> Unnamed<'a, M> {
         begun: Vec<Bytes>,
     ) -> Result<Option<(M::Made, Pushed)>, M::Error> {
         let mut begun = Some((making, begun));
-        let mut session = self.resume().await?;
+        let mut session = self.resume().await;
         let mut attempts = self.line.repository.client.attempts(&self.line.repository.places.push);
         let made = loop {
             let mut current = match session.take() {
@@ -135,16 +135,17 @@ impl<'a, M: Maker> Unnamed<'a, M> {
         None
     }
 
-    /// The session of an earlier run, if the registry still knows it.
-    async fn resume(&mut self) -> Result<Option<Session>, Error> {
-        let Some(earlier) = self.journal.session(&self.line.site) else { return Ok(None) };
-        let session = self.standing(&earlier).await?;
+    /// The session of an earlier run, if the registry still knows it. Where that can't be
+    /// asked the layer begins anew: the journal is an aid.
+    async fn resume(&mut self) -> Option<Session> {
+        let earlier = self.journal.session(&self.line.site)?;
+        let session = self.standing(&earlier).await.ok().flatten();
         if let Some(session) = session.as_ref().filter(|session| session.offset > 0) {
             self.resumed = session.offset;
             self.patched_up = true;
             self.line.kept(session.offset);
         }
-        Ok(session)
+        session
     }
 
     async fn begin(&mut self) -> Result<Session, Error> {
