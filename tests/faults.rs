@@ -17,8 +17,8 @@ use campaign::{Case, Expected, Way, name_of};
 /// Every case that is refused, at the embedded registry, as a person sees it.
 fn show_refusals(way: Way, cases: Vec<Case>, snapshot: &str) {
     let mut shown = Shown::new();
-    for Case { name, faults, expected, part } in cases {
-        let scene = Scene::new(&Place::Embedded, way, faults, part);
+    for Case { name, faults, expected, bounds } in cases {
+        let scene = Scene::new(&Place::Embedded, way, faults, bounds);
         let failure = scene.go(way).expect_err(&name);
         let Expected::Refused(error) = expected else { panic!("{name} is to be survived") };
         assert_eq!(name_of(&failure), error, "{name}: {failure:?}");

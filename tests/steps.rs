@@ -243,11 +243,12 @@ fn caches_are_taken_in_one_order_whatever_a_recipe_says() {
     }
     // another build, which has the one that comes last
     last.lock().unwrap();
-    let child = dlpack.command(["build"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = dlpack.command(["build"]).stdout(Stdio::piped()).spawn().unwrap();
     // proc_locks(5): `->` is before who waits
     let waits = format!(":{} ", last.metadata().unwrap().ino());
     while !fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains("->") && line.contains(&waits)) {
-        std::thread::yield_now();
+        assert!(child.try_wait().unwrap().is_none(), "it ended without a wait");
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
     assert!(first.try_lock().is_err(), "the other build could take the first one, and wait for this one");
     last.unlock().unwrap();

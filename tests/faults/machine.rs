@@ -7,14 +7,14 @@ use super::campaign::{Tally, disk, flips, kills, together};
 
 /// How much there is to write and to send, in bytes.
 const NOISE: usize = 4 << 20;
+/// The same points each time: new ones are for the whole campaign.
+const SEED: u64 = 1;
 
 #[test]
 fn killed_builds_and_pushes_are_made_to_their_end_and_leave_no_orphan() {
     let home = Home::new(NOISE);
-    // printed where it fails, so that the same points can be tried again
-    let seed = fastrand::u64(..1_000_000);
-    kills::run(&home, "build", 10, seed).assert_all_right();
-    kills::run(&home, "push", 10, seed).assert_all_right();
+    kills::run(&home, "build", 10, SEED).assert_all_right();
+    kills::run(&home, "push", 10, SEED).assert_all_right();
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_disk_that_is_full_or_broken_at_a_call_is_said_and_the_next_build_succeeds()
 
 #[test]
 fn bits_that_flip_in_the_store_are_found_or_healed_and_never_pushed() {
-    flips::run(&Home::new(0), 50, fastrand::u64(..1_000_000)).iter().for_each(|tally| tally.assert_all_right());
+    flips::run(&Home::new(0), 50, SEED).iter().for_each(|tally| tally.assert_all_right());
 }
 
 #[test]

@@ -48,8 +48,8 @@ fn a_push_that_is_killed_or_ended_in_the_middle_of_a_blob_is_finished_by_the_nex
         let served = Served::start(Options::default());
         let line = Line::to(served.address(), Vec::new());
         let target = format!("{}/team/env:1", line.address());
-        // two seconds for the blob
-        let child = start(&dlpack, &["push", "--max-chunk", "1M", "--limit-rate", "3M", &target]);
+        // six seconds for the blob
+        let child = start(&dlpack, &["push", "--max-chunk", "1M", "--limit-rate", "1M", &target]);
         line.wait_for(2 << 20);
         kill_process(Pid::from_child(&child), signal).unwrap();
         let (code, said) = ended(child);
@@ -85,10 +85,11 @@ fn a_store_that_is_being_collected_holds_nobody_up() {
     let dlpack = big();
     let lock = File::options().write(true).open(dlpack.store().join("lock")).unwrap();
     lock.lock().unwrap();
-    let child = start(&dlpack, &["push", "127.0.0.1:9/team/env:1"]);
+    let mut child = start(&dlpack, &["push", "127.0.0.1:9/team/env:1"]);
     // proc(5), /proc/locks: whoever waits has a line with `->` and its pid
     let waits = format!(" {} ", child.id());
     while !std::fs::read_to_string("/proc/locks").unwrap().lines().any(|it| it.contains("->") && it.contains(&waits)) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended without a wait");
         std::thread::sleep(Duration::from_millis(10));
     }
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();

@@ -7,7 +7,7 @@ use dlpack::oci::{Digest, media_type};
 use dlpack::registry::serve::{Fault, What};
 
 use super::scene::{GREETING, LAYER, MANIFESTS, Place, UPLOADS, layer_path};
-use super::{Case, Tally, Way};
+use super::{Bounds, Case, Tally, Way};
 
 /// How much of the layer goes at once where it goes in parts.
 const PART: u64 = 1_400_000;
@@ -58,6 +58,11 @@ fn survived(cases: Vec<(&'static str, Vec<Fault>)>) -> Vec<Case> {
 
 fn refused(cases: Vec<(&'static str, Fault, &'static str)>) -> Vec<Case> {
     cases.into_iter().map(|(name, fault, error)| Case::refused(name, error, fault)).collect()
+}
+
+/// The same with a registry that may not be silent for long.
+fn impatient(cases: Vec<Case>) -> Vec<Case> {
+    cases.into_iter().map(|case| Case { bounds: case.bounds.impatient(), ..case }).collect()
 }
 
 /// A request of the layer's rest, after the first breaks in its middle.
@@ -151,7 +156,7 @@ pub fn pulls_that_fail() -> Vec<Case> {
 pub fn slow_pulls() -> Vec<Case> {
     let layer = layer_path();
     let layer = layer.as_str();
-    survived(vec![
+    impatient(survived(vec![
         ("greeting: silence", vec![on("GET", GREETING, What::NoAnswer)]),
         ("manifest: silence", vec![on("GET", MANIFESTS, What::NoAnswer)]),
         ("manifest: byte by byte", vec![on("GET", MANIFESTS, What::Drip(10))]),
@@ -159,7 +164,7 @@ pub fn slow_pulls() -> Vec<Case> {
         ("blob: stands still", vec![on("GET", layer, What::Stall(LAYER / 2))]),
         ("blob: byte by byte", vec![on("GET", layer, What::Drip(LAYER / 2))]),
         ("blob: its rest byte by byte", resumed(What::Drip(0))),
-    ])
+    ]))
 }
 
 /// What comes to a session whose first request breaks in its middle.
@@ -232,11 +237,12 @@ pub fn parts() -> Vec<Case> {
         ("part: no Location", patch(What::NoHeader("location"))),
         ("part: session forgotten at the end", vec![on("PUT", UPLOADS, What::ForgetSession)]),
         ("part: 416 at the end", vec![on("PUT", UPLOADS, answer(416))]),
-        ("part: silence", patch(What::NoAnswer)),
     ]);
     let beyond = on("PATCH", UPLOADS, header("range", &format!("0-{}", 2 * LAYER)));
-    let cases = cases.into_iter().chain([Case::refused("part: it stands beyond the end", "Header", beyond)]);
-    cases.map(|case| Case { part: Some(PART), ..case }).collect()
+    let beyond = Case::refused("part: it stands beyond the end", "Header", beyond);
+    let silence = impatient(survived(vec![("part: silence", patch(What::NoAnswer))]));
+    let cases = cases.into_iter().chain([beyond]).chain(silence);
+    cases.map(|case| Case { bounds: Bounds { part: Some(PART), ..case.bounds }, ..case }).collect()
 }
 
 /// Wherever an upload is sent, in whatever form, while its first request breaks.
@@ -291,11 +297,11 @@ pub fn pushes_that_fail() -> Vec<Case> {
 /// Each takes as long as a registry may be silent.
 pub fn slow_pushes() -> Vec<Case> {
     let layer = layer_path();
-    survived(vec![
+    impatient(survived(vec![
         ("blob: HEAD silence", vec![on("HEAD", &layer, What::NoAnswer)]),
         ("mount: silence", vec![on("POST", "mount=", What::NoAnswer)]),
         ("upload: silence", vec![on("PUT", UPLOADS, What::NoAnswer)]),
         ("resumed: state, silence", broken(on("GET", UPLOADS, What::NoAnswer))),
         ("manifest: silence", vec![on("PUT", MANIFESTS, What::NoAnswer)]),
-    ])
+    ]))
 }

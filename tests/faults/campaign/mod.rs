@@ -12,6 +12,7 @@ pub mod together;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use dlpack::registry::serve::Fault;
 
@@ -31,17 +32,36 @@ pub struct Case {
     pub name: String,
     pub faults: Vec<Fault>,
     pub expected: Expected,
+    pub bounds: Bounds,
+}
+
+/// How this side is set up.
+#[derive(Clone, Copy)]
+pub struct Bounds {
     /// The longest part of an upload, in bytes, if not the usual one.
     pub part: Option<u64>,
+    /// How long a registry may be silent.
+    pub silence: Duration,
+}
+
+impl Bounds {
+    /// So patient that a busy machine adds no failures of its own.
+    pub const USUAL: Self = Self { part: None, silence: Duration::from_secs(60) };
+
+    /// For a registry that is to be found silent.
+    pub fn impatient(self) -> Self {
+        Self { silence: Duration::from_secs(1), ..self }
+    }
 }
 
 impl Case {
     pub fn survived(name: impl Into<String>, faults: Vec<Fault>) -> Self {
-        Self { name: name.into(), faults, expected: Expected::Survived, part: None }
+        Self { name: name.into(), faults, expected: Expected::Survived, bounds: Bounds::USUAL }
     }
 
     pub fn refused(name: impl Into<String>, error: &'static str, fault: Fault) -> Self {
-        Self { name: name.into(), faults: vec![fault.always()], expected: Expected::Refused(error), part: None }
+        let expected = Expected::Refused(error);
+        Self { name: name.into(), faults: vec![fault.always()], expected, bounds: Bounds::USUAL }
     }
 }
 
@@ -92,7 +112,7 @@ impl Tally {
     pub fn run(&mut self, place: &Place, way: Way, case: Case) {
         let name = case.name.clone();
         self.count(&name, || {
-            let scene = Scene::new(place, way, case.faults, case.part);
+            let scene = Scene::new(place, way, case.faults, case.bounds);
             let outcome = scene.go(way);
             assert!(scene.all_fell(), "the fault did not fall");
             match (case.expected, outcome) {

@@ -14,14 +14,12 @@ use dlpack::store::{self, Area, Store};
 use futures_util::TryStreamExt as _;
 use tempfile::TempDir;
 
-use super::Way;
+use super::{Bounds, Way};
 use crate::support::proxy::Proxy;
 use crate::support::registry::DebianRegistry;
 
 /// The layer's length: several pieces on the way, and more than counts as progress.
 pub const LAYER: u64 = 3_000_000;
-/// How long a registry may be silent here.
-const SILENCE: Duration = Duration::from_secs(1);
 
 pub const GREETING: &str = "/v2/";
 pub const MANIFESTS: &str = "/manifests/";
@@ -99,39 +97,39 @@ impl From<Failure> for dlpack::cli::error::Failure {
 impl Scene {
     /// The image is at the embedded registry.
     pub fn to_pull(options: Options) -> Self {
-        Self::embedded(options, Way::Pull, None)
+        Self::embedded(options, Way::Pull, Bounds::USUAL)
     }
 
     /// The image is here, and is to go to the embedded registry.
     pub fn to_push(options: Options) -> Self {
-        Self::embedded(options, Way::Push, None)
+        Self::embedded(options, Way::Push, Bounds::USUAL)
     }
 
-    /// A scene at `place` in which `faults` are to come, and uploads go in parts of `part` bytes.
-    pub fn new(place: &Place, way: Way, faults: Vec<Fault>, part: Option<u64>) -> Self {
+    /// A scene at `place` in which `faults` are to come, with this side set up to `bounds`.
+    pub fn new(place: &Place, way: Way, faults: Vec<Fault>, bounds: Bounds) -> Self {
         match place {
-            Place::Embedded => Self::embedded(Options { faults, ..Options::default() }, way, part),
-            Place::Debian(registry, scenes) => Self::proxied(registry, scenes, way, faults, part),
+            Place::Embedded => Self::embedded(Options { faults, ..Options::default() }, way, bounds),
+            Place::Debian(registry, scenes) => Self::proxied(registry, scenes, way, faults, bounds),
         }
     }
 
-    fn embedded(options: Options, way: Way, part: Option<u64>) -> Self {
+    fn embedded(options: Options, way: Way, bounds: Bounds) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let [remote, local] = stores(&directory);
         let image = put_image(if way == Way::Pull { &remote } else { &local });
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), remote.clone(), options).unwrap();
         let address = server.address().to_string();
-        Self::between(Line::Embedded(server), &address, directory, [remote, local], image, (String::new(), part))
+        Self::between(Line::Embedded(server), &address, directory, [remote, local], image, (String::new(), bounds))
     }
 
-    fn proxied(registry: &DebianRegistry, scenes: &AtomicU32, way: Way, faults: Vec<Fault>, part: Option<u64>) -> Self {
+    fn proxied(registry: &DebianRegistry, scenes: &AtomicU32, way: Way, faults: Vec<Fault>, bounds: Bounds) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let [remote, local] = stores(&directory);
         let image = put_image(if way == Way::Pull { &remote } else { &local });
         let proxy = Proxy::before(registry.address());
         let address = proxy.address().to_string();
         let suffix = format!("-{}", scenes.fetch_add(1, Ordering::Relaxed));
-        let scene = Self::between(Line::Proxied(proxy), &address, directory, [remote, local], image, (suffix, part));
+        let scene = Self::between(Line::Proxied(proxy), &address, directory, [remote, local], image, (suffix, bounds));
         if way == Way::Pull {
             scene.push_from(&scene.remote).unwrap();
         }
@@ -145,7 +143,7 @@ impl Scene {
         directory: TempDir,
         [remote, local]: [Store; 2],
         image: Digest,
-        (suffix, chunk): (String, Option<u64>),
+        (suffix, bounds): (String, Bounds),
     ) -> Self {
         let waits = Arc::<Mutex<Vec<Duration>>>::default();
         let waited = waits.clone();
@@ -153,8 +151,9 @@ impl Scene {
             waited.lock().unwrap().push(pause);
             Box::pin(std::future::ready(()))
         });
-        retry.silence = SILENCE;
+        retry.silence = bounds.silence;
         let credentials = Credentials::only(address, Credential::basic("anna", "secret"));
+        let chunk = bounds.part;
         let registries = Registries::new(Settings { retry, credentials, chunk, ..Settings::default() }).unwrap();
         Self { line, remote, local, image, waits, registries, suffix, _directory: directory }
     }
