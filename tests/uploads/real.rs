@@ -51,10 +51,8 @@ fn debians_registry_gets_the_whole_of_a_blob_again_whose_request_broke_off() {
     let line = Line::to(debian.address(), vec![5 << 20]);
     push_and_die(&parcel, &line, directory.path(), 2 << 20);
     let next = Process::new(line.address(), Some(directory.path()));
-    let (_, resumed) = uploaded(block_on(parcel.push(&next.repository)));
+    uploaded(block_on(parcel.push(&next.repository)));
     assert_eq!(line.cuts_left(), 0);
-    // killed between two requests it has them; in the middle of one it has nothing
-    assert_eq!(resumed % CHUNK, 0);
     block_on(parcel.assert_is_at(&next.repository));
 }
 

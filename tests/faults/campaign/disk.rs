@@ -34,7 +34,6 @@ pub fn run(home: &Home, step: usize) -> Vec<Tally> {
     for (name, calls) in CALLS {
         for error in ["ENOSPC", "EIO"] {
             let mut tally = Tally::new(format!("build: {error} at a {name}"));
-            // strace counts for each thread: the nth call of any of them fails
             for nth in (1..).step_by(step) {
                 home.restore(State::Fetched);
                 let (ran, injected) = with_fault(home, calls, error, nth);
@@ -60,8 +59,9 @@ fn with_fault(home: &Home, calls: &str, error: &str, nth: usize) -> (Ran, Inject
     let log = home.dlpack.home().join("strace");
     let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}:when={nth}"));
     let strace = ["strace", "-f", "-y", "-qqq", "-o", log.to_str().expect("UTF-8"), "-e", &trace, "-e", &inject];
-    let mut command = home.dlpack.command_in(&strace, ["build"]);
-    let ran = command.output().map(Ran::from);
+    let mut command = home.dlpack.command_in(&strace, ["build", "--jobs", "1"]);
+    // strace counts for each thread: the fewer there are, the more is the nth call the same each time
+    let ran = command.env("TOKIO_WORKER_THREADS", "1").output().map(Ran::from);
     let ran = ran.unwrap_or_else(|error| panic!("can't run strace: {error}\nhint: apt-get install strace"));
     let log = fs::read_to_string(&log).unwrap_or_else(|_| panic!("strace can't trace: {}", ran.stderr));
     (ran, seen(&log, &home.dlpack.store()))
