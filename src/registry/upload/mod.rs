@@ -6,6 +6,7 @@
 //! unnamed.rs            the same for a blob that is made meanwhile
 //!   journal.rs            where the session is, for the next run
 //!   chunks.rs             how long a part is
+//!   lost.rs               a part that did not arrive
 //!   line.rs    Line       the requests, watched while they go
 //!     session.rs Session    where the registry takes the rest
 //!     tape.rs    Tape       the blob's stream, part by part
@@ -18,6 +19,7 @@
 pub(super) mod chunks;
 pub(super) mod journal;
 pub(super) mod line;
+mod lost;
 pub(super) mod meter;
 pub(super) mod session;
 pub(super) mod tape;
@@ -29,11 +31,11 @@ use reqwest::Response;
 use self::chunks::Chunks;
 use self::journal::Journal;
 use self::line::{Line, Patch};
+use self::lost::Lost;
 use self::session::{Session, Standing};
 use self::tape::Tape;
 pub(super) use self::unnamed::Unnamed;
 use super::Error;
-use super::client::Sent;
 use super::origin::BlobOrigin;
 use super::push::{Pushed, Transfer, check_stored};
 use super::repository::Repository;
@@ -69,17 +71,6 @@ enum Went {
     Whole(Response),
     /// It did not arrive.
     Lost(Lost),
-}
-
-/// A part that did not arrive, and why.
-struct Lost {
-    failure: Failure,
-    /// Whether the token had run out, and there is a way to a new one.
-    expired: bool,
-    /// Whether it was to be the last, and close the session.
-    closing: bool,
-    /// How long it was to be.
-    length: u64,
 }
 
 impl<'a> Upload<'a> {
@@ -215,12 +206,9 @@ impl<'a> Upload<'a> {
             Some(how) => self.line.patch(session, &tape, length, how).await,
             None => self.line.close(session, &self.descriptor.digest, &tape, length).await,
         };
-        let response = match sent {
-            Sent::Answered(response) => response,
-            Sent::Expired => return Went::Lost(self.expired(how.is_none(), length)),
-            Sent::Failed(failure) => {
-                return Went::Lost(Lost { failure, expired: false, closing: how.is_none(), length });
-            }
+        let response = match Lost::unless_answered(sent, &self.line, how.is_none(), length) {
+            Ok(response) => response,
+            Err(lost) => return Went::Lost(lost),
         };
         if how.is_none() {
             return Went::Whole(response);
@@ -228,8 +216,7 @@ impl<'a> Upload<'a> {
         let moved = session.moved(&self.line.site, &response, tape.position().await, self.descriptor.size);
         let Some(moved) = moved.filter(|moved| moved.offset > session.offset || self.line.is_told_to_end()) else {
             let url = super::http::redacted(response.url());
-            let failure = Error::Header { url, header: "Range" }.into();
-            return Went::Lost(Lost { failure, expired: false, closing: false, length });
+            return Went::Lost(Lost::to(Error::Header { url, header: "Range" }, false, length));
         };
         *session = moved;
         self.patched_up = true;
@@ -249,13 +236,6 @@ impl<'a> Upload<'a> {
         let (stream, from) = self.origin.open_at(self.descriptor, offset);
         let tape = Tape::new(stream, from, offset);
         self.tape.insert(tape).clone()
-    }
-
-    fn expired(&self, closing: bool, length: u64) -> Lost {
-        let place = &self.line.repository.places.push;
-        let (registry, name) = (place.host.clone(), place.name.clone());
-        let failure = Error::Unauthorized { registry, name, anonymous: false }.into();
-        Lost { failure, expired: true, closing, length }
     }
 
     /// Waits after a failure, unless it is final. Whether the session may still be used.

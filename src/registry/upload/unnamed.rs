@@ -12,17 +12,17 @@ use futures_util::{StreamExt as _, stream};
 use super::chunks::Chunks;
 use super::journal::Journal;
 use super::line::{Line, Patch};
+use super::lost::Lost;
 use super::session::{Session, Standing};
 use super::tape::Tape;
 use crate::oci::Descriptor;
 use crate::registry::Error;
-use crate::registry::client::Sent;
 use crate::registry::http::redacted;
 use crate::registry::interrupt::UnderWay;
 use crate::registry::making::{Maker, Making};
 use crate::registry::push::{Pushed, Transfer, check_stored};
 use crate::registry::repository::Repository;
-use crate::registry::retry::{Attempts, Failure};
+use crate::registry::retry::Attempts;
 
 /// What is said of a blob whose length nobody knows yet, in bytes: only that it is big.
 const BIG: u64 = u64::MAX;
@@ -38,17 +38,6 @@ pub(in crate::registry) struct Unnamed<'a, M> {
     /// Whether some of the blob was sent by a request that failed, or by an earlier run.
     patched_up: bool,
     under_way: Option<UnderWay>,
-}
-
-/// A part, or the end, that did not arrive.
-struct Lost {
-    failure: Failure,
-    /// Whether the token had run out, and there is a way to a new one.
-    expired: bool,
-    /// Whether it was the end.
-    closing: bool,
-    /// How long the part was to be.
-    length: u64,
 }
 
 impl<'a, M: Maker> Unnamed<'a, M> {
@@ -177,25 +166,22 @@ impl<'a, M: Maker> Unnamed<'a, M> {
                 return std::future::pending().await;
             }
             let length = self.chunks.length(session.minimum);
-            let lost = |failure| Lost { failure, expired: false, closing: false, length };
-            if tape.is_at_end().await.map_err(|error| lost(error.into()))? {
+            let lost = |error: Error| Lost::to(error, false, length);
+            if tape.is_at_end().await.map_err(lost)? {
                 return Ok(());
             }
-            let response = match self.line.patch(session, tape, length, Patch::Streamed).await {
-                Sent::Answered(response) => response,
-                Sent::Expired => return Err(Lost { expired: true, ..lost(self.expired()) }),
-                Sent::Failed(failure) => return Err(lost(failure)),
-            };
+            let sent = self.line.patch(session, tape, length, Patch::Streamed).await;
+            let response = Lost::unless_answered(sent, &self.line, false, length)?;
             let (url, position) = (redacted(response.url()), tape.position().await);
             let moved = session.moved(&self.line.site, &response, position, position);
             let Some(moved) = moved.filter(|moved| moved.offset > session.offset || self.line.is_told_to_end()) else {
-                return Err(lost(Error::Header { url, header: "Range" }.into()));
+                return Err(lost(Error::Header { url, header: "Range" }));
             };
             *session = moved;
             self.journal.note(session).await;
             attempts.progressed();
             if session.offset < position {
-                return Err(lost(Error::Length { url, expected: position, found: session.offset }.into()));
+                return Err(lost(Error::Length { url, expected: position, found: session.offset }));
             }
             self.chunks.arrived();
         }
@@ -203,23 +189,17 @@ impl<'a, M: Maker> Unnamed<'a, M> {
 
     /// Gives the blob its digest, and asks whether it is there.
     async fn close(&self, session: &Session, tape: &Tape, blob: &Descriptor) -> Result<Result<(), Lost>, Error> {
-        let lost = |failure| Lost { failure, expired: false, closing: true, length: 0 };
-        let response = match self.line.close(session, &blob.digest, tape, 0).await {
-            Sent::Answered(response) => response,
-            Sent::Expired => return Ok(Err(Lost { expired: true, ..lost(self.expired()) })),
-            Sent::Failed(failure) => return Ok(Err(lost(failure))),
+        let sent = self.line.close(session, &blob.digest, tape, 0).await;
+        let response = match Lost::unless_answered(sent, &self.line, true, 0) {
+            Ok(response) => response,
+            Err(lost) => return Ok(Err(lost)),
         };
         check_stored(&response, &blob.digest)?;
         if self.line.repository.has_blob(blob).await? {
             return Ok(Ok(()));
         }
         let (url, expected) = (redacted(response.url()), blob.digest);
-        Ok(Err(lost(Error::Stored { url, expected, found: "nothing".into() }.into())))
-    }
-
-    fn expired(&self) -> Failure {
-        let place = &self.line.repository.places.push;
-        Error::Unauthorized { registry: place.host.clone(), name: place.name.clone(), anonymous: false }.into()
+        Ok(Err(Lost::to(Error::Stored { url, expected, found: "nothing".into() }, true, 0)))
     }
 
     /// Waits after a failure, unless it is final. Whether the session may still be used.
