@@ -29,8 +29,31 @@ pub fn push_and_die(parcel: &Parcel, line: &Line, journal: &Path, bytes: u64) {
     });
 }
 
+/// Pushes over `line` until `bytes` went, and then is told to end, as by SIGTERM, and does.
+pub fn push_and_end(parcel: &Parcel, line: &Line, journal: &Path, bytes: u64) {
+    let interrupt = Interrupt::default();
+    let settings = Settings {
+        limit_rate: Some("4M".parse().unwrap()),
+        interrupt: interrupt.clone(),
+        chunk: Some(4 << 20),
+        ..Settings::default()
+    };
+    let process = Process::with(line.address(), Some(journal), settings);
+    block_on(async {
+        let mut push = std::pin::pin!(parcel.push(&process.repository));
+        tokio::select! {
+            pushed = &mut push => panic!("it was not caught: {pushed:?}"),
+            () = gone(line, bytes) => interrupt.tell(),
+        }
+        tokio::select! {
+            pushed = push => panic!("it went on: {pushed:?}"),
+            () = interrupt.settled() => {}
+        }
+    });
+}
+
 /// Waits until `bytes` went over the line.
-pub async fn gone(line: &Line, bytes: u64) {
+async fn gone(line: &Line, bytes: u64) {
     while line.sent() < bytes {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -176,25 +199,7 @@ fn an_upload_that_is_told_to_end_does_so_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let parcel = Parcel::of(SIZE, 27);
     let line = Line::to(served.address(), Vec::new());
-    let interrupt = Interrupt::default();
-    let settings = Settings {
-        limit_rate: Some("4M".parse().unwrap()),
-        interrupt: interrupt.clone(),
-        chunk: Some(4 << 20),
-        ..Settings::default()
-    };
-    let process = Process::with(line.address(), Some(directory.path()), settings);
-    block_on(async {
-        let mut push = std::pin::pin!(parcel.push(&process.repository));
-        tokio::select! {
-            pushed = &mut push => panic!("it was not caught: {pushed:?}"),
-            () = gone(&line, 2 << 20) => interrupt.tell(),
-        }
-        tokio::select! {
-            pushed = push => panic!("it went on: {pushed:?}"),
-            () = interrupt.settled() => {}
-        }
-    });
+    push_and_end(&parcel, &line, directory.path(), 2 << 20);
     let broken = served.server.requests().into_iter().filter(|request| request.status != Some(202));
     assert_eq!(broken.filter(|request| request.method == "PATCH").count(), 0, "no request broke off");
     let next = Process::new(line.address(), Some(directory.path()));

@@ -1,9 +1,9 @@
 //! Debian's docker-registry: it forgets an upload whose request breaks off, and keeps
 //! one whose requests all came to their end.
 
-use dlpack::registry::{Interrupt, RequestKind, Settings};
+use dlpack::registry::RequestKind;
 
-use super::journal::{gone, push_and_die};
+use super::journal::{push_and_die, push_and_end};
 use super::{CHUNK, Parcel, Process, block_on, uploaded};
 use crate::support::line::Line;
 use crate::support::registry::DebianRegistry;
@@ -16,25 +16,7 @@ fn debians_registry_takes_parts_and_a_process_that_is_told_to_end_loses_none() {
     let directory = tempfile::tempdir().unwrap();
     let parcel = Parcel::of(SIZE, 31);
     let line = Line::to(debian.address(), Vec::new());
-    let interrupt = Interrupt::default();
-    let settings = Settings {
-        limit_rate: Some("4M".parse().unwrap()),
-        interrupt: interrupt.clone(),
-        chunk: Some(4 << 20),
-        ..Settings::default()
-    };
-    let process = Process::with(line.address(), Some(directory.path()), settings);
-    block_on(async {
-        let mut push = std::pin::pin!(parcel.push(&process.repository));
-        tokio::select! {
-            pushed = &mut push => panic!("it was not caught: {pushed:?}"),
-            () = gone(&line, 2 << 20) => interrupt.tell(),
-        }
-        tokio::select! {
-            pushed = push => panic!("it went on: {pushed:?}"),
-            () = interrupt.settled() => {}
-        }
-    });
+    push_and_end(&parcel, &line, directory.path(), 2 << 20);
     let next = Process::new(line.address(), Some(directory.path()));
     let (bytes, resumed) = uploaded(block_on(parcel.push(&next.repository)));
     assert!(resumed >= 1 << 20, "{resumed}");
