@@ -17,7 +17,7 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "lock",
     "plan",
     "build",
@@ -25,6 +25,7 @@ const VERBS: [&str; 13] = [
     "pull",
     "inspect",
     "diff",
+    "verify",
     "serve",
     "login",
     "logout",
@@ -116,6 +117,7 @@ fn the_whole_way_in_words() {
         "push REGISTRY/team/env:1",
         "plan REGISTRY/team/env:1",
         "inspect REGISTRY/team/env:1",
+        "verify REGISTRY/team/env:1",
         "pull REGISTRY/team/env:1",
         "cache list",
         "cache verify",

@@ -46,5 +46,6 @@ mod store;
 mod streams;
 mod try_image;
 mod uploads;
+mod verify;
 mod wheels;
 mod why;

@@ -52,22 +52,33 @@ pub struct Built {
 /// # Errors
 /// The first one that occurs; what was under way is given up and leaves nothing.
 pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
-    image(work, plan, None).await
+    image(work, plan, Destination::Store).await
 }
 
-/// The same, with layers that go to a registry on the way; those need not be in the store.
-pub(super) async fn image(work: &Work<'_>, plan: &Plan, delivery: Option<&Delivery<'_>>) -> Result<Built, Error> {
+/// Where the layers of a build go.
+#[derive(Clone, Copy)]
+pub(super) enum Destination<'a> {
+    /// Into the store.
+    Store,
+    /// To a registry; they need not be in the store.
+    Registry(&'a Delivery<'a>),
+    /// Nowhere, but for those that a sandbox sees: their digests are all that is wanted.
+    Nowhere,
+}
+
+/// The same, with layers that go to `destination`.
+pub(super) async fn image(work: &Work<'_>, plan: &Plan, destination: Destination<'_>) -> Result<Built, Error> {
     base::make(work.lock, work.directory, work.registries, work.store, &work.host).await?;
     let source = base::source(&work.lock.recipe.base, work.directory, work.registries, work.store)?;
     // The base's config is asked for while layers are written.
     let base = async {
         let base = base_of(work, source.as_ref()).await?;
-        if let Some(delivery) = delivery {
+        if let Destination::Registry(delivery) = destination {
             delivery.base(&base, source.as_ref()).await?;
         }
         Ok(base)
     };
-    let (base, layers) = tokio::try_join!(base, layers(work, plan, source.as_ref(), delivery))?;
+    let (base, layers) = tokio::try_join!(base, layers(work, plan, source.as_ref(), destination))?;
     let base_layers = base.layers.len();
     let records: Vec<LayerRecord> = layers.appended.iter().map(|layer| layer.record.clone()).collect();
     let (config, manifest) = image::compose(base, work.lock, plan, &records, EPOCH).map_err(Error::Encode)?;
@@ -94,8 +105,12 @@ async fn layers(
     work: &Work<'_>,
     plan: &Plan,
     source: Option<&Source>,
-    delivery: Option<&Delivery<'_>>,
+    destination: Destination<'_>,
 ) -> Result<Layers, Error> {
+    let delivery = match destination {
+        Destination::Registry(delivery) => Some(delivery),
+        Destination::Store | Destination::Nowhere => None,
+    };
     let is_missing = |at: &usize| match &plan.steps[*at].place {
         Place::Remote(_) => delivery.is_none(),
         place => place.is_unmade(),
@@ -117,6 +132,7 @@ async fn layers(
         work,
         plan,
         delivery,
+        discards: matches!(destination, Destination::Nowhere),
         downloads: fetch::Downloads::new(work),
         rootfs: RootFilesystems::new(work, source),
         layers: (0..plan.steps.len()).map(known).collect(),
@@ -137,6 +153,8 @@ struct Building<'a> {
     plan: &'a Plan,
     /// Where layers go besides the store, if anywhere.
     delivery: Option<&'a Delivery<'a>>,
+    /// Whether nobody wants the blobs that no step sees.
+    discards: bool,
     downloads: fetch::Downloads<'a>,
     rootfs: RootFilesystems<'a>,
     /// The layer of each step; waited for by those that see it.
@@ -162,6 +180,9 @@ impl Building<'_> {
                 return Ok(true);
             }
             (Place::Sandbox, _) => self.sandboxed(step).await?,
+            (Place::Build, _) if self.discards && !self.is_seen(at) => {
+                (self.downloads.with(step, async || self.discard(step).await).await?, true)
+            }
             (Place::Build, _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
             (Place::Again(_), _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, false),
             (Place::Remote(hit), _) if self.delivery.is_none() => self.received_or_made(step, hit).await?,
@@ -278,6 +299,31 @@ impl Building<'_> {
     /// Writes one layer on a plain thread and remembers it under its key, unless the sandbox
     /// had to do without something that may have changed it.
     async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<Appended, Error> {
+        let (layer, under) = self.written(step, key, under, Sink::Store(self.work.store.clone())).await?;
+        // The key stands for what a sandbox gives that lacks nothing: whoever finds the
+        // record relies on it, here and on other machines.
+        let key = key.filter(|_| under.is_whole());
+        let record = self.remember(step, key, layer)?;
+        Ok(Appended::new(step, key, Place::Store(record.clone()), record))
+    }
+
+    /// Writes one layer that needs no root filesystem for its digests alone.
+    async fn discard(&self, step: &Step) -> Result<Appended, Error> {
+        let nowhere = Sink::Stream(Box::new(std::io::sink()));
+        let (layer, _) = self.written(step, step.key, &Rootfs::default(), nowhere).await?;
+        let record = record_of(layer);
+        Ok(Appended::new(step, step.key, Place::Again(record.clone()), record))
+    }
+
+    /// Writes one layer on a plain thread, and returns what it was written on as well, which
+    /// knows what the sandbox lacked.
+    async fn written(
+        &self,
+        step: &Step,
+        key: Option<LayerKey>,
+        under: &Rootfs,
+        sink: Sink,
+    ) -> Result<(Layer, Rootfs), Error> {
         let work = self.work;
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         // How long a command takes nobody knows.
@@ -288,25 +334,20 @@ impl Building<'_> {
         let label = key.map_or_else(|| step.layer.clone(), |key| format!("{}-{}", step.layer, key.0.short()));
         let under = under.clone().labelled(label, task.output());
         let making = Making::new(step, work.lock.recipe.compression, self.threads).on(under.clone());
-        let sink = Sink::Store(work.store.clone());
         let written = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             making.write(sink)
         });
         let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
-        // The key stands for what a sandbox gives that lacks nothing: whoever finds the
-        // record relies on it, here and on other machines.
-        let key = key.filter(|_| under.is_whole());
-        let record = self.remember(step, key, layer)?;
         if step.needed_bytes() > 0 {
             task.advance(step.needed_bytes());
         }
         task.end("built");
-        Ok(Appended::new(step, key, Place::Store(record.clone()), record))
+        Ok((layer, under))
     }
 
     fn remember(&self, step: &Step, key: Option<LayerKey>, layer: Layer) -> Result<LayerRecord, Error> {
-        let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
+        let record = record_of(layer);
         if let Some(key) = &key {
             // What a step has to run for is not made again from its downloads alone.
             let needs = step.needs.iter().filter(|_| !step.inputs.needs_rootfs());
@@ -326,6 +367,10 @@ impl Appended {
     fn sent(step: &Step, record: LayerRecord) -> Self {
         Self::new(step, step.key, Place::Target(record.clone()), record)
     }
+}
+
+fn record_of(Layer { descriptor, diff_id, unpacked }: Layer) -> LayerRecord {
+    LayerRecord { descriptor, diff_id, unpacked }
 }
 
 /// What the layers are appended to.

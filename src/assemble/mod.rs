@@ -13,6 +13,7 @@ mod pull;
 mod push;
 mod receive;
 mod rootfs;
+mod verify;
 mod work;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use build::{Appended, Built, build};
 pub use image::Image;
 pub use pull::{Described, Pulled, describe, describe_remote, pull};
 pub use push::{Pushed, push};
+pub use verify::{Blob, Checked, Compared, Reason, Verdict, Verified, verify};
 pub use work::Work;
 
 /// How many blobs or wheels are under way at a time.

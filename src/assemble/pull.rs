@@ -77,12 +77,13 @@ pub async fn describe(
     registries: &Registries,
 ) -> Result<Described, Error> {
     match store.resolve(&reference.whole())? {
-        Some(descriptor) => describe_local(store, &descriptor),
+        Some(descriptor) => describe_stored(store, &descriptor),
         None => describe_remote(&registries.repository(reference)?, platform, store).await,
     }
 }
 
-fn describe_local(store: &Store, descriptor: &Descriptor) -> Result<Described, Error> {
+/// Looks at an image of the store.
+pub(super) fn describe_stored(store: &Store, descriptor: &Descriptor) -> Result<Described, Error> {
     let read = |blob: &Descriptor| {
         let gone = || Error::Gone { path: store.path(Area::Blobs, &blob.digest) };
         store.read(Area::Blobs, &blob.digest)?.ok_or_else(gone)

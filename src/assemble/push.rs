@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::build::{self, Appended, Built};
+use super::build::{self, Appended, Built, Destination};
 use super::image::Base;
 use super::making::Making;
 use super::work::Work;
@@ -54,7 +54,7 @@ pub async fn push(
     keep_blobs: bool,
 ) -> Result<(Built, Pushed), Error> {
     let delivery = Delivery::new(work, target, keep_blobs);
-    let built = build::image(work, plan, Some(&delivery)).await?;
+    let built = build::image(work, plan, Destination::Registry(&delivery)).await?;
     let config = &built.image.manifest.config;
     delivery.blob(config, "config", &BlobOrigin::Store(work.store.clone()), None).await?;
     let tag = target.reference().tag().unwrap_or("latest");

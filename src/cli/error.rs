@@ -30,6 +30,8 @@ pub enum ExitKind {
     Sandbox = 8,
     /// A command that a layer is made by failed.
     Command = 9,
+    /// An image is not what its lock makes.
+    Differs = 10,
     /// SIGTERM: what Slurm and CI runners send.
     Terminated = 143,
     /// SIGINT: 128 and the signal's number, as shells have it.

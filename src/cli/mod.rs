@@ -27,6 +27,7 @@ mod serve;
 mod signals;
 mod tally;
 mod try_image;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -90,6 +91,7 @@ enum Verb {
     Pull(pull::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
+    Verify(verify::Arguments),
     Try(try_image::Arguments),
     Serve(serve::Arguments),
     Login(login::Arguments),
@@ -169,6 +171,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Pull(arguments) => pull::run(context, arguments).await,
         Verb::Inspect(arguments) => inspect::run(context, arguments).await,
         Verb::Diff(arguments) => diff::run(context, arguments).await,
+        Verb::Verify(arguments) => verify::run(context, arguments).await,
         Verb::Try(arguments) => try_image::run(context, arguments).await.map(drop),
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,

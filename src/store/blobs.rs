@@ -19,7 +19,7 @@ pub enum Area {
 }
 
 impl Area {
-    fn directory(self) -> &'static str {
+    pub(super) fn directory(self) -> &'static str {
         match self {
             Self::Blobs => "blobs/sha256",
             Self::Downloads => "downloads/sha256",

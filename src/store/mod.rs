@@ -21,7 +21,7 @@
 //!   uploads/HEX.json         where the upload of a blob to a repository stands (v1)
 //!     HEX.lock                 held by whoever is at it
 //!   scratch/                 what steps write, while they run
-//!   tmp/                     what is being written, locked by its writer
+//!   tmp/                     what is being written, locked by its writer; stores for one piece of work
 //!   lock                     shared by every user of the store, exclusive for collection
 //!   index.lock               held while index.json is replaced
 //! ```
@@ -30,6 +30,7 @@
 //! verified, synced and renamed, so that a kill at any instant leaves the old
 //! state or the new one. Reading verifies; what fails is dropped and made again.
 
+mod apart;
 mod blobs;
 mod collect;
 mod keys;
@@ -50,6 +51,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::oci::Digest;
+pub use apart::Apart;
 pub use blobs::{Area, BlobReader, BlobWriter};
 pub use collect::{Collected, Entry, Kind, Policy, Verified};
 pub use keys::{LayerKey, LayerRecord};

@@ -94,6 +94,14 @@ impl Store {
         let alone = File::options().create(true).write(true).truncate(false).mode(0o600).open(&lock);
         let alone = alone.map_err(Error::io("open", &lock))?;
         alone.lock().map_err(Error::io("lock", &lock))?;
+        let (path, directory) = self.begin_directory()?;
+        let to = self.tree_path(tree, &chain.0);
+        Ok(TreeWriter { path, to, directory, lock, _alone: alone })
+    }
+
+    /// An empty directory in `tmp/`, and the file that keeps it from being swept away.
+    pub(super) fn begin_directory(&self) -> Result<(PathBuf, File), Error> {
+        let tmp = self.root.join("tmp");
         loop {
             let path = tmp.join(format!("{}-{:016x}", std::process::id(), fastrand::u64(..)));
             // Whoever else is on this machine must not reach the set-uid files of a base.
@@ -103,8 +111,7 @@ impl Store {
                     // As with a file in `tmp/`: locked, it is somebody's.
                     let _ = directory.lock();
                     if path.is_dir() {
-                        let to = self.tree_path(tree, &chain.0);
-                        return Ok(TreeWriter { path, to, directory, lock, _alone: alone });
+                        return Ok((path, directory));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
