@@ -12,7 +12,7 @@ use super::unpacked::{self, Unpacked};
 use crate::layer::{self, Compression, EPOCH, Layer, LayerWriter};
 use crate::oci::Digest;
 use crate::progress::Activity;
-use crate::sandbox::{self, ExtractError, Host, Rootfs, Tail, extract};
+use crate::sandbox::{self, ExtractError, Host, Lacks, Rootfs, Tail, extract};
 use crate::store::{self, Area, Store};
 
 /// Why packages can't become a base.
@@ -89,8 +89,8 @@ pub struct Extra {
 pub struct Made {
     /// The base's layers, lowest first; their blobs are in the store.
     pub layers: [Layer; 2],
-    /// Whether the sandbox had all that they depend on: if not, they may be others elsewhere.
-    pub whole: bool,
+    /// What the sandbox did without in which they were made.
+    pub lacks: Lacks,
 }
 
 /// The base of `debs` and `extras`. The caller holds a lease.
@@ -121,7 +121,7 @@ pub fn make(debs: &[Deb], extras: &[Extra], store: &Store, host: &Arc<Host>) -> 
     let under = Rootfs::new(vec![root], Arc::clone(host)).labelled("base", task.output());
     configure(&under, &mut out)?;
     task.end("made");
-    Ok(Made { layers: [lower, out.complete()?], whole: under.is_whole() })
+    Ok(Made { layers: [lower, out.complete()?], lacks: under.lacks() })
 }
 
 /// Configures what lies unpacked in `under`.

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::build::Appended;
 use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, Content, Told};
 use crate::oci::{ChainId, DiffId};
 use crate::plan::Plan;
-use crate::store::LayerRecord;
 
 /// The annotation that lists what lies in the layer, as JSON.
 pub const ANNOTATION_CONTENTS: &str = "dev.dlpack.contents";
@@ -14,16 +14,18 @@ pub const ANNOTATION_CONTENTS: &str = "dev.dlpack.contents";
 /// How many things a manifest names in one layer; a venv's bin has some dozens.
 const MAX_CONTENTS: usize = 100;
 
-/// The annotations of the layers of `plan`, in its order. `records` are the finished layers.
-pub(super) fn of(plan: &Plan, records: &[LayerRecord]) -> Vec<BTreeMap<String, String>> {
+/// The annotations of the layers of `plan`, in its order. `finished` are those layers.
+pub(super) fn of(plan: &Plan, finished: &[Appended]) -> Vec<BTreeMap<String, String>> {
     let under = |at: usize| -> Vec<DiffId> {
-        plan.steps[at].under.iter().filter_map(|below| Some(records.get(*below)?.diff_id)).collect()
+        plan.steps[at].under.iter().filter_map(|below| Some(finished.get(*below)?.record.diff_id)).collect()
     };
     let chain = |at: usize| ChainId::of(&[plan.base.as_slice(), &under(at)].concat());
-    let told: Vec<Told> = plan.steps.iter().enumerate().map(|(at, step)| step.inputs.told(chain(at))).collect();
+    let lacks = |at: usize| finished.get(at).map(|layer| layer.lacks.clone()).unwrap_or_default();
+    let told = plan.steps.iter().enumerate().map(|(at, step)| step.inputs.told(chain(at)).made_without(&lacks(at)));
+    let told: Vec<Told> = told.collect();
     let inputs = Told::annotations(&told);
     let annotations = plan.steps.iter().zip(inputs).enumerate().map(|(at, (step, inputs))| {
-        let key = step.key_over(&plan.base, &under(at));
+        let key = lacks(at).key(step.key_over(&plan.base, &under(at)));
         let contents = told_contents(step.inputs.contents());
         let contents = (!contents.is_empty()).then(|| serde_json::to_string(&contents).ok()).flatten();
         [

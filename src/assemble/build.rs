@@ -16,10 +16,10 @@ use crate::cache::Hit;
 use crate::layer::{Layer, Sink, Threads};
 use crate::lock::base;
 use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, media_type};
-use crate::plan::{self, Place, Plan, Step};
+use crate::plan::{Place, Places, Plan, Step};
 use crate::progress::Activity;
 use crate::registry::Source;
-use crate::sandbox::Rootfs;
+use crate::sandbox::{Lacks, Rootfs};
 use crate::store::{Area, LayerKey, LayerRecord};
 
 /// A layer of a finished build, over the base.
@@ -28,8 +28,10 @@ pub struct Appended {
     pub title: String,
     /// What the image's history says of it.
     pub history: String,
-    /// Its key, if that stands for it: not for what was made in a sandbox that lacked something.
+    /// The key that it is known under.
     pub key: Option<LayerKey>,
+    /// What the sandbox did without in which it was made.
+    pub lacks: Lacks,
     /// Where its blob is.
     pub place: Place,
     /// What is known of it.
@@ -80,8 +82,10 @@ pub(super) async fn image(work: &Work<'_>, plan: &Plan, destination: Destination
     };
     let (base, layers) = tokio::try_join!(base, layers(work, plan, source.as_ref(), destination))?;
     let base_layers = base.layers.len();
-    let records: Vec<LayerRecord> = layers.appended.iter().map(|layer| layer.record.clone()).collect();
-    let (config, manifest) = image::compose(base, work.lock, plan, &records, EPOCH).map_err(Error::Encode)?;
+    for lacking in layers.appended.iter().flat_map(|layer| layer.lacks.iter()) {
+        work.host.announce(lacking);
+    }
+    let (config, manifest) = image::compose(base, work.lock, plan, &layers.appended, EPOCH).map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &config)?;
     let bytes = manifest.encode().map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &bytes)?;
@@ -118,7 +122,7 @@ async fn layers(
     let known = |at: usize| {
         let step = &plan.steps[at];
         let record = step.place.record().filter(|_| !is_missing(&at));
-        SetOnce::new_with(record.map(|record| Appended::new(step, step.key, step.place.clone(), record.clone())))
+        SetOnce::new_with(record.map(|record| Appended::found(step, record.clone())))
     };
     let missing = (0..plan.steps.len()).filter(is_missing).count();
     let mut order: Vec<usize> = (0..plan.steps.len()).filter(|at| delivery.is_some() || is_missing(at)).collect();
@@ -186,8 +190,8 @@ impl Building<'_> {
             (Place::Build, _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
             (Place::Again(_), _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, false),
             (Place::Remote(hit), _) if self.delivery.is_none() => self.received_or_made(step, hit).await?,
-            (place @ (Place::Store(record) | Place::Target(record) | Place::Remote(Hit { record, .. })), _) => {
-                (Appended::new(step, step.key, place.clone(), record.clone()), false)
+            (Place::Store(record) | Place::Target(record) | Place::Remote(Hit { record, .. }), _) => {
+                (Appended::found(step, record.clone()), false)
             }
         };
         if let Some(delivery) = self.delivery {
@@ -233,9 +237,14 @@ impl Building<'_> {
         let Work { store, target, caches, .. } = self.work;
         let diff_ids: Vec<DiffId> = self.under(step).await.iter().map(|layer| layer.record.diff_id).collect();
         let key = step.key_over(&self.plan.base, &diff_ids);
-        let found = match plan::look_up(&key, store, *target, caches).await? {
-            Some(Place::Remote(hit)) if self.delivery.is_none() => self.received(step, key, &hit).await?,
-            Some(place) => place.record().cloned().map(|record| Appended::new(step, Some(key), place, record)),
+        let places = Places { store, target: *target, caches };
+        let found = match places.find(&key, &self.plan.machine).await? {
+            Some((lacks, Place::Remote(hit))) if self.delivery.is_none() => {
+                self.received(step, key, lacks, &hit).await?
+            }
+            Some((lacks, place)) => {
+                place.record().cloned().map(|record| Appended::new(step, Some(key), lacks, place, record))
+            }
             None => None,
         };
         match found {
@@ -266,7 +275,7 @@ impl Building<'_> {
     /// Brings a layer here that a cache knows, or makes it.
     async fn received_or_made(&self, step: &Step, hit: &Hit) -> Result<(Appended, bool), Error> {
         let received = match step.key {
-            Some(key) => self.received(step, key, hit).await?,
+            Some(key) => self.received(step, key, step.lacks.clone(), hit).await?,
             None => None,
         };
         match (received, step.key) {
@@ -278,10 +287,10 @@ impl Building<'_> {
 
     /// Brings the blob of a layer that was made elsewhere into the store. One that is not
     /// what its record says is said to be so, and none.
-    async fn received(&self, step: &Step, key: LayerKey, hit: &Hit) -> Result<Option<Appended>, Error> {
+    async fn received(&self, step: &Step, key: LayerKey, lacks: Lacks, hit: &Hit) -> Result<Option<Appended>, Error> {
         let record = hit.record.clone();
-        match receive::layer(hit, &key, self.work).await {
-            Ok(()) => Ok(Some(Appended::new(step, Some(key), Place::Store(record.clone()), record))),
+        match receive::layer(hit, &lacks.key(key), self.work).await {
+            Ok(()) => Ok(Some(Appended::new(step, Some(key), lacks, Place::Store(record.clone()), record))),
             Err(Error::Store(error)) => Err(error.into()),
             Err(error) => {
                 let (digest, place) = (record.descriptor.digest, hit.repository.place());
@@ -296,15 +305,12 @@ impl Building<'_> {
         self.downloads.with(step, async || self.write(step, key, under).await).await
     }
 
-    /// Writes one layer on a plain thread and remembers it under its key, unless the sandbox
-    /// had to do without something that may have changed it.
+    /// Writes one layer on a plain thread and remembers it under its key.
     async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<Appended, Error> {
         let (layer, under) = self.written(step, key, under, Sink::Store(self.work.store.clone())).await?;
-        // The key stands for what a sandbox gives that lacks nothing: whoever finds the
-        // record relies on it, here and on other machines.
-        let key = key.filter(|_| under.is_whole());
-        let record = self.remember(step, key, layer)?;
-        Ok(Appended::new(step, key, Place::Store(record.clone()), record))
+        let lacks = under.lacks();
+        let record = self.remember(step, key.map(|key| lacks.key(key)), layer)?;
+        Ok(Appended::new(step, key, lacks, Place::Store(record.clone()), record))
     }
 
     /// Writes one layer that needs no root filesystem for its digests alone.
@@ -312,7 +318,7 @@ impl Building<'_> {
         let nowhere = Sink::Stream(Box::new(std::io::sink()));
         let (layer, _) = self.written(step, step.key, &Rootfs::default(), nowhere).await?;
         let record = record_of(layer);
-        Ok(Appended::new(step, step.key, Place::Again(record.clone()), record))
+        Ok(Appended::new(step, step.key, Lacks::default(), Place::Again(record.clone()), record))
     }
 
     /// Writes one layer on a plain thread, and returns what it was written on as well, which
@@ -359,13 +365,20 @@ impl Building<'_> {
 }
 
 impl Appended {
-    fn new(step: &Step, key: Option<LayerKey>, place: Place, record: LayerRecord) -> Self {
-        Self { title: step.title(), history: step.inputs.summary().to_owned(), key, place, record }
+    /// The layer of `step`, whose key would be `key` if it lacked nothing.
+    fn new(step: &Step, key: Option<LayerKey>, lacks: Lacks, place: Place, record: LayerRecord) -> Self {
+        let key = key.map(|key| lacks.key(key));
+        Self { title: step.title(), history: step.inputs.summary().to_owned(), key, lacks, place, record }
+    }
+
+    /// A layer that the plan knows.
+    fn found(step: &Step, record: LayerRecord) -> Self {
+        Self::new(step, step.key, step.lacks.clone(), step.place.clone(), record)
     }
 
     /// A layer that went to the target while it was made.
     fn sent(step: &Step, record: LayerRecord) -> Self {
-        Self::new(step, step.key, Place::Target(record.clone()), record)
+        Self::new(step, step.key, Lacks::default(), Place::Target(record.clone()), record)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Image = config + manifest + layers, and what is appended to them.
 
 use super::annotations;
+use super::build::Appended;
 use crate::lock::Lock;
 use crate::oci::{DEFAULT_PATH, Descriptor, Digest, History, ImageConfig, Manifest, media_type};
 use crate::plan::Plan;
 use crate::recipe::Config;
-use crate::store::LayerRecord;
 
 /// An image whose config and manifest are in the store.
 #[derive(Clone, Debug)]
@@ -28,13 +28,13 @@ pub(super) struct Base {
     pub name: Option<String>,
 }
 
-/// Config and manifest of `plan`'s layers over `base`, as bytes. `records` are
-/// the finished layers, one a step.
+/// Config and manifest of `plan`'s layers over `base`, as bytes. `finished` are
+/// those layers, one a step.
 pub(super) fn compose(
     base: Base,
     lock: &Lock,
     plan: &Plan,
-    records: &[LayerRecord],
+    finished: &[Appended],
     epoch: u64,
 ) -> Result<(Vec<u8>, Manifest), serde_json::Error> {
     let created = timestamp(epoch);
@@ -47,15 +47,15 @@ pub(super) fn compose(
     config.created = Some(created.clone());
     pad_history(&mut config, base.layers.len());
     let mut layers = base.layers;
-    let annotations = annotations::of(plan, records);
-    for ((step, record), annotations) in plan.steps.iter().zip(records).zip(annotations) {
-        config.rootfs.diff_ids.push(record.diff_id);
+    let annotations = annotations::of(plan, finished);
+    for ((step, layer), annotations) in plan.steps.iter().zip(finished).zip(annotations) {
+        config.rootfs.diff_ids.push(layer.record.diff_id);
         config.history.push(History {
             created: Some(created.clone()),
             created_by: Some(step.inputs.summary().to_owned()),
             ..History::default()
         });
-        layers.push(Descriptor { annotations, ..record.descriptor.clone() });
+        layers.push(Descriptor { annotations, ..layer.record.descriptor.clone() });
     }
     if config.config.env("PATH").is_none() {
         config.config.set_env("PATH", DEFAULT_PATH);

@@ -122,7 +122,9 @@ pub async fn verify(work: &Work<'_>, plan: &Plan, image: &Described) -> Result<V
         layers.push(check(at, image, &made, plan, &built, &layers));
     }
     let differs = layers.iter().any(|layer| layer.verdict == Verdict::Differs);
-    let unproved = layers.iter().any(|layer| layer.verdict == Verdict::Unproved);
+    // The manifest says of each layer what it was made without, even if the layer shows nothing of it.
+    let lacking = built.layers.iter().any(|layer| !layer.lacks.is_empty());
+    let unproved = lacking || layers.iter().any(|layer| layer.verdict == Verdict::Unproved);
     let compare = |expected: Digest, made: Digest| {
         // It names its layers: one that may be right elsewhere may make it right, too.
         let verdict = match expected == made {
@@ -151,9 +153,9 @@ fn check(at: usize, image: &Described, made: &Described, plan: &Plan, built: &Bu
         _ if at < base => Some(Reason::Base),
         // What it was made on may be wrong here alone.
         _ if step.is_some_and(|(step, _)| step.under.iter().any(unproved)) => Some(Reason::Sandbox),
+        // That is part of the key, too.
+        _ if step.is_some_and(|(_, made)| !made.lacks.is_empty()) => Some(Reason::Sandbox),
         _ if key(image) != key(made) => Some(Reason::Inputs),
-        // A layer without a key was made by a sandbox that lacked something.
-        _ if step.is_some_and(|(_, made)| made.key.is_none()) => Some(Reason::Sandbox),
         (Some(expected), Some(ours)) if expected.diff_id == ours.diff_id => Some(Reason::Compression),
         _ => Some(Reason::Bytes),
     };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::oci::{ChainId, Digest};
+use crate::sandbox::Lacks;
 
 /// The annotation of a layer's descriptor that names the recipe's layer.
 pub const ANNOTATION_LAYER: &str = "dev.dlpack.layer";
@@ -15,6 +16,9 @@ pub const ANNOTATION_LAYER: &str = "dev.dlpack.layer";
 pub const ANNOTATION_KEY: &str = "dev.dlpack.key";
 /// The annotation that has [`Told`], as JSON.
 pub const ANNOTATION_INPUTS: &str = "dev.dlpack.inputs";
+
+/// The field that says what the sandbox did without, where it did.
+const SANDBOX: &str = "sandbox";
 
 /// How long a value may be that is told as it stands, in characters. Of others a digest is told.
 const SHORT: usize = 64;
@@ -71,6 +75,14 @@ impl Told {
     /// a digest.
     pub fn is_digest(value: &str) -> bool {
         value.starts_with('#')
+    }
+
+    /// The same of a layer that was made in a sandbox that `lacks` something.
+    pub fn made_without(mut self, lacks: &Lacks) -> Self {
+        if !lacks.is_empty() {
+            self.fields.insert(SANDBOX.to_owned(), lacks.to_string());
+        }
+        self
     }
 
     /// As JSON that is at most so long that it can stand in a manifest beside others: names of

@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::secrets::{self, Secret};
 use crate::assemble::{self, Work};
 use crate::cache::Signer;
-use crate::plan::Plan;
+use crate::plan::{Places, Plan};
 use crate::registry::{Registries, Repository};
 use crate::sandbox::Host;
 use crate::store::Store;
@@ -51,11 +51,13 @@ pub async fn build<T>(
     if let Some(signer) = signer {
         caches = caches.signed_by(signer)?;
     }
-    let plan = Plan::new(&locked.lock, &locked.directory, store, target, &caches).await?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let secrets = secrets::open(&arguments.secrets)?;
     let host =
         Host { secrets: secrets.files.clone(), shell_on_failure: arguments.shell_on_failure, ..context.host(store)? };
+    let host = Arc::new(host);
+    let places = Places { store, target, caches: &caches };
+    let plan = Plan::new(&locked.lock, &locked.directory, places, Arc::clone(&host)).await?;
     let work = Work {
         lock: &locked.lock,
         directory: &locked.directory,
@@ -63,7 +65,7 @@ pub async fn build<T>(
         registries,
         target,
         caches: &caches,
-        host: Arc::new(host),
+        host,
         progress: context.progress(),
         jobs: arguments.jobs.map_or_else(cores, usize::from),
     };

@@ -1,5 +1,7 @@
 //! `dlpack plan`: which layers there will be, where each is, what will be sent.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::caching;
@@ -9,7 +11,7 @@ use super::error::Failure;
 use super::{limits, why};
 use crate::plan::limits::{Exceeded, Limits};
 use crate::plan::sending::Size;
-use crate::plan::{Place, Plan};
+use crate::plan::{Place, Places, Plan};
 use crate::registry::{Reference, Repository};
 use crate::store::Store;
 
@@ -37,7 +39,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let locked = context.locked(arguments.update, &store, &registries).await?;
     let target = arguments.target.as_ref().map(|reference| registries.repository(reference)).transpose()?;
     let caches = arguments.caching.caches(context, &locked.lock, &registries, target.as_ref())?;
-    let plan = Plan::new(&locked.lock, &locked.directory, &store, target.as_ref(), &caches).await?;
+    let places = Places { store: &store, target: target.as_ref(), caches: &caches };
+    let host = Arc::new(context.host(&store)?);
+    let plan = Plan::new(&locked.lock, &locked.directory, places, host).await?;
     let present = match &target {
         Some(target) => plan.present(target).await?,
         None => vec![false; plan.steps.len()],
@@ -106,7 +110,7 @@ fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
         let Size { bytes: count, exact } = step.size();
         let size =
             if exact || count == 0 && step.needs.is_empty() { bytes(count) } else { format!("~{}", bytes(count)) };
-        let key = step.key.map(|key| key.0.short()).unwrap_or_else(|| "-".into());
+        let key = step.known_key().map(|key| key.0.short()).unwrap_or_else(|| "-".into());
         rows.push(vec![step.layer.clone(), step.title(), size, key, place(&step.place, present).into()]);
     }
     let fetch: u64 = plan.missing(store).iter().map(|need| need.size()).sum();
@@ -126,7 +130,7 @@ fn as_json(plan: &Plan, present: &[bool]) -> serde_json::Value {
             "layer": step.layer,
             "kind": step.inputs.kind(),
             "contents": step.inputs.contents(),
-            "key": step.key,
+            "key": step.known_key(),
             "place": match step.place {
                 Place::Store(_) => "store",
                 Place::Target(_) => "target",

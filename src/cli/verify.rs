@@ -11,7 +11,7 @@ use super::secrets::{self, Secret};
 use crate::assemble::{self, Blob, Checked, Compared, Verdict, Verified, Work};
 use crate::cache::Caches;
 use crate::lock;
-use crate::plan::Plan;
+use crate::plan::{Places, Plan};
 use crate::registry::Reference;
 use crate::sandbox::Host;
 
@@ -43,11 +43,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let image = registries.repository(&arguments.image)?;
     let image = assemble::describe_remote(&image, &locked.lock.platform, apart.store()).await?;
     let caches = Caches::none();
-    let plan = Plan::new(&locked.lock, &locked.directory, apart.store(), None, &caches).await?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let secrets = secrets::open(&arguments.secrets)?;
     // What steps leave for the next build may be what made the image, too: they begin without.
     let host = Host { secrets: secrets.files.clone(), caches: apart.store().caches(), ..context.host(&store)? };
+    let host = Arc::new(host);
+    let places = Places { store: apart.store(), target: None, caches: &caches };
+    let plan = Plan::new(&locked.lock, &locked.directory, places, Arc::clone(&host)).await?;
     let work = Work {
         lock: &locked.lock,
         directory: &locked.directory,
@@ -55,7 +57,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         registries: &registries,
         target: None,
         caches: &caches,
-        host: Arc::new(host),
+        host,
         progress: context.progress(),
         jobs: arguments.jobs.map_or_else(cores, usize::from),
     };

@@ -3,6 +3,7 @@
 //! here and nothing is fetched but answers to "have you got it?".
 
 pub mod limits;
+mod look_up;
 pub mod sending;
 mod steps;
 pub mod why;
@@ -13,12 +14,14 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use thiserror::Error;
 
-use crate::cache::{self, Caches, Hit};
+use crate::cache::{self, Hit};
 use crate::changeset::{Changeset, Inputs, Need};
 use crate::lock::Lock;
 use crate::oci::{ChainId, DiffId};
 use crate::registry::Repository;
-use crate::store::{Area, LayerKey, LayerRecord, Store};
+use crate::sandbox::{Host, Lacks};
+use crate::store::{LayerKey, LayerRecord, Store};
+pub use look_up::{Machine, Places};
 
 /// A runtime mounts at most 127 layers; Docker pulls 125.
 pub const MAX_LAYERS: usize = 125;
@@ -117,6 +120,8 @@ pub struct Step {
     pub inputs: Inputs,
     /// Its key; none while a sandboxed layer under it has not been built.
     pub key: Option<LayerKey>,
+    /// What the sandbox did without in which it was made, if it is known and is one.
+    pub lacks: Lacks,
     /// What must be fetched to write it.
     pub needs: Vec<Need>,
     /// Which steps before it lie under it when it is written, besides the base; lowest
@@ -127,6 +132,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// The key under which it is known where it is known.
+    pub fn known_key(&self) -> Option<LayerKey> {
+        self.key.map(|key| self.lacks.key(key))
+    }
+
     /// Its key over `base` and the layers of the steps that lie under it.
     pub fn key_over(&self, base: &[DiffId], under: &[DiffId]) -> LayerKey {
         self.inputs.key(ChainId::of(&[base, under].concat()))
@@ -156,44 +166,26 @@ pub struct Plan {
     pub base: Vec<DiffId>,
     /// The layers that the recipe adds.
     pub steps: Vec<Step>,
+    /// What makes them.
+    pub machine: Machine,
 }
 
 impl Plan {
     /// Plans the layers of `lock`; `directory` is the recipe's, where local files
-    /// lie. Every layer is looked for in `store`, in `target` where one is given, and in
-    /// `caches`.
+    /// lie. Every layer is looked for in `places`. Where one that runs in a sandbox is in none of
+    /// them, it is tried what `host` gives to sandboxes.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn new(
-        lock: &Lock,
-        directory: &Path,
-        store: &Store,
-        target: Option<&Repository>,
-        caches: &Caches,
-    ) -> Result<Self, Error> {
-        let mut steps = steps::of(lock, directory, store)?;
+    pub async fn new(lock: &Lock, directory: &Path, places: Places<'_>, host: Arc<Host>) -> Result<Self, Error> {
+        let mut steps = steps::of(lock, directory, places.store)?;
         let base = lock.base.diff_ids.clone();
         if base.len() + steps.len() > MAX_LAYERS {
             return Err(Error::TooManyLayers { count: base.len() + steps.len(), base: base.len() });
         }
-        let known = |steps: &[Step]| steps.iter().filter(|step| step.place.record().is_some()).count();
-        // Each layer that is found may be what was missing for the key of one over it.
-        loop {
-            let before = known(&steps);
-            look_up_in_store(&base, &mut steps, store)?;
-            if let Some(target) = target {
-                look_up_in_target(&mut steps, store, target).await?;
-            }
-            look_up_in_caches(&mut steps, caches).await?;
-            if target.is_some() {
-                look_up_made_before(&mut steps, store)?;
-            }
-            if known(&steps) == before {
-                break;
-            }
-        }
-        Ok(Self { base, steps })
+        let machine = Machine::new(host);
+        places.find_all(&base, &mut steps, &machine).await?;
+        Ok(Self { base, steps, machine })
     }
 
     /// Which layers `target` has, in the order of the steps: they are not sent.
@@ -225,97 +217,4 @@ impl Plan {
         }
         missing
     }
-}
-
-/// Keys follow from the inputs; only a sandboxed step's also from what lies under
-/// it, which is known as far as the steps before it are that it sees.
-fn look_up_in_store(base: &[DiffId], steps: &mut [Step], store: &Store) -> Result<(), Error> {
-    for at in 0..steps.len() {
-        let step = &steps[at];
-        if step.place.record().is_some() {
-            continue;
-        }
-        let known = |under: &usize| steps[*under].place.record().map(|record| record.diff_id);
-        let under: Option<Vec<DiffId>> = step.under.iter().map(known).collect();
-        let key = match step.inputs.needs_rootfs() {
-            true => under.map(|under| step.key_over(base, &under)),
-            false => Some(step.inputs.key(None)),
-        };
-        let place = key.map(|key| find(&key, store)).transpose()?.flatten().map(Place::Store);
-        let missing = if step.inputs.needs_rootfs() { Place::Sandbox } else { Place::Build };
-        steps[at].key = key;
-        steps[at].place = place.unwrap_or(missing);
-    }
-    Ok(())
-}
-
-/// The record under `key`, if the store has its blob, too.
-fn find(key: &LayerKey, store: &Store) -> Result<Option<LayerRecord>, Error> {
-    let here = |layer: &LayerRecord| store.size(Area::Blobs, &layer.descriptor.digest) == Some(layer.descriptor.size);
-    Ok(store.record(key)?.filter(here))
-}
-
-/// The layer whose key became known when those under it were built: looked for as
-/// [`Plan::new`] looks for the others.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn look_up(
-    key: &LayerKey,
-    store: &Store,
-    target: Option<&Repository>,
-    caches: &Caches,
-) -> Result<Option<Place>, Error> {
-    if let Some(record) = find(key, store)? {
-        return Ok(Some(Place::Store(record)));
-    }
-    if let Some(target) = target
-        && let Some(record) = find_in_target(key, store, target).await?
-    {
-        return Ok(Some(Place::Target(record)));
-    }
-    Ok(caches.look_up(&[*key]).await?.remove(key).map(Place::Remote))
-}
-
-/// A layer whose record is here and whose blob is in the target need not be made
-/// again to be pushed there.
-async fn find_in_target(key: &LayerKey, store: &Store, target: &Repository) -> Result<Option<LayerRecord>, Error> {
-    let Some(record) = store.record(key)? else { return Ok(None) };
-    Ok(if target.has_blob(&record.descriptor).await? { Some(record) } else { None })
-}
-
-async fn look_up_in_target(steps: &mut [Step], store: &Store, target: &Repository) -> Result<(), Error> {
-    let known = steps.iter_mut().filter(|step| matches!(step.place, Place::Build | Place::Sandbox));
-    stream::iter(known)
-        .map(async |step| {
-            let Some(key) = step.key else { return Ok(()) };
-            if let Some(record) = find_in_target(&key, store, target).await? {
-                step.place = Place::Target(record);
-            }
-            Ok(())
-        })
-        .buffer_unordered(4)
-        .try_collect()
-        .await
-}
-
-async fn look_up_in_caches(steps: &mut [Step], caches: &Caches) -> Result<(), Error> {
-    let unknown = |step: &&Step| matches!(step.place, Place::Build | Place::Sandbox);
-    let keys: Vec<LayerKey> = steps.iter().filter(unknown).filter_map(|step| step.key).collect();
-    let hits = caches.look_up(&keys).await?;
-    for step in steps.iter_mut().filter(|step| unknown(&&**step)) {
-        if let Some(hit) = step.key.and_then(|key| hits.get(&key)) {
-            step.place = Place::Remote(hit.clone());
-        }
-    }
-    Ok(())
-}
-
-/// Layers that were made before, and whose blobs nobody has.
-fn look_up_made_before(steps: &mut [Step], store: &Store) -> Result<(), Error> {
-    for step in steps.iter_mut().filter(|step| matches!(step.place, Place::Build)) {
-        let record = step.key.map(|key| store.record(&key)).transpose()?.flatten();
-        step.place = record.map_or(Place::Build, Place::Again);
-    }
-    Ok(())
 }

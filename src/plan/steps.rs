@@ -10,6 +10,7 @@ use crate::changeset::{Changeset, Inputs, Need, account, apt, entrypoint, files,
 use crate::layer::Compression;
 use crate::lock::{Lock, LockedLayer};
 use crate::recipe::LayerKind;
+use crate::sandbox::Lacks;
 use crate::store::Store;
 
 /// The steps of `lock`, lowest first, looked up nowhere yet.
@@ -66,7 +67,17 @@ pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Ste
 
 fn step(layer: &str, index: usize, changeset: Arc<dyn Changeset>, needs: Vec<Need>, compression: Compression) -> Step {
     let inputs = changeset.inputs().with("compression", compression.name());
-    Step { layer: layer.to_owned(), index, changeset, inputs, key: None, needs, under: Vec::new(), place: Place::Build }
+    Step {
+        layer: layer.to_owned(),
+        index,
+        changeset,
+        inputs,
+        key: None,
+        lacks: Lacks::default(),
+        needs,
+        under: Vec::new(),
+        place: Place::Build,
+    }
 }
 
 /// Adds `step` over those that are there.

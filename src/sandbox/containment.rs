@@ -114,6 +114,11 @@ impl Isolation {
         self.network && network == Network::None
     }
 
+    /// What a step that reaches `network` does without.
+    pub(super) fn without(&self, network: Network) -> Option<Fallback> {
+        (network == Network::None && !self.network).then_some(Fallback::HostNetwork)
+    }
+
     /// Does without network namespaces; false if it did already.
     pub(super) fn without_network_namespace(&mut self) -> bool {
         std::mem::replace(&mut self.network, false)

@@ -26,12 +26,19 @@ pub enum Fallback {
 }
 
 impl Fallback {
-    /// Whether steps may give something else for it: a layer that was made so is no
-    /// function of its inputs, and not what its key stands for.
+    /// Whether steps may give something else for it: a layer that was made so is not what
+    /// the key of its inputs stands for.
     pub fn changes_layers(self) -> bool {
+        self.lacking().is_some()
+    }
+
+    /// What steps did without that may show in a layer, if it may.
+    pub(super) fn lacking(self) -> Option<&'static str> {
         match self {
-            Self::HostNetwork | Self::RecordedOwners | Self::FakedOwners => true,
-            Self::UpperInMemory | Self::Copy | Self::HostProc | Self::RealRoot | Self::Chroot => false,
+            Self::HostNetwork => Some("without a network namespace"),
+            Self::RecordedOwners => Some("without showing owners"),
+            Self::FakedOwners => Some("without owners"),
+            Self::UpperInMemory | Self::Copy | Self::HostProc | Self::RealRoot | Self::Chroot => None,
         }
     }
 }

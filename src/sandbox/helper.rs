@@ -26,7 +26,7 @@ use super::spec::{Opening, Reply, Request, Task, receive, send};
 use super::step::Network;
 use super::sys::process::{Cloned, clone, ignore_terminal_signals};
 use super::upper::{Upper, View};
-use super::{Fallback, Refusal, changes, descendants, init};
+use super::{Fallback, Refusal, changes, descendants, init, supervisor};
 
 /// Serves the dlpack that started this process, over its stdin, until that one hangs up.
 pub fn main() -> ExitCode {
@@ -45,7 +45,11 @@ fn control() -> io::Result<UnixStream> {
 }
 
 fn serve(control: &UnixStream) -> io::Result<()> {
-    let Some((Request::Open(opening), _)) = receive(control)? else { return Ok(()) };
+    let opening = match receive(control)? {
+        Some((Request::Open(opening), _)) => opening,
+        Some((Request::Probe, _)) => return send(control, &probe(control)?, &[]),
+        _ => return Ok(()),
+    };
     let mut helper = match Helper::open(opening) {
         Ok(helper) => helper,
         Err(refusal) => return send(control, &Reply::Refused(refusal), &[]),
@@ -99,7 +103,7 @@ impl Helper {
                     changes::write(view, real, &UnixStream::from(out)).map_or_else(Reply::Refused, |()| Reply::Written)
                 })
             }
-            Request::Open(_) => Ok(None),
+            Request::Open(_) | Request::Probe => Ok(None),
         }
     }
 
@@ -109,26 +113,54 @@ impl Helper {
             return Ok(None);
         };
         let streams = init::Streams { input, output, error, signals: streams.next().map(File::from) };
-        let mut new = Vec::new();
-        loop {
-            if task.network == Network::None && !self.isolation.network {
-                new.push(Fallback::HostNetwork);
-            }
-            let isolation = &self.isolation;
-            let view = &self.view;
-            let reply = supervise(control, isolation.flags(task.network), isolation.processes, |report| {
-                init::run(view, isolation, task, &streams, control, report)
-            });
-            match reply {
-                // there may be no network namespace left, or none allowed
-                Err(_) if self.isolation.without_network_namespace() => {}
-                Err(source) => return Ok(Some(Reply::Refused(Refusal::call("make", "a process", source)))),
-                Ok(Some(Reply::Ended(ending, mut fallbacks))) => {
-                    new.append(&mut fallbacks);
-                    return Ok(Some(Reply::Ended(ending, new)));
-                }
-                Ok(reply) => return Ok(reply),
-            }
+        let view = &self.view;
+        let mut reply = isolated(control, &mut self.isolation, task.network, |isolation, report| {
+            init::run(view, isolation, task, &streams, control, report)
+        })?;
+        if let Some(Reply::Ended(_, fallbacks)) = &mut reply {
+            fallbacks.extend(self.isolation.without(task.network));
+        }
+        Ok(reply)
+    }
+}
+
+/// What a step without network would do without, as far as that doesn't depend on where it writes.
+fn probe(control: &UnixStream) -> io::Result<Reply> {
+    let mut fallbacks = Vec::new();
+    let containment = match Containment::enter(&mut fallbacks) {
+        Ok(containment) => containment,
+        Err(refusal) => return Ok(Reply::Refused(refusal)),
+    };
+    let mut isolation = Isolation::find(containment, &mut fallbacks);
+    let mut reply = isolated(control, &mut isolation, Network::None, |isolation, _| match isolation.containment {
+        Containment::UserNamespace => supervisor::probe().map_or_else(
+            |source| Reply::Refused(Refusal::call("set", "a seccomp filter", source)),
+            |fallback| Reply::Opened(fallback.into_iter().collect()),
+        ),
+        Containment::MountNamespace | Containment::Chroot => Reply::Opened(Vec::new()),
+    })?;
+    if let Some(Reply::Opened(found)) = &mut reply {
+        found.extend(fallbacks.into_iter().chain(isolation.without(Network::None)));
+    }
+    Ok(reply.unwrap_or(Reply::Refused(Refusal::Killed)))
+}
+
+/// Runs `work` as [`supervise`] does it, in the namespaces of a step that reaches `network`: in
+/// its own network namespace, if it is to have one and there is one.
+fn isolated(
+    control: &UnixStream,
+    isolation: &mut Isolation,
+    network: Network,
+    work: impl Fn(&Isolation, &UnixStream) -> Reply,
+) -> io::Result<Option<Reply>> {
+    loop {
+        let apart = &*isolation;
+        let reply = supervise(control, apart.flags(network), apart.processes, |report| work(apart, report));
+        match reply {
+            // there may be no network namespace left, or none allowed
+            Err(_) if isolation.without_network_namespace() => {}
+            Err(source) => return Ok(Some(Reply::Refused(Refusal::call("make", "a process", source)))),
+            Ok(reply) => return Ok(reply),
         }
     }
 }

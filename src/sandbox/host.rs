@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use super::Fallback;
+use super::{Error, Fallback, Lacks, launch};
 use crate::progress::Progress;
 
 /// What this machine gives a sandbox, the same for all steps of a build.
@@ -27,13 +27,21 @@ pub struct Host {
 }
 
 impl Host {
+    /// What steps on this machine would do without that layers may show, found out by trial.
+    ///
+    /// # Errors
+    /// If this machine can't run any; see [`Error`].
+    pub fn lacks(&self) -> Result<Lacks, Error> {
+        Ok(Lacks::of(launch::probe(self)?))
+    }
+
     /// Tells of `fallback`, and of what follows from it, the first time.
-    pub(super) fn announce(&self, fallback: Fallback) {
+    pub fn announce(&self, fallback: Fallback) {
         static TOLD: Mutex<BTreeSet<Fallback>> = Mutex::new(BTreeSet::new());
         let first = TOLD.lock().is_ok_and(|mut told| told.insert(fallback));
         if first {
             let consequence = match fallback.changes_layers() {
-                true => "; layers that are made so are not remembered: the next build makes them anew",
+                true => "; layers that are made so are remembered apart: only machines that lack the same take them",
                 false => "",
             };
             self.progress.warn(format!("{fallback}{consequence}"));

@@ -18,16 +18,26 @@ pub(super) struct Helper {
     control: UnixStream,
 }
 
+/// The ways in which steps on this machine differ from what is wanted, but for what depends on
+/// where they write.
+pub(super) fn probe(host: &Host) -> Result<Vec<Fallback>, Error> {
+    Helper::asked(host, &Request::Probe).map(|(_, fallbacks)| fallbacks)
+}
+
 impl Helper {
     /// Starts `host.program` and has it open a sandbox.
     pub(super) fn start(host: &Host, opening: Opening) -> Result<(Self, Vec<Fallback>), Error> {
+        Self::asked(host, &Request::Open(opening))
+    }
+
+    fn asked(host: &Host, request: &Request) -> Result<(Self, Vec<Fallback>), Error> {
         let failed = |source| Error::Io { doing: "start", path: host.program.clone(), source };
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
         let mut command = Command::new(&host.program);
         command.arg(VERB).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().map_err(failed)?;
         let helper = Self { child, control };
-        match helper.ask(&Request::Open(opening), &[])? {
+        match helper.ask(request, &[])? {
             Reply::Opened(fallbacks) => Ok((helper, fallbacks)),
             other => Err(unexpected(other)),
         }

@@ -12,7 +12,7 @@ use super::launch::Helper;
 use super::lookup::Entry;
 use super::scratch::Directory;
 use super::spec::{Opening, Task};
-use super::{Change, Ending, Error, Fallback, Host, Log, Step, lookup, network, terminal};
+use super::{Change, Ending, Error, Fallback, Host, Lacks, Log, Step, lookup, network, terminal};
 use crate::progress::Output;
 
 /// What a changeset sees beneath it: extracted layers, which are never written to.
@@ -37,15 +37,14 @@ impl Rootfs {
     }
 
     /// The same for what is called `label` in the names of logs, and of which
-    /// [`Self::is_whole`] tells. `output` hears what its steps print.
+    /// [`Self::lacks`] tells. `output` hears what its steps print.
     pub fn labelled(self, label: impl Into<String>, output: Output) -> Self {
         Self { label: label.into(), output: Some(output), fallbacks: Arc::default(), ..self }
     }
 
-    /// Whether sandboxes on it, and on clones of it, so far had all that a layer depends on.
-    pub fn is_whole(&self) -> bool {
-        let fallbacks = self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner);
-        !fallbacks.iter().any(|fallback| fallback.changes_layers())
+    /// What sandboxes on it, and on clones of it, so far did without that a layer may show.
+    pub fn lacks(&self) -> Lacks {
+        Lacks::of(self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner).iter().copied())
     }
 
     /// A new log of what steps on it print.

@@ -24,11 +24,14 @@ pub const VERB: &str = "sandbox-helper";
 /// The longest frame, in bytes: a step's environment and arguments are bounded by execve(2).
 const LONGEST: u32 = 16 << 20;
 
-/// What dlpack asks of the sandbox's first process. [`Request::Open`] comes first.
+/// What dlpack asks of the sandbox's first process. [`Request::Open`] comes first, or
+/// [`Request::Probe`] alone.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Make the namespaces, and find out what this machine allows.
     Open(Opening),
+    /// Find out what this machine allows, and end.
+    Probe,
     /// Run a command. With it come its stdin, stdout and stderr, and, if there is one, a
     /// pipe of bytes that are the numbers of signals for it.
     Run(Box<Task>),
@@ -61,7 +64,7 @@ pub(super) struct Task {
 /// What the sandbox's first process answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// It is open; these are the ways in which it differs from what was wanted.
+    /// It is open, or was probed; these are the ways in which it differs from what was wanted.
     Opened(Vec<Fallback>),
     /// The command ended.
     Ended(Ending, Vec<Fallback>),

@@ -24,7 +24,7 @@ use crate::oci::{
 use crate::recipe::Archive;
 use crate::registry::download;
 use crate::registry::http::Http;
-use crate::sandbox::Host;
+use crate::sandbox::{Host, Lacks};
 use crate::store::{Area, LayerKey, LayerRecord, Store};
 
 /// The version of the code that unpacks and configures.
@@ -129,9 +129,17 @@ impl Making<'_> {
         let key = |n: usize| LayerKey(Digest::of(format!("{n} {inputs}").as_bytes()));
         let here =
             |layer: &LayerRecord| self.store.size(Area::Blobs, &layer.descriptor.digest) == Some(layer.descriptor.size);
-        let known = [0, 1].map(|n| self.store.record(&key(n)).ok().flatten().filter(here));
-        if let [Some(lower), Some(upper)] = known {
-            return Ok(vec![lower, upper]);
+        let known = |lacks: &Lacks| {
+            let record = |n: usize| self.store.record(&lacks.key(key(n))).ok().flatten().filter(here);
+            Some(vec![record(0)?, record(1)?])
+        };
+        if let Some(layers) = known(&Lacks::default()) {
+            return Ok(layers);
+        }
+        let as_made_here = self.lacks().await.parts().into_iter().find_map(|lacks| Some((known(&lacks)?, lacks)));
+        if let Some((layers, lacks)) = as_made_here {
+            lacks.iter().for_each(|lacking| self.host.announce(lacking));
+            return Ok(layers);
         }
         let debs = self.fetch(locked).await?;
         let (store, host) = (self.store.clone(), Arc::clone(self.host));
@@ -140,12 +148,17 @@ impl Making<'_> {
         let mut records = Vec::new();
         for (n, layer) in made.layers.into_iter().enumerate() {
             let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
-            if made.whole {
-                self.store.put_record(&key(n), &record)?;
-            }
+            self.store.put_record(&made.lacks.key(key(n)), &record)?;
             records.push(record);
         }
         Ok(records)
+    }
+
+    /// What sandboxes here do without. A machine that can't run any says so when it is to.
+    async fn lacks(&self) -> Lacks {
+        let host = Arc::clone(self.host);
+        let probed = tokio::task::spawn_blocking(move || host.lacks()).await;
+        probed.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     fn client(&self) -> Result<Http, Error> {

@@ -89,7 +89,7 @@ struct Matched {
 
 impl Matched {
     fn told(&self, step: &Step) -> Told {
-        let told = step.inputs.told(self.chain);
+        let told = step.inputs.told(self.chain).made_without(&step.lacks);
         if self.under.is_some() { told } else { Told { under: None, ..told } }
     }
 }
@@ -100,7 +100,7 @@ fn matched(plan: &Plan, before: &Before) -> Vec<Matched> {
     let mut matched: Vec<Matched> = Vec::new();
     for step in &plan.steps {
         let under: Option<Vec<DiffId>> = step.under.iter().map(|below| matched[*below].diff_id).collect();
-        let key = step.key.or_else(|| Some(step.key_over(&plan.base, under.as_ref()?)));
+        let key = step.known_key().or_else(|| Some(step.key_over(&plan.base, under.as_ref()?)));
         let built = step.place.record().map(|record| record.diff_id);
         let is_it = |layer: &before::LayerBefore| {
             key.is_some() && layer.key == key || built.is_some() && Some(layer.diff_id) == built

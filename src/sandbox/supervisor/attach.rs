@@ -50,11 +50,16 @@ impl Supervision {
             let inodes = self.inodes;
             std::thread::spawn(move || Supervisor::serve(listener, credentials, inodes));
         }
-        Ok(match mode {
-            Mode::Full => None,
-            Mode::Record => Some(Fallback::RecordedOwners),
-            Mode::Fake => Some(Fallback::FakedOwners),
-        })
+        Ok(fallback(mode))
+    }
+}
+
+/// What steps do without in `mode`.
+fn fallback(mode: Mode) -> Option<Fallback> {
+    match mode {
+        Mode::Full => None,
+        Mode::Record => Some(Fallback::RecordedOwners),
+        Mode::Fake => Some(Fallback::FakedOwners),
     }
 }
 
@@ -64,20 +69,28 @@ impl Supervision {
 /// # Errors
 /// If not even calls can be made to succeed without effect.
 pub(in crate::sandbox) fn submit(to: &UnixStream) -> io::Result<()> {
-    let wanted = if Supervisor::can_tell_processes_apart() { Mode::Full } else { Mode::Record };
-    match install(wanted) {
-        Ok(listener) => announce(to, wanted, listener),
-        // EBUSY: one listener is all that a process may have; EINVAL: an old kernel
-        Err(_) => {
-            install(Mode::Fake)?;
-            announce(to, Mode::Fake, None)
-        }
-    }
-}
-
-fn announce(to: &UnixStream, mode: Mode, listener: Option<OwnedFd>) -> io::Result<()> {
+    let (mode, listener) = install_best()?;
     let listener: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
     send(to, &mode, &listener)
+}
+
+/// What a command would do without under a supervisor. The calling thread comes under one that
+/// answers nothing, and is of no use but to say so.
+///
+/// # Errors
+/// As [`submit`].
+pub(in crate::sandbox) fn probe() -> io::Result<Option<Fallback>> {
+    install_best().map(|(mode, _)| fallback(mode))
+}
+
+/// Sets the filter of the best mode that there is.
+fn install_best() -> io::Result<(Mode, Option<OwnedFd>)> {
+    let wanted = if Supervisor::can_tell_processes_apart() { Mode::Full } else { Mode::Record };
+    match install(wanted) {
+        Ok(listener) => Ok((wanted, listener)),
+        // EBUSY: one listener is all that a process may have; EINVAL: an old kernel
+        Err(_) => Ok((Mode::Fake, install(Mode::Fake)?)),
+    }
 }
 
 /// The owners in the records beside `lower`, of what no higher layer has replaced.

@@ -81,7 +81,7 @@ use serde::{Deserialize, Serialize};
 
 use super::owners::Inodes;
 use super::sys::seccomp::{self, Notification};
-pub(super) use attach::{Supervision, submit};
+pub(super) use attach::{Supervision, probe, submit};
 use call::Call;
 pub(super) use credentials::Credentials;
 use filter::install;
