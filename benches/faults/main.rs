@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use campaign::home::Home;
 use campaign::scene::Place;
-use campaign::{Tally, Way, cases, disk as disks, flips as flipped, hundredths, kills as killed, together};
+use campaign::{Tally, Way, cases, disk as disks, flips as flipped, hundredths, kills as killed, stepped, together};
 
 /// A part of the campaign by its name.
 type Part = (&'static str, fn(&mut dyn FnMut(Tally)));
@@ -77,7 +77,8 @@ fn disk(count: &mut dyn FnMut(Tally)) {
 }
 
 fn flips(count: &mut dyn FnMut(Tally)) {
-    flipped::run(&Home::new(0), FLIPS, fastrand::u64(..)).into_iter().for_each(count);
+    flipped::run(&Home::new(0), FLIPS / 2, fastrand::u64(..)).into_iter().for_each(&mut *count);
+    stepped::run(FLIPS / 2, fastrand::u64(..)).into_iter().for_each(count);
 }
 
 fn several(count: &mut dyn FnMut(Tally)) {

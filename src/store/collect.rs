@@ -1,6 +1,7 @@
 //! Looking at the store as a whole: what is in it, whether it is sound, and what
 //! nobody needs.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::keys::noted;
+use super::tree_files::Look;
 use super::{Area, Error, LayerKey, LayerRecord, Link, Listing, Store, Tree, sealed};
 use crate::oci::Digest;
 
@@ -233,12 +235,19 @@ impl Store {
                 }
             }
         }
-        // A tree has no digest of its own: whole is what has its name, and says what is in it.
         for kind in TREES {
             for (_, path) in self.trees_of(kind)? {
                 verified.files += 1;
-                if Self::peek_tree(&path).is_none() {
-                    let _ = self.remove_tree(&path);
+                let bytes = Cell::new(0);
+                let sound = Self::peek_tree(&path).is_some()
+                    && self.is_as_made(&path, Look::Whole, &|count| {
+                        bytes.set(bytes.get() + count);
+                        seen(count);
+                    })?;
+                verified.bytes += bytes.get();
+                if !sound {
+                    // somebody may be using it
+                    let _ = self.set_aside(&path);
                     verified.damaged.push(path);
                 }
             }

@@ -11,14 +11,15 @@
 //!   repositories/NAME/       what was pushed to the embedded registry, by repository (v1)
 //!     _blobs/HEX               an empty file: the repository has this blob
 //!     _manifests/HEX           a file with the media type that the manifest came as
-//!   rootfs/sha256/HEX/       a base's layers, extracted and flattened, by ChainId (v1)
-//!   overlays/sha256/HEX/     a sandboxed layer, extracted in overlayfs's form, by ChainId (v1)
+//!   rootfs/sha256/HEX/       a base's layers, extracted and flattened, by ChainId (v2)
+//!   overlays/sha256/HEX/     a sandboxed layer, extracted in overlayfs's form, by ChainId (v2)
 //!     root/, owners            the files; what one uid can't give to links and FIFOs
+//!     files                    times and sums of both, by which damage is found
 //!     content.json             how much it is; its time is that of the last use
-//!   rates/HEX.json           how fast a registry took what was pushed last, by its name
+//!   rates/HEX.json           how fast a registry took what was pushed last, by its name (v2)
 //!   caches/NAME/             cache directories of `run` layers
 //!   logs/NAME.log            what steps printed
-//!   uploads/HEX.json         where the upload of a blob to a repository stands (v1)
+//!   uploads/HEX.json         where the upload of a blob to a repository stands (v2)
 //!     HEX.lock                 held by whoever is at it
 //!   scratch/                 what steps write, while they run
 //!   tmp/                     what is being written, locked by its writer; stores for one piece of work
@@ -41,6 +42,7 @@ mod rates;
 mod sealed;
 mod steps;
 mod tags;
+mod tree_files;
 mod trees;
 mod uploads;
 
@@ -60,6 +62,7 @@ pub use links::Link;
 pub use listings::{Listed, ListedKind, Listing};
 pub use rates::Rate;
 use tags::INDEX_LOCK;
+pub use tree_files::Checksums;
 pub use trees::{Tree, TreeContent, TreeWriter, remove as remove_tree};
 pub use uploads::{UploadEntry, UploadName, UploadState};
 

@@ -1,5 +1,5 @@
 //! How fast a registry took what was pushed to it last, so that a plan can say how long a push
-//! will take. `rates/HEX.json`, HEX being the sha256 of the registry's name.
+//! will take. `rates/HEX.json`, HEX being the sha256 of the registry's name, sealed (`sealed.rs`).
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Store};
+use super::{Error, Store, sealed};
 use crate::oci::Digest;
 
 /// From so many bytes on a push tells the line's rate; below, more of its time is spent waiting
@@ -22,14 +22,14 @@ pub struct Rate {
     pub registry: String,
     /// How many bytes it took.
     pub bytes: u64,
-    /// In how many seconds.
-    pub seconds: f64,
+    /// In what time.
+    pub took: Duration,
 }
 
 impl Rate {
     /// Bytes a second.
     pub fn per_second(&self) -> f64 {
-        self.bytes as f64 / self.seconds.max(0.001)
+        self.bytes as f64 / self.took.as_secs_f64().max(0.001)
     }
 
     /// How long so many bytes take.
@@ -38,9 +38,13 @@ impl Rate {
     }
 }
 
+fn name(registry: &str) -> Digest {
+    Digest::of(registry.as_bytes())
+}
+
 impl Store {
     fn rate_path(&self, registry: &str) -> PathBuf {
-        self.root.join("rates").join(format!("{}.json", Digest::of(registry.as_bytes()).hex()))
+        self.root.join("rates").join(format!("{}.json", name(registry).hex()))
     }
 
     /// The rate measured last at `registry`. One that can't be read counts as none.
@@ -50,7 +54,7 @@ impl Store {
     pub fn rate(&self, registry: &str) -> Result<Option<Rate>, Error> {
         let path = self.rate_path(registry);
         match fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().filter(|rate: &Rate| rate.bytes > 0)),
+            Ok(bytes) => Ok(sealed::open(&name(registry), &bytes).filter(|rate: &Rate| rate.bytes > 0)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
@@ -67,8 +71,9 @@ impl Store {
             return Ok(());
         }
         let path = self.rate_path(registry);
-        let rate = Rate { registry: registry.to_owned(), bytes, seconds: span.as_secs_f64() };
-        let text = serde_json::to_vec(&rate).map_err(|source| Error::Format { path: path.clone(), source })?;
+        let rate = Rate { registry: registry.to_owned(), bytes, took: span };
+        let text =
+            sealed::seal(&name(registry), &rate).map_err(|source| Error::Format { path: path.clone(), source })?;
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }

@@ -1,5 +1,5 @@
 //! Extracted layers: directories that are made under `tmp/`, get their name when they
-//! are whole, and are never written to again.
+//! are whole, and are never written to again. One that was, all the same, counts as none.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -11,7 +11,8 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Store};
+use super::tree_files::{self, Checksums, FILES, Found, Look};
+use super::{Error, Store, sealed};
 use crate::oci::{ChainId, Digest};
 
 /// The two forms of an extracted layer, each with its own place.
@@ -34,7 +35,7 @@ impl Tree {
 }
 
 /// What is in a tree: the file beside it that marks it as used, too.
-const CONTENT: &str = "content.json";
+pub(super) const CONTENT: &str = "content.json";
 
 /// What is in a tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,9 +51,12 @@ impl Store {
         self.root.join(tree.directory()).join(name.hex())
     }
 
-    /// The directory of a tree that is here, whole; counts as its use.
+    /// The directory of a tree that is here, whole, and as it was made; counts as its use.
+    /// One that is not is none. Reads what was touched since.
     pub fn tree(&self, tree: Tree, chain: ChainId) -> Option<PathBuf> {
         let path = self.tree_path(tree, &chain.0);
+        Self::peek_tree(&path)?;
+        self.is_as_made(&path, Look::Changed, &|_| {}).ok()?.then_some(())?;
         super::blobs::touch(&File::open(path.join(CONTENT)).ok()?);
         Some(path)
     }
@@ -61,7 +65,22 @@ impl Store {
     pub(super) fn peek_tree(path: &Path) -> Option<(TreeContent, SystemTime)> {
         let content = path.join(CONTENT);
         let used = fs::metadata(&content).and_then(|metadata| metadata.modified()).ok()?;
-        Some((serde_json::from_slice(&fs::read(content).ok()?).ok()?, used))
+        Some((sealed::open(&name_of(path)?, &fs::read(content).ok()?)?, used))
+    }
+
+    /// Whether a tree is what was made. `seen` is told of bytes as they are read.
+    pub(super) fn is_as_made(&self, path: &Path, look: Look, seen: &dyn Fn(u64)) -> Result<bool, Error> {
+        match tree_files::look(path, look, seen) {
+            Ok(Found::Same) => Ok(true),
+            Ok(Found::Damaged) => Ok(false),
+            Ok(Found::Touched(files)) => {
+                // Where it can't be noted, it is found out again.
+                let _ = self.replace(&path.join(FILES), &files);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("read", path)(error)),
+        }
     }
 
     /// The trees of a form, in order of name.
@@ -96,7 +115,7 @@ impl Store {
         alone.lock().map_err(Error::io("lock", &lock))?;
         let (path, directory) = self.begin_directory()?;
         let to = self.tree_path(tree, &chain.0);
-        Ok(TreeWriter { path, to, directory, lock, _alone: alone })
+        Ok(TreeWriter { store: self.clone(), name: chain.0, path, to, directory, lock, _alone: alone })
     }
 
     /// An empty directory in `tmp/`, and the file that keeps it from being swept away.
@@ -120,16 +139,30 @@ impl Store {
         }
     }
 
-    /// Takes a tree away: out of sight in one step, then file by file.
+    /// Takes a tree away that nobody uses: out of sight in one step, then file by file.
     pub(super) fn remove_tree(&self, path: &Path) -> Result<(), Error> {
-        let gone = self.root.join("tmp").join(format!("{}-{:016x}", std::process::id(), fastrand::u64(..)));
-        fs::rename(path, &gone).map_err(Error::io("rename", path))?;
+        let gone = self.set_aside(path)?;
         remove(&gone).map_err(Error::io("remove", &gone))
     }
+
+    /// Takes a tree out of sight. Whoever uses it still does: what is left of it goes when the
+    /// store is nobody's.
+    pub(super) fn set_aside(&self, path: &Path) -> Result<PathBuf, Error> {
+        let gone = self.root.join("tmp").join(format!("{}-{:016x}", std::process::id(), fastrand::u64(..)));
+        fs::rename(path, &gone).map_err(Error::io("rename", path))?;
+        Ok(gone)
+    }
+}
+
+/// The digest that a tree is called by.
+fn name_of(path: &Path) -> Option<Digest> {
+    Digest::from_hex(path.file_name()?.to_str()?).ok()
 }
 
 /// A tree that has no name yet. Dropped before [`TreeWriter::keep`], it is gone.
 pub struct TreeWriter {
+    store: Store,
+    name: Digest,
     path: PathBuf,
     to: PathBuf,
     directory: File,
@@ -144,27 +177,41 @@ impl TreeWriter {
     }
 
     /// Gives the tree its name, and returns where it is then: synced, and renamed in
-    /// one step. If another process was faster, its tree is the one.
+    /// one step. If another process was faster, its tree is the one; one that was damaged
+    /// makes way. `sums` has those of files, which are read where it has none.
     ///
     /// # Errors
     /// [`Error::Io`]; nothing is then left behind.
-    pub fn keep(self, content: TreeContent) -> Result<PathBuf, Error> {
+    pub fn keep(self, content: TreeContent, sums: &Checksums) -> Result<PathBuf, Error> {
         let marker = self.path.join(CONTENT);
-        let bytes = serde_json::to_vec(&content).map_err(|source| Error::Format { path: marker.clone(), source })?;
+        let bytes = sealed::seal(&self.name, &content);
+        let bytes = bytes.map_err(|source| Error::Format { path: marker.clone(), source })?;
         fs::write(&marker, bytes).map_err(Error::io("write", &marker))?;
+        let noted = tree_files::note(&self.path, sums).and_then(|files| fs::write(self.path.join(FILES), files));
+        noted.map_err(Error::io("write", &self.path.join(FILES)))?;
         let parent = self.to.parent().unwrap_or(&self.to);
         DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(Error::io("create", parent))?;
         // one sync for all files: they are many, and small
         rustix::fs::syncfs(&self.directory).map_err(|error| Error::io("sync", &self.path)(error.into()))?;
-        match rustix::fs::renameat_with(CWD, &self.path, CWD, &self.to, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                let synced = File::open(parent).and_then(|directory| directory.sync_all());
-                synced.map_err(Error::io("sync", parent))?;
+        loop {
+            match rustix::fs::renameat_with(CWD, &self.path, CWD, &self.to, RenameFlags::NOREPLACE) {
+                Ok(()) => {
+                    let synced = File::open(parent).and_then(|directory| directory.sync_all());
+                    synced.map_err(Error::io("sync", parent))?;
+                    break;
+                }
+                Err(Errno::EXIST) if self.is_there()? => break,
+                Err(Errno::EXIST) => _ = self.store.set_aside(&self.to)?,
+                Err(error) => return Err(Error::io("rename", &self.to)(error.into())),
             }
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(Error::io("rename", &self.to)(error.into())),
         }
         Ok(self.to.clone())
+    }
+
+    /// Whether what has the tree's name already is the tree.
+    fn is_there(&self) -> Result<bool, Error> {
+        let whole = Store::peek_tree(&self.to).is_some();
+        Ok(whole && self.store.is_as_made(&self.to, Look::Changed, &|_| {})?)
     }
 }
 

@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::blobs::BlobWriter;
-use super::{Error, Store};
+use super::{Error, Store, sealed};
 use crate::oci::Digest;
 
 /// The version of an entry's form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How long an entry is good for: registries forget an upload after a week at the
 /// latest (distribution's `uploadpurging`).
 const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -120,7 +120,7 @@ impl UploadEntry {
     /// Where the upload stood; nothing if it is new. An entry that can't be read
     /// counts as none.
     pub fn state(&self) -> Option<UploadState> {
-        let entry: Entry = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
+        let entry: Entry = sealed::open(&self.name.digest(), &fs::read(&self.path).ok()?)?;
         let fresh = !is_old(&self.path.metadata().ok()?);
         (fresh && entry.version == VERSION && entry.name == self.name).then_some(entry.state)
     }
@@ -131,7 +131,8 @@ impl UploadEntry {
     /// [`Error::Io`]; what was remembered before then still stands.
     pub fn put(&self, state: &UploadState) -> Result<(), Error> {
         let entry = Entry { version: VERSION, name: self.name.clone(), state: state.clone() };
-        let bytes = serde_json::to_vec(&entry).map_err(|source| Error::Format { path: self.path.clone(), source })?;
+        let bytes = sealed::seal(&self.name.digest(), &entry);
+        let bytes = bytes.map_err(|source| Error::Format { path: self.path.clone(), source })?;
         let mut writer = BlobWriter::new(&self.store.root.join("tmp"))?;
         writer.keep_private().and_then(|()| writer.write_all(&bytes)).map_err(Error::io("write", &self.path))?;
         writer.rename_to(&self.path)

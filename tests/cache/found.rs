@@ -1,12 +1,15 @@
 //! An empty disk finds what was pushed from another one.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::{ARTIFACT, Registry, count, elsewhere, home, layers_in, moved, numbers, sums};
-use crate::support::output;
+use crate::support::command::{Dlpack, Ran};
 use crate::support::registry::DebianRegistry;
+use crate::support::sandbox::refusing;
+use crate::support::{output, tiny};
 use dlpack::registry::serve::Features;
 
 #[test]
@@ -95,6 +98,64 @@ fn records_of_another_repository_are_mounted_from_there_and_kept_there() {
     assert_eq!(layers_in(&second), 0);
     let third = elsewhere(&first).json(["push", &registry.reference("other/env:2"), "--no-cache"]);
     assert_eq!((&third["digest"], &third["built"]), (&pushed["digest"], &json!(6)), "--no-cache asks nobody");
+}
+
+#[test]
+fn where_no_mount_is_granted_what_a_cache_has_goes_from_repository_to_repository() {
+    let registry = Registry::with(Features { mount: false, ..Features::default() });
+    let (first, cache) = (home(), registry.reference("team/cache"));
+    let pushed = first.json(["push", &registry.reference("team/env:1"), "--cache", &cache]);
+    let second = elsewhere(&first);
+    let again = second.json(["push", &registry.reference("other/env:1"), "--cache", &cache]);
+    assert_eq!(again["digest"], pushed["digest"]);
+    assert_eq!(sums(&again).map(Clone::clone), numbers([0, 0, 0, 7]), "{again}");
+    assert_eq!(layers_in(&second), 0, "through memory");
+}
+
+#[test]
+fn a_sandboxed_layer_that_a_cache_has_needs_no_sandbox() {
+    let registry = Registry::start();
+    let (first, target) = (Dlpack::unprivileged(), registry.reference("team/stepped:1"));
+    tiny::layout(&first.work());
+    let steps = "[[layer]]\nkind = \"run\"\nname = \"one\"\ncommand = \"echo one >/one\"\n\
+                 [[layer]]\nkind = \"run\"\nname = \"two\"\ncommand = \"cat /one /one >/two\"\n";
+    first.write("dlpack.toml", &format!("{}{steps}", tiny::BASE));
+    let pushed = first.ok(["push", &target]);
+
+    let nowhere = refusing(&["unshare-user=EPERM", "clone-new=EPERM"]);
+    let on_an_empty_disk = |arguments: &[&str]| {
+        let home = Dlpack::unprivileged();
+        for file in ["dlpack.toml", "dlpack.lock"] {
+            fs::copy(first.work().join(file), home.work().join(file)).unwrap();
+        }
+        tiny::layout(&home.work());
+        let ran = Ran::from(home.command_in(&nowhere, arguments).output().unwrap());
+        (ran, home.store().join("rootfs").exists())
+    };
+    let (alone, _) = on_an_empty_disk(&["push", &target, "--no-cache"]);
+    assert!(alone.stderr.contains("this machine lets nobody make a sandbox"), "{}", alone.stderr);
+    let (again, extracted) = on_an_empty_disk(&["push", &target]);
+    assert_eq!((again.status, again.stdout.trim_end()), (0, pushed.as_str()), "{}", again.stderr);
+    assert!(!extracted, "nothing needs the base's files");
+}
+
+#[test]
+fn podman_pulls_what_was_pushed_by_records_alone() {
+    let registry = DebianRegistry::start();
+    let (first, target) = (home(), registry.reference("team/env:1"));
+    first.ok(["push", &target]);
+    let again = registry.reference("team/env:2");
+    let digest = elsewhere(&first).ok(["push", &again]);
+    let directory = first.home().join("podman");
+    let podman = |arguments: &[&str]| {
+        let mut command = Command::new("podman");
+        command.arg("--root").arg(directory.join("root")).arg("--runroot").arg(directory.join("run"));
+        let printed = output(command.args(["--storage-driver", "vfs"]).args(arguments), "podman").stdout;
+        String::from_utf8(printed).unwrap().trim_end().to_owned()
+    };
+    podman(&["pull", "--quiet", "--tls-verify=false", &again]);
+    assert_eq!(podman(&["image", "inspect", "--format", "{{.Digest}}", &again]), digest);
+    assert_eq!(podman(&["image", "inspect", "--format", "{{len .RootFS.Layers}}", &again]), "6");
 }
 
 #[test]

@@ -302,6 +302,83 @@ fn big_header() -> Vec<u8> {
     tar().header(header).finish()[..512].to_vec()
 }
 
+/// Writes `content` to a file of a tree with the time that it had.
+fn rewrite(path: &Path, content: &str) {
+    let before = path.metadata().unwrap().modified().unwrap();
+    fs::write(path, content).unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_modified(before).unwrap();
+}
+
+#[test]
+fn a_tree_that_was_written_to_is_made_again_and_one_that_was_copied_is_not() {
+    let place = Place::new();
+    let layer = place.put(tar().directory("d").file("d/a", "12345").symlink("l", "d").file("locked", "x"));
+    let made = || extract::base(&place.store, std::slice::from_ref(&layer)).unwrap();
+    let root = made();
+    let inode = || root.metadata().unwrap().ino();
+    let first = inode();
+    made();
+    assert_eq!(inode(), first, "it is as it was made");
+
+    let copy = root.with_file_name("copy");
+    output(Command::new("cp").arg("-a").arg(&root).arg(&copy), "coreutils");
+    fs::remove_dir_all(&root).unwrap();
+    fs::rename(copy, &root).unwrap();
+    let copied = inode();
+    made();
+    assert_eq!(inode(), copied, "each file is what it was");
+
+    let changes: [(&str, &dyn Fn()); 6] = [
+        ("a bit of a file", &|| rewrite(&root.join("d/a"), "12344")),
+        ("a file's mode", &|| fs::set_permissions(root.join("locked"), fs::Permissions::from_mode(0o600)).unwrap()),
+        ("a file that is gone", &|| fs::remove_file(root.join("locked")).unwrap()),
+        ("a file more", &|| fs::write(root.join("d/b"), "").unwrap()),
+        ("another link", &|| {
+            fs::remove_file(root.join("l")).unwrap();
+            std::os::unix::fs::symlink("e", root.join("l")).unwrap();
+        }),
+        ("the record of owners", &|| fs::write(root.with_file_name("owners"), "x").unwrap()),
+    ];
+    let sound = seen(&root);
+    for (what, change) in changes {
+        let before = inode();
+        change();
+        // whoever is at work on the tree keeps it
+        let used = fs::File::open(&root).unwrap();
+        made();
+        assert_ne!(inode(), before, "{what}");
+        assert_eq!(seen(&root), sound, "{what}");
+        assert!(used.metadata().unwrap().nlink() > 0, "{what}");
+    }
+    let attribute = |name: &str| rustix::fs::setxattr(root.join("d/a"), name, b"1:1", rustix::fs::XattrFlags::empty());
+    let before = inode();
+    attribute("user.dlpack.owner").unwrap();
+    made();
+    assert_ne!(inode(), before, "an owner");
+    place.store.gc(&Policy::default()).unwrap();
+    assert_eq!(fs::read_dir(place.store.root().join("tmp")).unwrap().count(), 0, "what was set aside is gone");
+}
+
+#[test]
+fn bits_that_a_disk_lost_by_itself_are_found_by_reading() {
+    let place = Place::new();
+    let root = extract::base(&place.store, &[place.put(tar().file("a", "12345"))]).unwrap();
+    assert_eq!(place.store.verify(&|_| {}).unwrap().damaged, Vec::<PathBuf>::new());
+    rewrite(&root.join("a"), "12344");
+    // no time tells of it: as if it had been written so
+    let metadata = root.join("a").metadata().unwrap();
+    let noted = root.with_file_name("files");
+    let text = fs::read_to_string(&noted).unwrap();
+    let (lines, _) = text.rsplit_once('\n').unwrap();
+    let line = lines.lines().find(|line| line.starts_with("root/a\0")).unwrap();
+    let mut fields: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    (fields[4], fields[5]) = (metadata.ctime().to_string(), metadata.ctime_nsec().to_string());
+    let lines = format!("{}\n", lines.replace(line, &fields.join(" ")));
+    fs::write(&noted, format!("{lines}{}", Digest::of(lines.as_bytes()))).unwrap();
+    assert_eq!(place.store.verify(&|_| {}).unwrap().damaged, [root.parent().unwrap()]);
+    assert!(!root.exists());
+}
+
 #[test]
 fn cache_list_shows_trees_and_verify_drops_broken_ones() {
     let home = Dlpack::new();

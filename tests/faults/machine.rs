@@ -3,7 +3,7 @@
 //! bench --bench faults`.
 
 use super::campaign::home::Home;
-use super::campaign::{Tally, disk, flips, kills, together};
+use super::campaign::{Tally, disk, flips, kills, stepped, together};
 
 /// How much there is to write and to send, in bytes.
 const NOISE: usize = 4 << 20;
@@ -28,6 +28,11 @@ fn a_disk_that_is_full_or_broken_at_a_call_is_said_and_the_next_build_succeeds()
 #[test]
 fn bits_that_flip_in_the_store_are_found_or_healed_and_never_pushed() {
     flips::run(&Home::new(0), 50, SEED).iter().for_each(|tally| tally.assert_all_right());
+}
+
+#[test]
+fn bits_that_flip_in_what_steps_stand_on_and_leave_come_into_no_layer() {
+    stepped::run(14, SEED).iter().for_each(Tally::assert_all_right);
 }
 
 #[test]

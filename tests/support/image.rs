@@ -123,7 +123,7 @@ impl Layout {
     /// The root filesystems of a store that has extracted the image `gzip`, once for all
     /// tests: nothing writes to them.
     pub fn extracted(&self) -> PathBuf {
-        let trees = self.path.with_extension("rootfs");
+        let trees = self.path.with_extension("extracted");
         let _alone = rootfs::alone(&trees);
         if !trees.exists() {
             Dlpack::extract(self, &trees);

@@ -28,7 +28,10 @@ pub async fn extracted(
     progress: &Progress,
 ) -> Result<Option<PathBuf>, Error> {
     let Some(chain) = ChainId::of(&locked.diff_ids) else { return Ok(None) };
-    if let Some(directory) = extract::find(store, &chain) {
+    let broken = |source| Error::Broken { layer: chain.0, source };
+    let here = store.clone();
+    let found = tokio::task::spawn_blocking(move || extract::find(&here, &chain));
+    if let Some(directory) = found.await.map_err(broken)? {
         return Ok(Some(directory));
     }
     let Some(image) = load(locked, source, store).await? else { return Ok(None) };
@@ -48,7 +51,7 @@ pub async fn extracted(
     let layers: Vec<_> = image.manifest.layers.iter().cloned().zip(locked.diff_ids.iter().copied()).collect();
     let (store, task) = (store.clone(), progress.task(Activity::Extract, "base", None));
     let extracting = tokio::task::spawn_blocking(move || extract::base(&store, &layers));
-    let directory = extracting.await.map_err(|source| Error::Broken { layer: chain.0, source })??;
+    let directory = extracting.await.map_err(broken)??;
     task.end("extracted");
     Ok(Some(directory))
 }

@@ -12,16 +12,16 @@ use super::names::split;
 use super::root::Root;
 use super::{ExtractError, ROOT, owners_beside};
 use crate::sandbox::record::{OwnersByPath, write_by_path};
-use crate::store::TreeContent;
+use crate::store::{Checksums, TreeContent};
 
 impl Root {
     /// Ends the tree in `path`, and says what is in it.
-    pub(super) fn finish(mut self, path: &Path) -> Result<TreeContent, ExtractError> {
+    pub(super) fn finish(mut self, path: &Path) -> Result<(TreeContent, Checksums), ExtractError> {
         let owners = owners_beside(&path.join(ROOT));
         let written = self.owners().and_then(|by_path| std::fs::write(&owners, write_by_path(&by_path)));
         written.map_err(ExtractError::io("write", &owners))?;
         self.dress_directories().map_err(ExtractError::io("change the directories of", path))?;
-        Ok(self.content)
+        Ok((self.content, self.sums))
     }
 
     /// Owners by path, of what is still what it was.

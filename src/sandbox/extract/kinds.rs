@@ -60,16 +60,18 @@ impl Root {
         let mut content = archive.reader(entry.size);
         let mut buffer = vec![0; CHUNK.min(usize::try_from(entry.size).unwrap_or(CHUNK))];
         let mut left = entry.size;
-        let mut file = std::fs::File::from(file);
+        let (mut file, mut sum) = (std::fs::File::from(file), crc32fast::Hasher::new());
         while left > 0 {
             let count = match content.read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 count => count.map_err(Failed::Read)?,
             };
             io::Write::write_all(&mut file, &buffer[..count])?;
+            sum.update(&buffer[..count]);
             left -= count as u64;
         }
         self.content.bytes += entry.size;
+        self.sums.insert(rustix::fs::fstat(&file)?.st_ino, sum.finalize());
         Ok(dress(&file, entry)?)
     }
 
@@ -84,6 +86,8 @@ impl Root {
     pub(super) fn device(&mut self, parent: &Directory, name: &[u8], entry: &Entry, block: bool) -> io::Result<()> {
         let (major, minor) = entry.device;
         let file = self.empty_file(parent, name)?;
+        // the inode may have been another file's before
+        self.sums.remove(&rustix::fs::fstat(&file)?.st_ino);
         let number = DeviceNumber { block, major, minor }.value();
         rustix::fs::fsetxattr(&file, DEVICE, number.as_bytes(), XattrFlags::empty())?;
         dress(&file, entry)

@@ -29,7 +29,7 @@ use root::Root;
 
 use crate::layer::read;
 use crate::oci::{ChainId, Descriptor, DiffId, Digest};
-use crate::store::{Area, Store, Tree, TreeContent, TreeWriter};
+use crate::store::{Area, Checksums, Store, Tree, TreeContent, TreeWriter};
 
 /// The directory of a tree that has the files.
 const ROOT: &str = "root";
@@ -37,7 +37,8 @@ const ROOT: &str = "root";
 /// comes a second time before.
 const TRASH: &str = "trash";
 
-/// The directory of the base `chain`, if it has been extracted; counts as its use.
+/// The directory of the base `chain`, if it has been extracted and is as it was then; counts as
+/// its use.
 pub fn find(store: &Store, chain: &ChainId) -> Option<PathBuf> {
     Some(store.tree(Tree::Flattened, *chain)?.join(ROOT))
 }
@@ -84,7 +85,7 @@ fn made_once(
     store: &Store,
     tree: Tree,
     chain: ChainId,
-    make: impl FnOnce(&TreeWriter) -> Result<TreeContent, ExtractError>,
+    make: impl FnOnce(&TreeWriter) -> Result<(TreeContent, Checksums), ExtractError>,
 ) -> Result<PathBuf, ExtractError> {
     if let Some(path) = store.tree(tree, chain) {
         return Ok(path.join(ROOT));
@@ -96,8 +97,8 @@ fn made_once(
     }
     let root = writer.path().join(ROOT);
     DirBuilder::new().mode(0o700).create(&root).map_err(ExtractError::io("create", &root))?;
-    let content = make(&writer)?;
-    Ok(writer.keep(content)?.join(ROOT))
+    let (content, sums) = make(&writer)?;
+    Ok(writer.keep(content, &sums)?.join(ROOT))
 }
 
 fn apply(store: &Store, layer: &Descriptor, diff_id: DiffId, root: &mut Root) -> Result<(), ExtractError> {

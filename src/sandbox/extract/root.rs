@@ -51,6 +51,8 @@ pub(super) struct Root {
     pub(super) pending: HashMap<u64, Pending>,
     pub(super) by_path: BTreeMap<Vec<u8>, ByPath>,
     pub(super) content: crate::store::TreeContent,
+    /// What the files' contents come to, as they were written.
+    pub(super) sums: crate::store::Checksums,
     /// Of the layer that is being applied: directory and name of each entry.
     pub(super) named: HashSet<(u64, Vec<u8>)>,
     /// Of the layer that is being applied: the directories in or under which it has
@@ -87,6 +89,7 @@ impl Root {
             pending: HashMap::new(),
             by_path: BTreeMap::new(),
             content: Default::default(),
+            sums: Default::default(),
             named: HashSet::new(),
             touched: HashMap::new(),
             last: None,

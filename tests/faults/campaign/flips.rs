@@ -1,5 +1,5 @@
 //! Bits that flip in files of the store: what is damaged is found or made again, and never
-//! part of what is pushed.
+//! part of what is pushed. What steps stand on and leave is `stepped`'s.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub fn run(home: &Home, flips: usize, seed: u64) -> Vec<Tally> {
     present.into_iter().map(tally).collect()
 }
 
-fn flip(path: &Path, chance: &mut fastrand::Rng) -> (usize, u8) {
+pub fn flip(path: &Path, chance: &mut fastrand::Rng) -> (usize, u8) {
     let mut bytes = fs::read(path).unwrap();
     let (at, bit) = (chance.usize(..bytes.len()), chance.u8(..8));
     bytes[at] ^= 1 << bit;

@@ -8,6 +8,7 @@ pub mod home;
 pub mod hundredths;
 pub mod kills;
 pub mod scene;
+pub mod stepped;
 pub mod together;
 
 use std::fmt;
