@@ -12,7 +12,7 @@
 //! [`plan`], [`assemble`], and [`cli`] over all of them. They stand on [`oci`],
 //! [`store`] and [`registry`]. What layers are made of is in [`changeset`], on
 //! [`layer`] (tar and compression) and [`python`] (wheels and venvs). Layers that
-//! run commands wait for [`sandbox`].
+//! run commands wait for [`sandbox`]. [`export`] writes images in other tools' forms.
 
 pub mod apt;
 pub mod assemble;
@@ -20,6 +20,7 @@ pub mod cache;
 pub mod changeset;
 pub mod cli;
 pub mod diff;
+pub mod export;
 pub mod layer;
 pub mod lock;
 pub mod oci;

@@ -26,6 +26,8 @@ pub enum Activity {
     Pull,
     /// Reading the store.
     Verify,
+    /// Writing an image in another tool's form.
+    Export,
 }
 
 /// Something that happened. `id` is the same for all events of one piece of work.

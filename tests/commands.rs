@@ -17,7 +17,7 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "lock",
     "plan",
     "build",
@@ -26,6 +26,7 @@ const VERBS: [&str; 14] = [
     "inspect",
     "diff",
     "verify",
+    "export",
     "serve",
     "login",
     "logout",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("progress", &[]),
     ("oci", &[]),
     ("store", &["oci"]),
@@ -38,6 +38,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "changeset",
         ],
     ),
+    ("export", &["progress", "oci", "store", "layer", "sandbox"]),
     ("assemble", &["*"]),
     ("diff", &["oci", "store", "registry", "progress", "layer", "changeset", "assemble"]),
     ("cli", &["*"]),

@@ -21,6 +21,7 @@ mod diff;
 mod directions;
 mod entrypoint;
 mod errors;
+mod export;
 mod extract;
 mod fallbacks;
 mod faults;

@@ -11,6 +11,9 @@ use crate::plan::Plan;
 /// The annotation that lists what lies in the layer, as JSON.
 pub const ANNOTATION_CONTENTS: &str = "dev.dlpack.contents";
 
+/// The annotation that names the image's base (image-spec `annotations.md`).
+pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
+
 /// How many things a manifest names in one layer; a venv's bin has some dozens.
 const MAX_CONTENTS: usize = 100;
 

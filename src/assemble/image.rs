@@ -72,7 +72,7 @@ pub(super) fn compose(
         manifest.annotations.insert("org.opencontainers.image.base.digest".into(), digest.to_string());
     }
     if let Some(name) = base.name {
-        manifest.annotations.insert("org.opencontainers.image.base.name".into(), name);
+        manifest.annotations.insert(annotations::BASE_NAME.into(), name);
     }
     Ok((config, manifest))
 }

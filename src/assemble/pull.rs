@@ -2,10 +2,12 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::annotations::BASE_NAME;
 use super::{Error, PARALLEL};
+use crate::changeset::ANNOTATION_LAYER;
 use crate::oci::{Descriptor, ImageConfig, Manifest, ManifestOrIndex, Platform, media_type, parse_manifest};
 use crate::progress::{Activity, Progress};
-use crate::registry::{Reference, Registries, Repository, Source};
+use crate::registry::{ErrorKind, Reference, Registries, Repository, Source, SourceError};
 use crate::store::{Area, Store};
 
 /// What a pull came to.
@@ -28,8 +30,10 @@ pub struct Described {
     pub manifest: Manifest,
     /// The config.
     pub config: ImageConfig,
-    bytes: Vec<u8>,
-    config_bytes: Vec<u8>,
+    /// The manifest's bytes.
+    pub bytes: Vec<u8>,
+    /// The config's bytes.
+    pub config_bytes: Vec<u8>,
 }
 
 /// Brings `reference` for `platform` into the store, under its name. What the
@@ -46,13 +50,7 @@ pub async fn pull(
 ) -> Result<Pulled, Error> {
     let repository = registries.repository(reference)?;
     let image = describe_remote(&repository, platform, store).await?;
-    let mut missing: Vec<&Descriptor> = Vec::new();
-    for layer in &image.manifest.layers {
-        let here = store.size(Area::Blobs, &layer.digest) == Some(layer.size);
-        if !here && !missing.iter().any(|other| other.digest == layer.digest) {
-            missing.push(layer);
-        }
-    }
+    let missing = missing(&image, store);
     let (fetched, bytes) = (missing.len(), missing.iter().map(|layer| layer.size).sum());
     let source = Source::Registry(Box::new(repository));
     stream::iter(missing)
@@ -64,6 +62,48 @@ pub async fn pull(
     store.put(Area::Blobs, &image.bytes)?;
     store.tag(&reference.whole(), &image.descriptor)?;
     Ok(Pulled { descriptor: image.descriptor, fetched, bytes })
+}
+
+/// The layers of `image` that the store has not in their full length, each once.
+fn missing<'a>(image: &'a Described, store: &Store) -> Vec<&'a Descriptor> {
+    let mut missing: Vec<&Descriptor> = Vec::new();
+    for layer in &image.manifest.layers {
+        let here = store.size(Area::Blobs, &layer.digest) == Some(layer.size);
+        if !here && !missing.iter().any(|other| other.digest == layer.digest) {
+            missing.push(layer);
+        }
+    }
+    missing
+}
+
+/// Brings the layers of `image`, which is called `reference`, into the store where it has not
+/// got them: the base's were needed by nobody, and ours may have been pushed while they were made.
+///
+/// # Errors
+/// The first one that occurs; blobs that have arrived stay.
+pub async fn complete(
+    image: &Described,
+    reference: &Reference,
+    store: &Store,
+    registries: &Registries,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let base = image.manifest.annotations.get(BASE_NAME).and_then(|name| name.parse::<Reference>().ok());
+    let fetch = async |layer: &Descriptor| {
+        let is_ours = layer.annotations.contains_key(ANNOTATION_LAYER);
+        if let Some(base) = base.as_ref().filter(|_| !is_ours) {
+            let source = Source::Registry(Box::new(registries.repository(base)?));
+            // another tool's image may name a base, too, and nobody says which layers are the base's
+            match pull_blob(&source, layer, store, progress).await {
+                Err(Error::Source(SourceError::Registry(error))) if error.kind() == ErrorKind::NotFound => {}
+                pulled => return pulled,
+            }
+        }
+        let source = Source::Registry(Box::new(registries.repository(reference)?));
+        pull_blob(&source, layer, store, progress).await
+    };
+    stream::iter(missing(image, store)).map(fetch).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+    Ok(())
 }
 
 /// Looks at an image without its layers: in the store, else in its registry.

@@ -2,7 +2,7 @@
 
 use super::error::{ExitKind, Explain};
 use crate::registry::{self, ErrorKind, SourceError};
-use crate::{apt, assemble, cache, changeset, diff, lock, plan, python, store};
+use crate::{apt, assemble, cache, changeset, diff, export, lock, plan, python, store};
 
 /// An error whose status depends on which one it is.
 macro_rules! explain {
@@ -187,6 +187,14 @@ explain!(diff::Error, self => match self {
     Self::Store(error) => error.exit(),
     Self::Read(_) | Self::NoDiffId { .. } | Self::TooManyNames { .. } => ExitKind::Integrity,
     Self::Interrupted { .. } => ExitKind::Other,
+});
+
+explain!(export::Error, self => match self {
+    Self::Store(error) => error.exit(),
+    Self::Read(_) | Self::DiffIds { .. } => ExitKind::Integrity,
+    Self::Missing { .. } | Self::Write { .. } => ExitKind::Store,
+    Self::Exists { .. } | Self::Terminal | Self::Stdout { .. } => ExitKind::Usage,
+    Self::Encode { .. } | Self::Stopped { .. } => ExitKind::Other,
 });
 
 explain!(assemble::Error, self => match self {

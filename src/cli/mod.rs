@@ -11,6 +11,7 @@ mod diff;
 mod display;
 pub mod error;
 mod explain;
+mod export;
 mod inspect;
 mod limits;
 mod lock;
@@ -92,6 +93,7 @@ enum Verb {
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
     Verify(verify::Arguments),
+    Export(export::Arguments),
     Try(try_image::Arguments),
     Serve(serve::Arguments),
     Login(login::Arguments),
@@ -172,6 +174,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Inspect(arguments) => inspect::run(context, arguments).await,
         Verb::Diff(arguments) => diff::run(context, arguments).await,
         Verb::Verify(arguments) => verify::run(context, arguments).await,
+        Verb::Export(arguments) => export::run(context, arguments).await,
         Verb::Try(arguments) => try_image::run(context, arguments).await.map(drop),
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,

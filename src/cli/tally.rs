@@ -74,6 +74,7 @@ pub fn verb(activity: Activity) -> &'static str {
         Activity::Push => "push",
         Activity::Pull => "pull",
         Activity::Verify => "verify",
+        Activity::Export => "export",
     }
 }
 

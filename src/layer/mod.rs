@@ -11,7 +11,7 @@ mod order;
 mod output;
 pub mod read;
 mod sink;
-mod tar;
+pub(crate) mod tar;
 mod writer;
 
 use std::io;

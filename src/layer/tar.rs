@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use super::{Attributes, Device};
 
 /// The unit that headers and contents fill.
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 /// pax: "at the end of the archive file there shall be two 512-octet logical
 /// records filled with binary zeros".
-pub(super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(crate) enum Kind<'a> {
     /// A file of so many bytes.
     File(u64),
     /// A directory.
@@ -29,13 +29,13 @@ pub(super) enum Kind<'a> {
 }
 
 /// How many zeros follow a content of `size` bytes.
-pub(super) fn padding(size: u64) -> usize {
+pub(crate) fn padding(size: u64) -> usize {
     // The remainder is below 512.
     (BLOCK as u64 - size % BLOCK as u64) as usize % BLOCK
 }
 
 /// The header of an entry, with the pax header before it where one is needed.
-pub(super) fn header(
+pub(crate) fn header(
     path: &str,
     kind: Kind<'_>,
     attributes: Attributes,

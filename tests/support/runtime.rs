@@ -43,6 +43,19 @@ impl Docker {
     /// Starts the daemon and pulls `image`; nothing where a daemon can't run, as in
     /// a container without privileges.
     pub fn pull(image: &str) -> Option<Self> {
+        let docker = Self::begin(image)?;
+        output(docker.command().args(["pull", "--quiet", image]), "docker.io");
+        Some(docker)
+    }
+
+    /// Starts the daemon and loads `archive`, which has to have `image`; what it said, too.
+    pub fn load(archive: &Path, image: &str) -> Option<(Self, String)> {
+        let docker = Self::begin(image)?;
+        let loaded = output(docker.command().arg("load").arg("--input").arg(archive), "docker.io");
+        Some((docker, String::from_utf8_lossy(&loaded.stdout).into_owned()))
+    }
+
+    fn begin(image: &str) -> Option<Self> {
         let directory = tempfile::Builder::new().prefix("dlpack-docker-").tempdir().expect("a temporary directory");
         let log = fs::File::create(directory.path().join("log")).expect("a log");
         let mut dockerd = Command::new("dockerd");
@@ -62,7 +75,6 @@ impl Docker {
             eprintln!("dockerd does not start here, so that it is left to runc alone:\n{log}");
             return None;
         }
-        output(docker.command().args(["pull", "--quiet", image]), "docker.io");
         Some(docker)
     }
 

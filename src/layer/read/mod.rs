@@ -77,27 +77,44 @@ pub fn walk<T, E: From<ReadError>>(
     blob: impl Read,
     walk: impl FnOnce(&mut Archive<&mut dyn Read>) -> Result<T, E>,
 ) -> Result<T, E> {
+    unpack(layer, expected, blob, |tar| {
+        let mut archive = Archive::new(tar);
+        let walked = walk(&mut archive)?;
+        archive.drain().map_err(|source| ReadError::Tar { layer: layer.digest, source })?;
+        Ok(walked)
+    })
+}
+
+/// Has `read` read the tar of `layer` as bytes, up to where it likes, and sees that the whole
+/// is the one that the image's config says. What `read` made of it is nothing worth if this
+/// fails.
+///
+/// # Errors
+/// [`ReadError`], or the error of `read`.
+pub fn unpack<T, E: From<ReadError>>(
+    layer: &Descriptor,
+    expected: DiffId,
+    blob: impl Read,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, E>,
+) -> Result<T, E> {
     let digest = layer.digest;
     let limit = layer.size.saturating_mul(MAX_RATIO).max(MIN_LIMIT);
     let mut tar = Tar { inner: inflate(layer, blob)?, hasher: Hasher::new(), limit, passed: false };
     let mut buffered = BufReader::with_capacity(1 << 17, &mut tar);
-    let mut archive = Archive::new(&mut buffered as &mut dyn Read);
-    let walked = walk(&mut archive);
-    let drained = match &walked {
-        Ok(_) => archive.drain(),
-        Err(_) => Ok(()),
-    };
+    let done = read(&mut buffered);
+    let drained = if done.is_ok() { io::copy(&mut buffered, &mut io::sink()).map(drop) } else { Ok(()) };
     drop(buffered);
     if tar.passed {
         return Err(ReadError::Bomb { layer: digest, size: layer.size, limit }.into());
     }
-    let walked = walked?;
-    drained.map_err(|source| ReadError::Tar { layer: digest, source })?;
+    let done = done?;
+    let at = tar.hasher.length();
+    drained.map_err(|source| ReadError::Tar { layer: digest, source: InvalidTar::Io { at, source } })?;
     let found = DiffId(tar.hasher.finish().0);
     if found != expected {
         return Err(ReadError::DiffId { layer: digest, expected, found }.into());
     }
-    Ok(walked)
+    Ok(done)
 }
 
 /// The tar inside a blob. The media type says that it is one; how it is

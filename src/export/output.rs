@@ -1,0 +1,169 @@
+//! Where an export goes: a file that gets its name when it is whole, or stdout.
+
+use std::fs::{File, Permissions};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempPath;
+
+use super::{Error, Format, Image};
+use crate::progress::Task;
+
+/// How much is written at once, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// Where an export goes.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// A file or a directory that is not there yet.
+    Path {
+        /// Its name.
+        path: PathBuf,
+        /// Whether a file that is there is replaced.
+        force: bool,
+    },
+    /// A pipe.
+    Stdout,
+}
+
+impl Destination {
+    /// What it is called.
+    pub fn name(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Path { path, .. } => path,
+            Self::Stdout => Path::new("stdout"),
+        }
+    }
+
+    /// Says what is in the way of an export as `format`, before anything is read for it.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Terminal`], [`Error::Stdout`], [`Error::Write`].
+    pub fn check(&self, format: Format) -> Result<(), Error> {
+        match self {
+            Self::Stdout if format.is_directory() => Err(Error::Stdout { format: format.name() }),
+            Self::Stdout if io::stdout().is_terminal() => Err(Error::Terminal),
+            Self::Stdout => Ok(()),
+            Self::Path { path, force } => match path.symlink_metadata() {
+                Ok(there) if *force && there.is_file() && !format.is_directory() => Ok(()),
+                Ok(there) => {
+                    Err(Error::Exists { path: path.clone(), is_file: there.is_file() && !format.is_directory() })
+                }
+                Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::write("look at", path)(source)),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+}
+
+/// The directory of `path`; nowhere is here.
+pub(super) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Tells an export that nobody wants it any more. Cheap to clone; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Tells it: it ends at the next bytes, and clears away what it wrote.
+    pub fn tell(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An export that is going on.
+pub(super) struct Job<'a> {
+    pub(super) image: &'a Image,
+    destination: &'a Destination,
+    task: Task,
+    stop: Stop,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(image: &'a Image, destination: &'a Destination, task: Task, stop: Stop) -> Self {
+        Self { image, destination, task, stop }
+    }
+
+    /// Counts `bytes` of the image's blobs that were read.
+    ///
+    /// # Errors
+    /// If nobody wants the rest.
+    pub(super) fn advance(&self, bytes: usize) -> Result<(), Error> {
+        self.task.advance(bytes as u64);
+        match self.stop.0.load(Ordering::Relaxed) {
+            true => Err(Error::Stopped { path: self.destination.path().to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn end(self) {
+        self.task.end("written");
+    }
+}
+
+/// A file in the making, or stdout. Dropped before [`Output::keep`], the file is gone.
+pub(super) struct Output {
+    to: To,
+    path: PathBuf,
+    written: u64,
+}
+
+enum To {
+    File { file: BufWriter<File>, unfinished: TempPath, force: bool },
+    Stdout(BufWriter<Stdout>),
+}
+
+impl Output {
+    pub(super) fn create(destination: &Destination) -> Result<Self, Error> {
+        let to = match destination {
+            Destination::Stdout => To::Stdout(BufWriter::with_capacity(BUFFER, io::stdout())),
+            Destination::Path { path, force } => {
+                // what the umask takes away is taken away
+                let unfinished = tempfile::Builder::new()
+                    .permissions(Permissions::from_mode(0o666))
+                    .tempfile_in(parent(path))
+                    .map_err(Error::write("create", path))?;
+                let (file, unfinished) = unfinished.into_parts();
+                To::File { file: BufWriter::with_capacity(BUFFER, file), unfinished, force: *force }
+            }
+        };
+        Ok(Self { to, path: destination.path().to_owned(), written: 0 })
+    }
+
+    /// Writes the next bytes.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let written = match &mut self.to {
+            To::File { file, .. } => file.write_all(bytes),
+            To::Stdout(stdout) => stdout.write_all(bytes),
+        };
+        written.map_err(Error::write("write", &self.path))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Gives the file its name: synced, and renamed in one step. Returns its length in bytes.
+    pub(super) fn keep(self) -> Result<u64, Error> {
+        let Self { to, path, written } = self;
+        match to {
+            To::Stdout(mut stdout) => stdout.flush().map_err(Error::write("write", &path))?,
+            To::File { file, unfinished, force } => {
+                let file = file.into_inner().map_err(|error| Error::write("write", &path)(error.into_error()))?;
+                file.sync_all().map_err(Error::write("sync", &path))?;
+                let named = if force { unfinished.persist(&path) } else { unfinished.persist_noclobber(&path) };
+                named.map_err(|error| match error.error.kind() {
+                    io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone(), is_file: path.is_file() },
+                    _ => Error::write("rename to", &path)(error.error),
+                })?;
+            }
+        }
+        Ok(written)
+    }
+}
