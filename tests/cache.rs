@@ -1,15 +1,16 @@
 //! The remote cache: what was made once, anywhere, is not made again, and what others
 //! say of a layer is gone by only as far as it is true.
 
+mod collected;
 mod found;
 mod trust;
 
 use std::fs;
 use std::path::PathBuf;
 
-use dlpack::oci::media_type;
+use dlpack::oci::{Digest, media_type};
 use dlpack::registry::serve::{Exchange, Features, Options, Server};
-use dlpack::registry::{Registries, Settings};
+use dlpack::registry::{Registries, Repository, Settings};
 use dlpack::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -68,12 +69,25 @@ impl Registry {
 
     /// Puts `manifest` under `tag` of `team/env`, as somebody would who may write there.
     fn put(&self, tag: &str, manifest: &Value) {
-        let repository = Registries::new(Settings::default()).unwrap();
-        let repository = repository.repository(&self.reference("team/env:1").parse().unwrap()).unwrap();
-        let bytes = serde_json::to_vec(manifest).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(repository.push_manifest(tag, media_type::MANIFEST, &bytes)).unwrap();
+        put(&self.reference("team/env"), tag, manifest);
     }
+}
+
+/// The repository `name`, as dlpack itself speaks to it.
+fn repository(name: &str) -> Repository {
+    Registries::new(Settings::default()).unwrap().repository(&name.parse().unwrap()).unwrap()
+}
+
+/// Waits for an answer.
+fn wait<T>(answer: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(answer)
+}
+
+/// Puts `manifest` under `tag`, and returns its digest.
+fn put(name: &str, tag: &str, manifest: &Value) -> Digest {
+    let media_type = manifest["mediaType"].as_str().unwrap_or(media_type::MANIFEST);
+    let bytes = serde_json::to_vec(manifest).unwrap();
+    wait(repository(name).push_manifest(tag, media_type, &bytes)).unwrap()
 }
 
 /// A home with the lock of a small environment on nothing: five layers, two of them of wheels.

@@ -29,6 +29,33 @@ pub enum Error {
         #[source]
         source: registry::Error,
     },
+    /// It can't be said which records a repository has.
+    #[error("the records in {place} can't be listed")]
+    List {
+        /// The repository.
+        place: String,
+        /// Why.
+        #[source]
+        source: registry::Error,
+    },
+    /// A registry that removes no manifests.
+    #[error("{place} lets nobody remove records")]
+    NoDeletion {
+        /// The repository.
+        place: String,
+        /// What it says.
+        #[source]
+        source: registry::Error,
+    },
+    /// Records can't be removed, for another reason.
+    #[error("records can't be removed from {place}")]
+    Remove {
+        /// The repository.
+        place: String,
+        /// Why.
+        #[source]
+        source: registry::Error,
+    },
     /// A record can't be put into JSON.
     #[error("a record for {place} can't be written")]
     Encode {
@@ -67,7 +94,15 @@ impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { source, .. } | Self::Keep { source, .. } => source.hint(),
+            Self::Read { source, .. }
+            | Self::Keep { source, .. }
+            | Self::List { source, .. }
+            | Self::Remove { source, .. } => source.hint(),
+            Self::NoDeletion { .. } => Some(
+                "docker-registry has to be told to: `storage: {delete: {enabled: true}}`; others remove tags that begin \
+                 with `dlpack-` by their own means alone"
+                    .into(),
+            ),
             Self::Encode { .. } => None,
             Self::KeyFile { .. } | Self::Key { .. } => {
                 Some("`openssl genpkey -algorithm ed25519 -out FILE` makes one".into())

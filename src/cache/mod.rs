@@ -4,6 +4,7 @@
 //! ```text
 //! Caches ── look_up(keys) ──▶ Hit      one list of referrers, or one tag a key     caches.rs, listing.rs
 //!    └───── keep(layers) ────▶         an artifact a layer, after a push           keep.rs
+//! collect ───────────────▶ Collected  old records, removed                          collect.rs
 //! Record     key → blob, DiffID, size, history; signed if there is a key           record.rs, signature.rs
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! lists them; its tag is made of the key, for registries that list nothing.
 
 mod caches;
+mod collect;
 mod error;
 mod keep;
 mod listing;
@@ -20,6 +22,7 @@ mod record;
 mod signature;
 
 pub use caches::{Cache, Caches, Hit};
+pub use collect::{Collected, Policy, Stored, collect};
 pub use error::Error;
 pub use keep::Layer;
 pub use record::{ANNOTATION_RECORD, ANNOTATION_SIGNATURE, ARTIFACT_TYPE, Record};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Signer, VerifyingKey};
-use crate::oci::{Descriptor, DiffId, Manifest, media_type};
+use crate::oci::{Descriptor, DiffId, Digest, Manifest, media_type};
 use crate::store::{LayerKey, LayerRecord};
 
 /// What a record's manifest is.
@@ -17,7 +17,7 @@ pub const ANNOTATION_RECORD: &str = "dev.dlpack.record";
 pub const ANNOTATION_SIGNATURE: &str = "dev.dlpack.signature";
 /// When the record was written (image-spec, annotations.md). Nothing rests on it but how
 /// long the record is kept, so it is not signed.
-const ANNOTATION_CREATED: &str = "org.opencontainers.image.created";
+pub(super) const ANNOTATION_CREATED: &str = "org.opencontainers.image.created";
 
 /// The version of this form and of how keys are made. A record of another one is none.
 const VERSION: u32 = 1;
@@ -25,7 +25,7 @@ const VERSION: u32 = 1;
 /// The tag of the manifest that all records have as their subject.
 pub(super) const ANCHOR_TAG: &str = "dlpack-records";
 /// What the tags of records begin with.
-pub(super) const TAG_PREFIX: &str = "dlpack-";
+const TAG_PREFIX: &str = "dlpack-";
 
 /// What is known of the layer of a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,6 +134,11 @@ pub(super) fn tag(key: &LayerKey) -> String {
     format!("{TAG_PREFIX}{}", key.0.hex())
 }
 
+/// The key whose record lies under `tag`, if it is made of one.
+pub(super) fn key_of_tag(tag: &str) -> Option<LayerKey> {
+    Digest::from_hex(tag.strip_prefix(TAG_PREFIX)?).ok().map(LayerKey)
+}
+
 /// The config of manifests that have none (manifest.md).
 pub(super) const EMPTY: &[u8] = b"{}";
 
@@ -155,7 +160,7 @@ pub(super) const ANCHOR: &str = concat!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::{Digest, parse_manifest};
+    use crate::oci::parse_manifest;
 
     fn record() -> Record {
         let descriptor = Descriptor::of(media_type::LAYER_GZIP, b"a layer");
@@ -176,6 +181,8 @@ mod tests {
         assert_eq!(read, Dated { record: record(), created: Some(0) });
         assert_eq!(manifest.layers, [record().descriptor]);
         assert!(tag(&record().key).len() <= 128);
+        assert_eq!(key_of_tag(&tag(&record().key)), Some(record().key));
+        assert_eq!(key_of_tag(ANCHOR_TAG), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! `dlpack cache`: what the store holds, whether it is sound, and less of it.
+//! `dlpack cache`: what the store holds, whether it is sound, and less of it; less of a remote
+//! cache, too.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
@@ -8,6 +10,8 @@ use serde_json::json;
 use super::context::Context;
 use super::display::{ago, bytes, show, table};
 use super::error::{ExitKind, Failure};
+use super::{blocking, records};
+use crate::cache;
 use crate::progress::Activity;
 use crate::registry::Reference;
 use crate::store::{Entry, Kind, Policy};
@@ -28,17 +32,27 @@ enum Verb {
     /// Remove what no tag needs and nobody used lately
     ///
     /// Without options only what killed runs left behind. Layers whose wheels are kept as
-    /// well go first: a build makes them again.
+    /// well go first: a build makes them again. With a repository, records of the remote cache
+    /// there: never an image, and blobs only as its registry collects its own garbage.
     Gc {
+        /// Collect records in this repository, and nothing here; without options only those that newer
+        /// ones have replaced
+        #[arg(value_parser = super::reference, conflicts_with = "forget")]
+        repository: Option<Reference>,
         /// Forget this name first, so that what it alone needs can go; may be given more than once
         #[arg(long, value_name = "NAME", value_parser = super::reference)]
         forget: Vec<Reference>,
-        /// Least recently used first, until the store has at most so much: 50GB, 500MB
+        /// Least recently used first, until the store, or what the records keep, has at most so much:
+        /// 50GB, 500MB
         #[arg(long, value_name = "SIZE", value_parser = size)]
         max_size: Option<u64>,
-        /// Everything that was not used for so long: 30d, 12h
-        #[arg(long, value_name = "TIME", value_parser = span)]
+        /// Everything that was not used for so long: 30d, 12h. A push writes the records that it uses
+        /// anew once they are a week old
+        #[arg(long, visible_alias = "older-than", value_name = "TIME", value_parser = span)]
         unused_for: Option<Duration>,
+        /// Say what would be removed from the repository, and remove nothing
+        #[arg(long, requires = "repository")]
+        dry_run: bool,
     },
 }
 
@@ -71,12 +85,19 @@ fn span(text: &str) -> Result<Duration, String> {
     count.checked_mul(unit).map(Duration::from_secs).ok_or_else(form)
 }
 
-pub fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
-    match arguments.verb {
-        Verb::List => list(context),
-        Verb::Verify => verify(context),
-        Verb::Gc { forget, max_size, unused_for } => gc(context, &forget, &Policy { ceiling: max_size, unused_for }),
+pub async fn run(context: &Arc<Context>, arguments: Arguments) -> Result<(), Failure> {
+    let (context, verb) = (Arc::clone(context), arguments.verb);
+    if let Verb::Gc { repository: Some(repository), max_size, unused_for, dry_run, .. } = verb {
+        return records::gc(&context, &repository, &cache::Policy { ceiling: max_size, unused_for }, dry_run).await;
     }
+    blocking(move || match verb {
+        Verb::List => list(&context),
+        Verb::Verify => verify(&context),
+        Verb::Gc { forget, max_size, unused_for, .. } => {
+            gc(&context, &forget, &Policy { ceiling: max_size, unused_for })
+        }
+    })
+    .await
 }
 
 fn name(kind: Kind) -> &'static str {

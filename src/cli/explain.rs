@@ -114,7 +114,11 @@ explain!(crate::sandbox::ExtractError, self => match self {
 });
 
 explain!(cache::Error, self => match self {
-    Self::Read { source, .. } | Self::Keep { source, .. } => source.exit(),
+    Self::Read { source, .. }
+    | Self::Keep { source, .. }
+    | Self::List { source, .. }
+    | Self::NoDeletion { source, .. }
+    | Self::Remove { source, .. } => source.exit(),
     Self::KeyFile { .. } | Self::Key { .. } => ExitKind::Usage,
     Self::NotPinned { .. } => ExitKind::Recipe,
     Self::Encode { .. } => ExitKind::Other,

@@ -22,6 +22,7 @@ mod plan;
 mod progress;
 mod pull;
 mod push;
+mod records;
 mod sandbox;
 mod secrets;
 mod serve;
@@ -182,10 +183,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
             let context = Arc::clone(context);
             blocking(move || logout::run(&context, arguments)).await
         }
-        Verb::Cache(arguments) => {
-            let context = Arc::clone(context);
-            blocking(move || cache::run(&context, arguments)).await
-        }
+        Verb::Cache(arguments) => cache::run(context, arguments).await,
         Verb::Completions(arguments) => completions::run(arguments),
         Verb::Man(arguments) => man::run(arguments),
     }

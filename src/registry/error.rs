@@ -343,6 +343,19 @@ impl Error {
         }
     }
 
+    /// Whether it is that the registry has no such operation.
+    pub fn is_unsupported(&self) -> bool {
+        // distribution-spec "Error Codes": UNSUPPORTED, "the operation is unsupported"
+        let says_so =
+            |envelope: &OciEnvelope| envelope.errors.iter().any(|error| error.code == OciErrorCode::Unsupported);
+        match self {
+            Self::Refused { status, envelope, .. } => {
+                *status == StatusCode::METHOD_NOT_ALLOWED || envelope.as_ref().as_ref().is_some_and(says_so)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether asking again may help.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -77,9 +77,35 @@ impl Repository {
         }
     }
 
+    /// Takes the manifests `gone`, which were removed, out of the index that stands for the list of
+    /// what refers to `subject` where the registry keeps none. Where there is no such index,
+    /// nothing is done.
+    ///
+    /// # Errors
+    /// Those of [`Repository::own_manifest`] and [`Repository::push_manifest`].
+    pub async fn forget_referrers(&self, subject: &Digest, gone: &[Digest]) -> Result<(), Error> {
+        // distribution-spec "Deleting Manifests": "Pull the referrers list using the referrers tag schema."
+        let tag = tag_of(subject);
+        let Some((descriptor, bytes)) = self.own_manifest(&tag).await? else { return Ok(()) };
+        // What others wrote into it stays as it is.
+        let mut index: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let Some(manifests) = index.get_mut("manifests").and_then(serde_json::Value::as_array_mut) else {
+            return Ok(());
+        };
+        // "Remove the descriptor entry from the array of manifests that references the deleted manifest."
+        let before = manifests.len();
+        let digest = |entry: &serde_json::Value| entry.get("digest")?.as_str()?.parse::<Digest>().ok();
+        manifests.retain(|entry| !digest(entry).is_some_and(|digest| gone.contains(&digest)));
+        if manifests.len() < before {
+            // "Push the updated referrers list using the same referrers tag schema."
+            self.push_manifest(&tag, &descriptor.media_type, index.to_string().as_bytes()).await?;
+        }
+        Ok(())
+    }
+
     /// distribution-spec "Referrers Tag Schema": an index under the tag `sha256-HEX`.
     async fn tagged_referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Referrer>, Error> {
-        match self.manifest(&format!("sha256-{}", subject.hex())).await {
+        match self.manifest(&tag_of(subject)).await {
             Ok((_, bytes)) => {
                 let index = serde_json::from_slice::<Page>(&bytes).unwrap_or(Page { manifests: Vec::new() });
                 Ok(of_type(index.manifests, artifact_type))
@@ -88,6 +114,11 @@ impl Repository {
             Err(error) => Err(error),
         }
     }
+}
+
+/// distribution-spec "Referrers Tag Schema": the digest with a `-` for its `:`.
+fn tag_of(subject: &Digest) -> String {
+    format!("sha256-{}", subject.hex())
 }
 
 /// distribution-spec: a registry MAY leave the filter to its clients.

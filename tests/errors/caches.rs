@@ -1,10 +1,12 @@
 //! Caches that can't be read, and keys that are none.
 
-use dlpack::registry::serve::{Auth, Options, Server};
+use dlpack::registry::serve::{Auth, Fault, Options, Server, What};
 use dlpack::store::Store;
 
 use super::shown_at;
 use crate::support::command::Dlpack;
+use crate::support::embedded::Embedded;
+use crate::support::registry::DebianRegistry;
 
 const ZONE: &str = "base = \"scratch\"\nplatform = \"linux/amd64\"\n";
 const LAYER: &str = "[[layer]]\nkind = \"timezone\"\nzone = \"Asia/Seoul\"\n";
@@ -44,4 +46,29 @@ fn a_key_that_is_none() {
     dlpack.write("dlpack.toml", &format!("{ZONE}cache-keys = [\"ed25519:AAAA\"]\n{LAYER}"));
     shown.run("a recipe with another thing for a key", &mut dlpack.command(["lock"]));
     shown.is("caches/keys");
+}
+
+#[test]
+fn records_that_cannot_be_collected() {
+    let dlpack = Dlpack::new();
+    let mut shown = shown_at(&dlpack);
+    dlpack.write("dlpack.toml", &format!("{ZONE}{LAYER}"));
+    let without = DebianRegistry::start_without_deletion();
+    shown.replace(without.address(), "REGISTRY");
+    let (image, cache) = (without.reference("team/env:1"), without.reference("team/env"));
+    shown.run("no such repository", &mut dlpack.command(["cache", "gc", &cache]));
+    dlpack.ok(["push", &image]);
+    let all = ["--max-size", "0"];
+    shown.run("a registry that removes nothing", dlpack.command(["cache", "gc", &cache]).args(all));
+    let embedded = Embedded::start();
+    shown.replace(embedded.address(), "EMBEDDED");
+    dlpack.ok(["push", &embedded.reference("team/env:1")]);
+    let denied = br#"{"errors":[{"code":"DENIED","message":"read only"}]}"#.to_vec();
+    let denied = What::Answer(403, vec![("content-type", "application/json".into())], denied);
+    embedded.server.set_faults(vec![Fault::on("DELETE", "/manifests/", denied)]);
+    shown.run("a registry that refuses", dlpack.command(["cache", "gc", &embedded.reference("team/env")]).args(all));
+    let image = "127.0.0.1:9/team/env";
+    shown.run("names of the store", &mut dlpack.command(["cache", "gc", image, "--forget", image]));
+    shown.run("no repository", &mut dlpack.command(["cache", "gc", "--dry-run"]));
+    shown.is("caches/records");
 }

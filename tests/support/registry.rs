@@ -43,22 +43,27 @@ pub struct DebianRegistry {
 impl DebianRegistry {
     /// A registry that lets everybody pull and push.
     pub fn start() -> Self {
-        Self::launch(false, false)
+        Self::launch(&Setup::default())
     }
 
     /// A registry that asks for [`USER`] and [`PASSWORD`].
     pub fn start_with_password() -> Self {
-        Self::launch(true, false)
+        Self::launch(&Setup { password: true, ..Setup::default() })
     }
 
     /// A registry that speaks TLS, with a certificate that nobody vouches for.
     pub fn start_with_tls() -> Self {
-        Self::launch(false, true)
+        Self::launch(&Setup { tls: true, ..Setup::default() })
     }
 
-    fn launch(password: bool, tls: bool) -> Self {
+    /// A registry that deletes nothing, as is the default of `docker-registry`.
+    pub fn start_without_deletion() -> Self {
+        Self::launch(&Setup { deletion: false, ..Setup::default() })
+    }
+
+    fn launch(setup: &Setup) -> Self {
         let directory = tempfile::Builder::new().prefix("dlpack-registry-").tempdir().expect("a temporary directory");
-        let configuration = configure(directory.path(), password, tls);
+        let configuration = configure(directory.path(), setup);
         let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&configuration)
@@ -142,12 +147,25 @@ impl Drop for DebianRegistry {
     }
 }
 
+/// How a registry is set up.
+struct Setup {
+    password: bool,
+    tls: bool,
+    deletion: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { password: false, tls: false, deletion: true }
+    }
+}
+
 /// Writes the registry's configuration into `directory`. Port 0: the system
 /// chooses one, and the registry logs which.
-fn configure(directory: &Path, password: bool, tls: bool) -> PathBuf {
+fn configure(directory: &Path, &Setup { password, tls, deletion }: &Setup) -> PathBuf {
     let storage = directory.join("storage");
     let mut text = format!(
-        "version: 0.1\nlog: {{level: info, formatter: text}}\nstorage:\n  delete: {{enabled: true}}\n  \
+        "version: 0.1\nlog: {{level: info, formatter: text}}\nstorage:\n  delete: {{enabled: {deletion}}}\n  \
          filesystem: {{rootdirectory: '{}'}}\nhttp:\n  addr: '127.0.0.1:0'\n  secret: tests\n",
         storage.display()
     );
