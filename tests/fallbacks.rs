@@ -84,7 +84,9 @@ fn made(mut command: Command) -> (u64, String, String) {
 #[test]
 fn what_was_made_without_something_is_taken_by_machines_that_lack_it_and_by_no_whole_one() {
     let container = refusing(&CONTAINER);
-    let cases: [(Dlpack, &[&str], &str); 3] = [
+    let no_network = refusing(&["clone-net=ENOSPC"]);
+    let cases: [(Dlpack, &[&str], &str); 4] = [
+        (Dlpack::unprivileged(), &no_network, NO_NETWORK_NAMESPACE),
         (Dlpack::unprivileged(), &REALTIME, RECORDED),
         (Dlpack::unprivileged(), &LISTENED, LOST),
         (Dlpack::new(), &container, NO_NETWORK_NAMESPACE),

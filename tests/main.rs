@@ -13,6 +13,7 @@ mod base;
 mod build;
 mod bytecode;
 mod cache;
+mod cached_steps;
 mod changesets;
 mod chroot;
 mod commands;

@@ -270,6 +270,22 @@ fn a_secret_that_is_too_large_is_refused_before_the_step() {
 }
 
 #[test]
+fn a_step_can_look_up_the_name_of_its_machine_and_no_layer_has_it() {
+    // what looks names up by files alone, as sudo does: the name, and where it leads
+    let look_up = "grep -w \"$(cat /proc/sys/kernel/hostname)\" /etc/hosts; grep -w localhost /etc/hosts";
+    let seen = |keys: &str| {
+        let dlpack = world(&layer(&format!("{{ {look_up}; }} >/seen"), keys));
+        let digest = dlpack.ok(["build"]);
+        let paths: Vec<String> = entries(&dlpack, &digest).into_iter().map(|entry| entry.0).collect();
+        assert_eq!(paths, ["seen"]);
+        content(&dlpack, &digest, "seen")
+    };
+    let alone = "127.0.1.1\tsandbox\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    assert_eq!(seen(""), alone);
+    assert!(seen("network = true").starts_with("127.0.1.1\tsandbox\n"));
+}
+
+#[test]
 fn the_network_is_off_unless_a_step_asks_for_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -454,37 +470,6 @@ fn a_layer_is_the_same_whether_owners_are_recorded_or_real() {
     assert_eq!(mounts, recorded);
     let nothing = refusing(&["unshare=EPERM", "clone-new=EPERM", "mount=EPERM", "pivot_root=EPERM"]);
     assert_eq!(build(&Dlpack::new(), &nothing, "steps run in a chroot"), recorded);
-}
-
-#[test]
-fn a_layer_made_without_what_it_depends_on_is_not_remembered_and_that_is_told_once() {
-    let layers = layer("echo one >/one; chown 1:2 /one", "name = \"one\"") + &layer("echo two >/two", "name = \"two\"");
-    let honest = world(&layers).ok(["build"]);
-    let dlpack = world(&layers);
-    let (no_listener, no_network) = (refusing(&["listener=EBUSY"]), refusing(&["clone-net=ENOSPC"]));
-    let wrappers: [(&[&str], &str); 3] = [
-        (&no_listener, "owners that steps give are lost"),
-        (&["prlimit", "--rttime=1000000:1000000"], "owners that steps give are recorded but not shown"),
-        (&no_network, "steps without network reach it nonetheless"),
-    ];
-    let build = |wrapper: &[&str]| {
-        let ran = dlpack.command_in(wrapper, ["build", "--json"]).output().map(Ran::from).expect("dlpack runs");
-        assert_eq!(ran.status, 0, "{}", ran.stderr);
-        let told: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
-        (told["built"].as_u64(), told["digest"].as_str().unwrap_or_default().to_owned(), ran.stderr)
-    };
-    for (wrapper, says) in wrappers {
-        for time in ["first", "second"] {
-            let (built, _, said) = build(wrapper);
-            assert_eq!(built, Some(2), "the {time} time with {wrapper:?}: {said}");
-            assert_eq!((said.matches(says).count(), said.matches("are not remembered").count()), (1, 1), "{said}");
-        }
-    }
-    let (built, digest, said) = build(&["env"]);
-    assert_eq!((built, digest, said.contains("remembered")), (Some(2), honest.clone(), false), "{said}");
-    // what is known needs no sandbox, whatever it would do without
-    let (built, digest, _) = build(&no_listener);
-    assert_eq!((built, digest), (Some(0), honest));
 }
 
 #[test]

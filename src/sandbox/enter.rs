@@ -21,7 +21,7 @@ use super::user::Credentials;
 use super::{Mount, MountKind, Refusal, devices};
 
 /// What a step's machine is called; the same everywhere, since programs write it down.
-const HOSTNAME: &[u8] = b"sandbox";
+pub(super) const HOSTNAME: &str = "sandbox";
 
 /// Where a secret lies in /dev for the moment that it takes to mount it elsewhere.
 const SECRET: &str = ".secret";
@@ -44,7 +44,7 @@ pub(super) fn furnish(root: &Root, isolation: &Isolation, task: &Task, user: &Cr
     if isolation.own_network(task.network) {
         loopback_up().map_err(|source| Refusal::call("set up", "lo", source))?;
     }
-    rustix::system::sethostname(HOSTNAME).map_err(|source| Refusal::call("set", "the host's name", source))
+    rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(|source| Refusal::call("set", "the host's name", source))
 }
 
 /// runtime-spec `config-linux.md`, Default Filesystems: /proc, /sys, /dev, /dev/pts,

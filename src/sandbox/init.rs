@@ -22,7 +22,7 @@ use super::sys::process::{Cloned, clone};
 use super::upper::View;
 use super::user::{self, Credentials};
 use super::watch::Watch;
-use super::{Fallback, Refusal, descendants, enter, program};
+use super::{Fallback, Refusal, descendants, enter, hosts, program};
 
 /// What a command reads and writes.
 pub(super) struct Streams {
@@ -53,6 +53,7 @@ pub(super) fn run(
         descendants::adopt();
     }
     let work = || {
+        let task = &hosts::given(view, isolation, task)?;
         let mut room = Room::enter(view, isolation, task)?;
         let (command, ended, fallback) = room.start(isolation, task, streams)?;
         let watch = Watch::new(control, report, streams.signals.as_ref());

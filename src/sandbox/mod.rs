@@ -21,6 +21,7 @@ pub mod extract;
 mod fallback;
 mod helper;
 mod host;
+mod hosts;
 mod init;
 mod lacks;
 mod launch;

@@ -1,5 +1,5 @@
-//! What a step gets of this machine's network: resolv.conf(5) and hosts(5), the proxies'
-//! variables, and the certificates that this machine trusts.
+//! What a step gets of this machine's network: resolv.conf(5), the proxies' variables, and the
+//! certificates that this machine trusts; hosts(5) comes later, with the step's own name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,16 +27,17 @@ const CA_VARIABLES: [&str; 7] = [
 /// too.
 const PROXY_VARIABLES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
 
-/// This machine's files that say where names lead.
-const RESOLVER: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+/// This machine's file that says where names lead.
+const RESOLVER: &str = "/etc/resolv.conf";
 
 /// `step` with what this machine, whose environment is `machine`, adds to it.
 pub(super) fn task(step: &Step, machine: impl Fn(&str) -> Option<String>) -> Task {
     let Step { command, mut env, workdir, user, network, mut mounts } = step.clone();
     if network == Network::Host {
         add_proxies(&mut env, &machine);
-        let resolver = RESOLVER.iter().filter(|path| Path::new(path).is_file());
-        mounts.extend(resolver.map(|path| read_only(path.into(), path)));
+        if Path::new(RESOLVER).is_file() {
+            mounts.push(read_only(RESOLVER.into(), RESOLVER));
+        }
         let bundle = machine("SSL_CERT_FILE").map(PathBuf::from).and_then(|path| path.canonicalize().ok());
         if let Some(bundle) = bundle.filter(|path| path.is_file()) {
             for name in CA_VARIABLES {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -56,21 +56,19 @@ impl Store {
     pub fn record(&self, key: &LayerKey) -> Result<Option<LayerRecord>, Error> {
         let path = self.key_path(key);
         match File::open(&path) {
-            Ok(file) => {
+            Ok(mut file) => {
                 super::blobs::touch(&file);
-                Ok(self.peek_record(key))
+                let mut bytes = Vec::new();
+                let read = file.read_to_end(&mut bytes).ok();
+                Ok(read.and_then(|_| noted(key, &bytes)).map(|(record, _)| record))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
     }
 
-    /// The same without its counting as use, and with every failure as none.
-    pub(super) fn peek_record(&self, key: &LayerKey) -> Option<LayerRecord> {
-        self.peek_noted(key).map(|(record, _)| record)
-    }
-
-    /// The same, and the downloads that the layer can be made again from.
+    /// The same, and the downloads that the layer can be made again from, without its counting as
+    /// use, and with every failure as none.
     pub(super) fn peek_noted(&self, key: &LayerKey) -> Option<(LayerRecord, Vec<Digest>)> {
         noted(key, &fs::read(self.key_path(key)).ok()?)
     }
