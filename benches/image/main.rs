@@ -1,15 +1,17 @@
-//! The torch recipe end to end, beside `docker build` + `docker push` and
-//! `buildah`: same base, same registry, the same wheels at hand for everybody.
+//! A recipe end to end, beside `docker build` + `docker push` (the classic builder and
+//! BuildKit) and `buildah` (gzip and zstd): same base, same registry, the same wheels at hand
+//! for everybody; and what an empty disk does with a remote cache.
 //!
 //! ```text
 //! cargo bench --bench image                 # the torch recipe, 3 GB of wheels
+//! cargo bench --bench image -- --medium     # numpy, scipy, pyarrow … half a GB of wheels
 //! cargo bench --bench image -- --small      # two small wheels, to try the bench
 //! ```
 //!
 //! Wants root (for dockerd and mmdebstrap), docker-registry, mmdebstrap, skopeo,
 //! uv and python3; docker.io and buildah where they are to be compared. About
-//! 40 GB of disk under `DLPACK_BENCH_DIR` (default: target/bench-image), which is
-//! removed at the end. Prints ratios of one run; the machine's own speed is in
+//! 40 GB of disk (`--medium`: 10 GB) under `DLPACK_BENCH_DIR` (default: target/bench-image),
+//! which is removed at the end. Prints ratios of one run; the machine's own speed is in
 //! both sides of each.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench ends by panicking")]
@@ -22,34 +24,41 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use parts::{BASE, Bench, Measured};
-use peers::{Buildah, Docker, Peer};
+use parts::{BASE, Bench, Measured, Size};
+use peers::{Buildah, Builder, Docker, Format, Peer};
 
 fn main() {
-    let small = std::env::args().any(|argument| argument == "--small");
-    let bench = Bench::prepare(small);
+    let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let size = if asked("--small") {
+        Size::Small
+    } else if asked("--medium") {
+        Size::Medium
+    } else {
+        Size::Torch
+    };
+    let bench = Bench::prepare(size);
+    println!("{} of wheels; load {}", parts::megabytes(bench.wheel_bytes("before")), load());
     let ours = measure_dlpack(&bench);
-    println!("\ndlpack           first {}   unchanged {}   one small wheel {}", ours[0], ours[1], ours[2]);
-    println!("dlpack peak memory: {} MB", ours.iter().map(|m| m.peak_kib).max().unwrap_or(0) / 1024);
-    let (wheels, nothing) = (bench.wheel_bytes("before"), bench.dlpack_push_from_nothing(&bench.recipe("before")));
-    for (what, push) in [("wheels at hand", &ours[0]), ("empty disk", &nothing)] {
-        let ratio = push.written as f64 / wheels as f64;
-        println!(
-            "  first push, {what}: {} written to the disk, {ratio:.2} times the wheels (to reach: 1.1)",
-            parts::megabytes(push.written)
-        );
-    }
+    println!("\n{:<16} first {}   unchanged {}   one small wheel {}", "dlpack", ours[0], ours[1], ours[2]);
+    println!("  peak memory: {} MB", ours.iter().map(|m| m.peak_kib).max().unwrap_or(0) / 1024);
+    println!("  nothing changed: {:.3} s (to reach: 0.3)", ours[1].time.as_secs_f64());
+    measure_empty_disks(&bench, &ours[0]);
     // One after the other: each is removed with all that it wrote before the next begins.
-    let peers: [Begin; 2] =
-        [|directory| Docker::start(directory).map(boxed), |directory| Buildah::find(directory).map(boxed)];
+    let peers: [Begin; 4] = [
+        |directory| Docker::start(directory, Builder::Classic).map(boxed),
+        |directory| Docker::start(directory, Builder::BuildKit).map(boxed),
+        |directory| Buildah::find(directory, Format::Gzip).map(boxed),
+        |directory| Buildah::find(directory, Format::Zstd).map(boxed),
+    ];
     let mut measured = 0;
     for start in peers {
         let Some(peer) = start(bench.directory()) else { continue };
         measured += 1;
         let theirs = measure_peer(&bench, peer.as_ref());
         println!("\n{:<16} first {}   unchanged {}   one small wheel {}", peer.name(), theirs[0], theirs[1], theirs[2]);
+        let first = if peer.name().ends_with("zstd") { 4.0 } else { 6.0 };
         for (what, limit, at) in
-            [("first build and push", 6.0, 0), ("nothing changed", 1.0, 1), ("one small wheel", 40.0, 2)]
+            [("first build and push", first, 0), ("nothing changed", 1.0, 1), ("one small wheel", 40.0, 2)]
         {
             let ratio = theirs[at].time.as_secs_f64() / ours[at].time.as_secs_f64();
             println!(
@@ -61,6 +70,35 @@ fn main() {
     }
     if measured == 0 {
         println!("no peer is installed: apt-get install docker.io buildah");
+    }
+    println!("\nload {}", load());
+}
+
+/// What the machine had to do over the last 1, 5 and 15 minutes (proc(5), /proc/loadavg).
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// An empty disk: with a remote cache, unchanged and with one small wheel changed; and without.
+fn measure_empty_disks(bench: &Bench, first: &Measured) {
+    for (what, round, seconds, megabytes) in [("unchanged", "before", 3.0, 0.0), ("one small wheel", "later", 5.0, 1.0)]
+    {
+        let push = bench.dlpack_push_from_empty_disk(&bench.recipe(round));
+        println!(
+            "  empty disk, remote cache, {what}: {:.2} s (to reach: {seconds}), {} sent (to reach: {megabytes}), {} written",
+            push.time.as_secs_f64(),
+            parts::megabytes(push.sent),
+            parts::megabytes(push.written)
+        );
+    }
+    let (wheels, nothing) = (bench.wheel_bytes("before"), bench.dlpack_push_from_nothing(&bench.recipe("before")));
+    for (what, push) in [("wheels at hand", first), ("empty disk", &nothing)] {
+        let ratio = push.written as f64 / wheels as f64;
+        println!(
+            "  first push, {what}: {} written to the disk, {ratio:.2} times the wheels (to reach: 1.1)",
+            parts::megabytes(push.written)
+        );
     }
 }
 

@@ -16,6 +16,17 @@ use crate::peers::{must, wait_for};
 /// The name under which the recipes know their base.
 pub const BASE: &str = "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04";
 
+/// Which requirements there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Those of the torch recipe.
+    Torch,
+    /// What data science begins with.
+    Medium,
+    /// Two small wheels.
+    Small,
+}
+
 /// One measured round.
 pub struct Measured {
     /// Wall-clock time.
@@ -53,7 +64,7 @@ struct Parts {
 impl Bench {
     /// Starts the servers, makes the base, locks both recipes and fetches their
     /// wheels: none of that is timed.
-    pub fn prepare(small: bool) -> Self {
+    pub fn prepare(size: Size) -> Self {
         let directory = std::env::var_os("DLPACK_BENCH_DIR")
             .map(PathBuf::from)
             .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-image"));
@@ -63,8 +74,8 @@ impl Bench {
         registry.be_docker_io(&directory.join("registries.conf"));
         registry.push_debian(&directory, BASE, &["--variant=minbase", INCLUDE]);
         let bench = Self(Rc::new(Parts { directory, registry, wheelhouse, wheel_server }));
-        for (round, tqdm) in [("before", "4.67.0"), ("after", "4.67.1")] {
-            bench.write_recipe(round, tqdm, small);
+        for (round, tqdm) in [("before", "4.67.0"), ("after", "4.67.1"), ("later", "4.66.6")] {
+            bench.write_recipe(round, tqdm, size);
             println!("locking and fetching `{round}` …");
             let since = Instant::now();
             must(bench.dlpack(&["lock", "-q", "-r"]).arg(bench.recipe(round)));
@@ -121,6 +132,12 @@ impl Bench {
         self.push_to("bench/nothing:latest", recipe)
     }
 
+    /// `dlpack push` on an empty disk to where the records of earlier pushes are.
+    pub fn dlpack_push_from_empty_disk(&self, recipe: &Path) -> Measured {
+        fs::remove_dir_all(self.directory().join("store")).unwrap();
+        self.dlpack_push(recipe)
+    }
+
     /// `dlpack push`, timed, with its peak memory and what it wrote.
     pub fn dlpack_push(&self, recipe: &Path) -> Measured {
         self.push_to("bench/dlpack:latest", recipe)
@@ -150,17 +167,18 @@ impl Bench {
         command
     }
 
-    /// The torch recipe on a base that has what its apt layer installs; the small
+    /// The recipe of a round on a base that has what its apt layer installs; the small
     /// change is one version of one pure-Python wheel.
-    fn write_recipe(&self, round: &str, tqdm: &str, small: bool) {
-        let text = if small {
-            format!(
-                "base = \"{BASE}\"\n[[layer]]\nkind = \"venv\"\npython = \"3.11\"\n\
-                 requirements = [\"tqdm=={tqdm}\", \"numpy==2.2.6\"]\n"
-            )
-        } else {
-            TORCH.replace("@TQDM@", tqdm)
+    fn write_recipe(&self, round: &str, tqdm: &str, size: Size) {
+        let requirements = match size {
+            Size::Torch => return fs::write(self.recipe(round), TORCH.replace("@TQDM@", tqdm)).unwrap(),
+            Size::Medium => MEDIUM,
+            Size::Small => "\"numpy==2.2.6\"",
         };
+        let text = format!(
+            "base = \"{BASE}\"\n[[layer]]\nkind = \"venv\"\npython = \"3.11\"\n\
+             requirements = [\"tqdm=={tqdm}\", {requirements}]\n"
+        );
         fs::write(self.recipe(round), text).unwrap();
     }
 
@@ -206,6 +224,11 @@ impl Drop for Parts {
 /// What the stand-in for the base has: Python 3.11 and pip, and what the recipe's apt
 /// layer would install.
 const INCLUDE: &str = "--include=python3,python3-venv,python3-pip,ca-certificates,openssh-server,tmux,curl,tzdata";
+
+/// What [`Size::Medium`] has besides.
+const MEDIUM: &str = r#""numpy==2.2.6", "scipy==1.15.3", "pandas==2.2.3", "scikit-learn==1.6.1", "pyarrow==19.0.1",
+    "matplotlib==3.10.1", "polars==1.26.0", "numba==0.61.2", "xgboost==3.0.0", "opencv-python-headless==4.11.0.86",
+    "lightgbm==4.6.0", "duckdb==1.2.1", "sympy==1.13.3", "pillow==11.1.0""#;
 
 /// On Debian's Python, and without the packages that the stand-in base has.
 const TORCH: &str = r#"extends = "torch"

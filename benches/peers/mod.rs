@@ -30,17 +30,34 @@ pub trait Peer {
     fn pull(&self, image: &str);
 }
 
+/// What builds in a dockerd.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Builder {
+    /// The daemon itself.
+    Classic,
+    /// Its BuildKit.
+    BuildKit,
+}
+
+/// How a pushed layer is compressed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Gzip,
+    Zstd,
+}
+
 /// Debian's dockerd, started for the bench.
 pub struct Docker {
     daemon: Child,
     root: PathBuf,
     socket: String,
+    builder: Builder,
 }
 
 impl Docker {
     /// The daemon, with all it writes under `directory`; nothing where it is not
     /// installed.
-    pub fn start(directory: &Path) -> Option<Self> {
+    pub fn start(directory: &Path, builder: Builder) -> Option<Self> {
         let binary = Path::new("/usr/sbin/dockerd");
         if !binary.exists() {
             return None;
@@ -61,7 +78,7 @@ impl Docker {
             .stderr(log)
             .spawn()
             .unwrap();
-        let docker = Self { daemon, root, socket };
+        let docker = Self { daemon, root, socket, builder };
         wait_for("dockerd", || docker.command(&["version"]).output().is_ok_and(|output| output.status.success()));
         Some(docker)
     }
@@ -69,12 +86,13 @@ impl Docker {
 
 impl Peer for Docker {
     fn name(&self) -> &'static str {
-        "docker"
+        if self.builder == Builder::BuildKit { "buildkit" } else { "docker" }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("/usr/bin/docker");
-        command.env("DOCKER_HOST", &self.socket).env("DOCKER_BUILDKIT", "0").args(arguments);
+        let buildkit = if self.builder == Builder::BuildKit { "1" } else { "0" };
+        command.env("DOCKER_HOST", &self.socket).env("DOCKER_BUILDKIT", buildkit).args(arguments);
         command
     }
 
@@ -104,20 +122,21 @@ impl Drop for Docker {
 /// buildah, without a daemon.
 pub struct Buildah {
     root: PathBuf,
+    format: Format,
 }
 
 impl Buildah {
     /// The tool, with all it writes under `directory`; nothing where it is not
     /// installed.
-    pub fn find(directory: &Path) -> Option<Self> {
+    pub fn find(directory: &Path, format: Format) -> Option<Self> {
         Command::new("buildah").arg("--version").output().ok()?;
-        Some(Self { root: directory.join("buildah") })
+        Some(Self { root: directory.join("buildah"), format })
     }
 }
 
 impl Peer for Buildah {
     fn name(&self) -> &'static str {
-        "buildah"
+        if self.format == Format::Zstd { "buildah-zstd" } else { "buildah" }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

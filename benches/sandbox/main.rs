@@ -23,7 +23,7 @@ mod peers;
 use std::time::Duration;
 
 use parts::Bench;
-use peers::{Buildah, Docker, Peer};
+use peers::{Buildah, Builder, Docker, Format, Peer};
 
 /// How often the layer is built by everybody.
 const ROUNDS: usize = 3;
@@ -50,8 +50,8 @@ fn main() {
         milliseconds(without)
     );
 
-    let docker = Docker::start(bench.directory()).map(|docker| Box::new(docker) as Box<dyn Peer>);
-    let buildah = Buildah::find(bench.directory()).map(|buildah| Box::new(buildah) as Box<dyn Peer>);
+    let docker = Docker::start(bench.directory(), Builder::Classic).map(|docker| Box::new(docker) as Box<dyn Peer>);
+    let buildah = Buildah::find(bench.directory(), Format::Gzip).map(|buildah| Box::new(buildah) as Box<dyn Peer>);
     let peers: Vec<Box<dyn Peer>> = docker.into_iter().chain(buildah).collect();
     peers.iter().for_each(|peer| bench.put_at_hand(peer.as_ref()));
     let (mut ours, mut theirs) = (Vec::new(), vec![Vec::new(); peers.len()]);
