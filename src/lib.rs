@@ -23,6 +23,7 @@ pub mod diff;
 pub mod export;
 pub mod layer;
 pub mod lock;
+mod locked;
 pub mod oci;
 pub mod plan;
 pub mod progress;

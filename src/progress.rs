@@ -2,9 +2,11 @@
 //! [`Progress`]; whoever shows it implements [`Listener`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::Serialize;
+
+use crate::locked::locked;
 
 /// The kinds of work that a person waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -143,7 +145,7 @@ impl Progress {
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Vec<Event>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.held)
     }
 
     /// Tells something that a person should know.

@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
 const MAY_USE: [(&str, &[&str]); 18] = [
-    ("progress", &[]),
+    ("locked", &[]),
+    ("progress", &["locked"]),
     ("oci", &[]),
     ("store", &["oci"]),
-    ("registry", &["oci", "store", "progress"]),
-    ("cache", &["oci", "store", "registry", "progress"]),
+    ("registry", &["locked", "oci", "store", "progress"]),
+    ("cache", &["locked", "oci", "store", "registry", "progress"]),
     ("layer", &["oci", "store"]),
-    ("sandbox", &["progress", "oci", "store", "layer"]),
+    ("sandbox", &["locked", "progress", "oci", "store", "layer"]),
     ("apt", &["progress", "oci", "store", "registry", "layer", "sandbox"]),
     ("recipe", &["oci", "layer", "registry", "cache"]),
-    ("python", &["oci", "store", "registry", "progress", "layer", "recipe"]),
+    ("python", &["locked", "oci", "store", "registry", "progress", "layer", "recipe"]),
     ("lock", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python"]),
     ("changeset", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python", "lock"]),
     (

@@ -1,6 +1,7 @@
 //! What a push sends while it is made: no file holds it, its bytes are those of a
 //! build, and whatever breaks on the way, it arrives.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -143,6 +144,28 @@ fn a_layer_that_was_sent_elsewhere_is_made_again_and_goes_in_one_piece() {
     assert_eq!((kept(&dlpack, digest(&first)), registry.patches()), (0, vec![]), "its length is known");
     assert_eq!(dlpack.json(["build"])["built"], 4, "a build wants them here");
     assert_eq!(dlpack.ok(["build"]), digest(&first));
+}
+
+#[test]
+fn jobs_bound_what_is_made_on_its_way_as_what_is_made_for_the_store() {
+    let (dlpack, registry) = (home(), Registry::start(Options::default()));
+    // as new layers, and as such that are known and made again
+    for name in ["team/env:1", "team/other:1"] {
+        let ran = dlpack.run(["push", "--json", "--jobs", "1", &registry.reference(name)]);
+        assert_eq!(ran.status, 0, "{ran:?}");
+        let (mut under_way, mut begun) = (BTreeSet::new(), 0);
+        for event in ran.stderr.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            let id = event["id"].as_u64();
+            if event["event"] == "begin" && event["activity"] == "push" {
+                under_way.insert(id);
+                begun += 1;
+                assert_eq!(under_way.len(), 1, "{}", ran.stderr);
+            } else if event["event"] == "end" {
+                under_way.remove(&id);
+            }
+        }
+        assert_eq!(begun, 5, "{}", ran.stderr);
+    }
 }
 
 #[test]

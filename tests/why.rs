@@ -189,12 +189,16 @@ fn the_time_that_a_push_will_take_is_told_at_the_rate_of_the_last_one() {
     let target = registry.reference("noise:1");
     let unmeasured = dlpack.ok(["plan", &target, "--why"]);
     assert!(unmeasured.contains("the push will send about 3.0 MB; how fast"), "{unmeasured}");
-    dlpack.ok(["push", &target]);
+    dlpack.ok(["push", "--limit-rate", "1G", &target]);
+    let store = Store::open(&dlpack.store()).expect("a store");
+    let unmeasured = store.rate(&registry.address()).expect("readable");
+    assert!(unmeasured.is_none(), "what a limit let through says nothing about the line: {unmeasured:?}");
     write(2);
+    dlpack.ok(["push", "--update", &target]);
+    write(3);
     let measured = dlpack.json(["plan", "--update", &target, "--why"]);
     assert!(measured["why"]["send"]["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{measured}");
 
-    let store = Store::open(&dlpack.store()).expect("a store");
     let rate = store.rate(&registry.address()).expect("readable").expect("measured");
     assert!(rate.bytes > 3_000_000, "{rate:?}");
     store.put_rate(&registry.address(), 5_000_000, std::time::Duration::from_secs(500)).expect("written");

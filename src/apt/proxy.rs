@@ -61,7 +61,7 @@ impl Proxies {
     pub fn client(self, http: &Http) -> Result<Http, Error> {
         match self.0.is_empty() {
             true => Ok(http.clone()),
-            false => Http::through(move |url| self.of(url)),
+            false => http.through(move |url| self.of(url)),
         }
     }
 }

@@ -163,6 +163,7 @@ struct Building<'a> {
     rootfs: RootFilesystems<'a>,
     /// The layer of each step; waited for by those that see it.
     layers: Vec<SetOnce<Appended>>,
+    /// Whoever makes a layer holds one of these, whether it goes to the store or to a registry.
     turn: Arc<Semaphore>,
     threads: Threads,
 }
@@ -215,7 +216,11 @@ impl Building<'_> {
             making = making.kept_in(self.work.store);
         }
         let making = Arc::new(making);
-        let made = self.downloads.with(step, async || delivery.made(&making, step, key).await).await?;
+        let send = async || {
+            let _turn = self.turn.acquire().await;
+            delivery.made(&making, step, key).await
+        };
+        let made = self.downloads.with(step, send).await?;
         made.map(|layer| self.remember(step, step.key, layer)).transpose()
     }
 
@@ -223,6 +228,7 @@ impl Building<'_> {
     async fn send_again(&self, step: &Step, record: &LayerRecord, delivery: &Delivery<'_>) -> Result<(), Error> {
         let making = Making::new(step, self.work.lock.recipe.compression, self.threads);
         let again = || async {
+            let _turn = self.turn.acquire().await;
             let (origin, failure) = making.origin();
             let sent = delivery.blob(&record.descriptor, &step.title(), &origin, None).await;
             // What the registry's client saw of it is an end before its time.

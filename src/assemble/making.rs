@@ -1,12 +1,13 @@
 //! One layer from its changeset: on a plain thread, into the store or to a registry.
 
 use std::io::{self, PipeReader, Read};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use super::{EPOCH, Error};
 use crate::changeset::Changeset;
 use crate::layer::{Compression, Layer, LayerWriter, Sink, Threads};
+use crate::locked::locked;
 use crate::plan::Step;
 use crate::registry::{BlobOrigin, Maker, Outlet};
 use crate::sandbox::Rootfs;
@@ -67,7 +68,7 @@ impl Failure {
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Error>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -17,6 +17,7 @@ use super::work::Work;
 use super::{Error, PARALLEL};
 use crate::cache;
 use crate::layer::Layer;
+use crate::locked::locked;
 use crate::oci::{Descriptor, Digest, media_type};
 use crate::plan::{Place, Plan, Step};
 use crate::progress::{Activity, Task};
@@ -255,9 +256,4 @@ fn tell(task: &Task, moved: Transfer) {
         Transfer::Sent(bytes) => task.advance(bytes),
         Transfer::Kept(bytes) => task.skip(bytes),
     }
-}
-
-/// A poisoned lock guards data that is whole all the same.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,13 +2,14 @@
 //! has none, or one that is longer than the image, from the tags of the keys.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
 use super::VerifyingKey;
 use super::record::{ANCHOR, ARTIFACT_TYPE, Dated, Flaw, Record, tag};
+use crate::locked::locked;
 use crate::oci::{Digest, ManifestOrIndex, parse_manifest};
 use crate::registry::{Error, ErrorKind, Repository};
 use crate::store::LayerKey;
@@ -124,7 +125,7 @@ impl Listing {
 
     fn tagged(&self) -> MutexGuard<'_, Records> {
         // what it guards grows by whole entries
-        self.tagged.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.tagged)
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::progress::{locked, say};
+use super::progress::say;
 use super::tally::{Running, Tally, verb};
+use crate::locked::locked;
 use crate::progress::{Event, Listener};
 
 /// The bars of a run.

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::Options;
 use super::error::{ExitKind, Failure};
 use super::limits;
 use super::progress::{Detail, Display};
 use crate::lock::{self, Lock};
+use crate::locked::locked;
 use crate::oci::Platform;
 use crate::progress::Progress;
 use crate::recipe::{self, Loaded, Recipe, Sources};
@@ -65,7 +66,7 @@ impl Context {
     pub fn finish(&self) {
         self.display.clear();
         self.display.sum_up();
-        let spoken_to = self.registries.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let spoken_to = locked(&self.registries).take();
         if let Some(registries) = spoken_to.filter(|_| self.verbose() && !self.json()) {
             limits::pulls(&registries).iter().for_each(|line| eprintln!("{line}"));
         }
@@ -89,6 +90,11 @@ impl Context {
     /// Whether nothing is to be said but results and errors.
     pub fn quiet(&self) -> bool {
         self.options.quiet
+    }
+
+    /// Whether transfers are kept slower than the line.
+    pub fn is_limited(&self) -> bool {
+        self.options.limit_rate.is_some()
     }
 
     /// Where work tells what it does.
@@ -119,7 +125,7 @@ impl Context {
 
     fn speaking_to(&self, settings: Settings) -> Result<Registries, Failure> {
         let registries = Registries::new(settings)?;
-        *self.registries.lock().unwrap_or_else(PoisonError::into_inner) = Some(registries.clone());
+        *locked(&self.registries) = Some(registries.clone());
         Ok(registries)
     }
 

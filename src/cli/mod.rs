@@ -113,13 +113,23 @@ pub fn main() -> ExitCode {
     let context = Arc::new(Context::new(cli.options));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(source) => return show(&Failure::new(ExitKind::Other, source)),
+        Err(source) => {
+            let failure = Failure::new(ExitKind::Other, source);
+            return signals::settle(failure.exit() as u8, || show(&failure));
+        }
     };
+    let mut listening = None;
     let outcome = runtime.block_on(async {
         match cli.verb {
             // signals are for what it runs
             Verb::Try(arguments) => try_image::run(&context, arguments).await,
-            verb => interruptible(&context, run(&context, verb)).await.map(|()| ExitCode::SUCCESS),
+            // What was finished stays, what is given up has no name: the next run goes on from there.
+            verb => {
+                let signals = listening.insert(Signals::listen()?);
+                let work = run(&context, verb);
+                signals::until_heard(work, signals.heard(), context.interrupt()).await?;
+                Ok(signals::settle(0, || ()))
+            }
         }
     });
     context.finish();
@@ -127,12 +137,13 @@ pub fn main() -> ExitCode {
         Ok(exit) => (exit, CLEARING),
         Err(failure) => {
             let patience = if failure.exit().is_signal() { CLEARING_AFTER_SIGNAL } else { CLEARING };
-            (if signals::may_say() { show(&failure) } else { failure.exit().into() }, patience)
+            (signals::settle(failure.exit() as u8, || show(&failure)), patience)
         }
     };
     // Threads whose work was given up clear it away. Those that take longer don't hold up
     // the exit: what they write has no name, and the next run sweeps it.
     runtime.shutdown_timeout(patience);
+    drop(listening);
     exit
 }
 
@@ -141,28 +152,8 @@ const CLEARING: Duration = Duration::from_secs(3);
 /// The same after SIGTERM or SIGINT: whoever sends them kills soon.
 const CLEARING_AFTER_SIGNAL: Duration = Duration::from_millis(500);
 
-fn show(failure: &Failure) -> ExitCode {
+fn show(failure: &Failure) {
     failure.show(&mut std::io::stderr(), Colour::of_stderr());
-    failure.exit().into()
-}
-
-/// Does `work` until it is done or somebody wants an end. What is given up then has
-/// no name; what was finished stays, and the next run goes on from there.
-async fn interruptible<T>(context: &Context, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let signals = Signals::listen()?;
-    let mut running = std::pin::pin!(work);
-    let kind = tokio::select! {
-        outcome = &mut running => return outcome,
-        kind = signals.heard() => kind,
-    };
-    // Uploads end where they stand; they do so while the rest goes on.
-    context.interrupt().tell();
-    tokio::select! {
-        _ = running => {}
-        () = context.interrupt().settled() => {}
-        () = tokio::time::sleep(signals::GRACE) => {}
-    }
-    Err(signals::failure(kind))
 }
 
 async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {

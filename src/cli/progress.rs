@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::bars::Bars;
 use super::tally::{Running, Tally, verb};
+use crate::locked::locked;
 use crate::progress::{Event, Listener, Progress};
 
 /// How much a person wants to see.
@@ -149,10 +150,4 @@ impl Listener for Lines {
 /// Writes a line. What can't be written is not missed.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// Holds a mutex, whatever happened to the thread that held it before: what is
-/// shown may be wrong then, and nothing else.
-pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

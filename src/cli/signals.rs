@@ -1,17 +1,18 @@
 //! SIGINT and SIGTERM: what is under way comes to a point that the next run goes on
 //! from, and the process ends within a second, whatever hangs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::process::ExitCode;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::error::{Colour, ExitKind, Failure};
+use crate::registry::Interrupt;
 
 /// How long uploads may take to end in order.
-pub const GRACE: Duration = Duration::from_millis(400);
+const GRACE: Duration = Duration::from_millis(400);
 /// How long all else may take: then the process is ended from outside of what hangs.
 const LAST: Duration = Duration::from_millis(950);
 
@@ -22,12 +23,17 @@ pub struct Signals {
     heard: watch::Receiver<Option<ExitKind>>,
 }
 
-/// Whether the failure that ends the process was shown.
-static SAID: AtomicBool = AtomicBool::new(false);
+/// The process's exit status, once it is settled.
+static STATUS: OnceLock<u8> = OnceLock::new();
 
-/// Whether the caller is to show the failure that ends the process: it is shown once.
-pub fn may_say() -> bool {
-    !SAID.swap(true, Ordering::Relaxed)
+/// Settles how the process ends: by what its work came to, or by a signal, whichever is
+/// first. `show` says so where that is `status`: it is said once.
+pub fn settle(status: u8, show: impl FnOnce()) -> ExitCode {
+    let settled = STATUS.set(status).is_ok();
+    if settled {
+        show();
+    }
+    STATUS.get().copied().unwrap_or(status).into()
 }
 
 impl Signals {
@@ -57,6 +63,36 @@ impl Signals {
     }
 }
 
+/// What `work` comes to, or the signal that is heard before. A signal is told to uploads
+/// by `interrupt`, which end where they stand; they do so while the rest goes on, and
+/// what is done by then is done.
+///
+/// # Errors
+/// Those of `work`; [`failure`].
+pub async fn until_heard<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    heard: impl Future<Output = ExitKind>,
+    interrupt: &Interrupt,
+) -> Result<T, Failure> {
+    let mut running = std::pin::pin!(work);
+    let kind = tokio::select! {
+        biased;
+        outcome = &mut running => return outcome,
+        kind = heard => kind,
+    };
+    interrupt.tell();
+    tokio::select! {
+        biased;
+        Ok(done) = running => Ok(done),
+        () = settled(interrupt) => Err(failure(kind)),
+    }
+}
+
+/// Waits until the journal has what registries have, but not for long.
+async fn settled(interrupt: &Interrupt) {
+    let _ = tokio::time::timeout(GRACE, interrupt.settled()).await;
+}
+
 /// The failure that a signal is.
 pub fn failure(kind: ExitKind) -> Failure {
     let what = if kind == ExitKind::Interrupted { "interrupted" } else { "terminated" };
@@ -64,13 +100,11 @@ pub fn failure(kind: ExitKind) -> Failure {
 }
 
 fn listen(ready: &mpsc::Sender<std::io::Result<()>>, tell: &watch::Sender<Option<ExitKind>>) {
-    let heard = |kind| {
+    let heard = |kind: ExitKind| {
         tell.send_replace(Some(kind));
         std::thread::sleep(LAST);
-        if may_say() {
-            failure(kind).show(&mut std::io::stderr(), Colour::of_stderr());
-        }
-        std::process::exit(kind as i32);
+        settle(kind as u8, || failure(kind).show(&mut std::io::stderr(), Colour::of_stderr()));
+        std::process::exit(STATUS.get().copied().unwrap_or(kind as u8).into());
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
         Ok(runtime) => runtime,
@@ -89,4 +123,37 @@ fn listen(ready: &mpsc::Sender<std::io::Result<()>>, tell: &watch::Sender<Option
             () = tell.closed() => {}
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_is_done_though_a_signal_comes() {
+        let done = until_heard(ready(Ok(1)), ready(ExitKind::Interrupted), &Interrupt::default()).await;
+        assert_eq!(done.ok(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn what_a_signal_finds_under_way_may_end_and_what_fails_then_is_the_signals() {
+        let interrupt = Interrupt::default();
+        let ends = async {
+            tokio::task::yield_now().await;
+            Ok(1)
+        };
+        let done = until_heard(ends, ready(ExitKind::Terminated), &interrupt).await;
+        assert_eq!(done.ok(), Some(1));
+
+        let breaks = async {
+            tokio::task::yield_now().await;
+            Err(Failure::new(ExitKind::Network, "broken off"))
+        };
+        let broken: Result<(), Failure> = until_heard(breaks, ready(ExitKind::Terminated), &interrupt).await;
+        assert_eq!(broken.map_err(|failure| failure.exit()), Err(ExitKind::Terminated));
+        let never: Result<(), Failure> = until_heard(pending(), ready(ExitKind::Interrupted), &interrupt).await;
+        assert_eq!(never.map_err(|failure| failure.exit()), Err(ExitKind::Interrupted));
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::display::{bytes, seconds};
-use super::progress::locked;
+use crate::locked::locked;
 use crate::progress::Activity;
 
 /// A piece of work that is going on.

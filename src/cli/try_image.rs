@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::blocking;
 use super::context::Context;
 use super::error::{ExitKind, Failure};
-use super::{blocking, interruptible};
+use super::signals::{self, Signals};
 use crate::assemble;
 use crate::oci::ImageConfig;
 use crate::registry::Reference;
@@ -43,8 +44,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Fa
     let heard = |kind| signal(kind).map_err(|source| Failure::new(ExitKind::Other, source));
     let store = context.store()?;
     let _lease = store.lease()?;
-    let root = interruptible(context, lay_out(context, &store, arguments)).await;
-    let (mut sandbox, step) = root?;
+    let (mut sandbox, step) = {
+        let listening = Signals::listen()?;
+        signals::until_heard(lay_out(context, &store, arguments), listening.heard(), context.interrupt()).await?
+    };
     let (signals, mut to_command) = std::io::pipe().map_err(|source| Failure::new(ExitKind::Other, source))?;
     let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
     let progress = context.progress().clone();

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -21,6 +21,7 @@ use super::retry::{Attempts, Failure, Retry, retry_after};
 use super::token::{self, Challenge, Scope, Token};
 use super::upload::chunks;
 use super::{Error, Interrupt, Observer, RequestEvent, RequestKind, Settings};
+use crate::locked::locked;
 use crate::store::Store;
 
 /// One request to a registry, as often as it takes.
@@ -366,9 +367,4 @@ fn request(call: &Call, authorization: Option<&HeaderValue>) -> Request {
 pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// A poisoned lock guards data that is replaced whole: it is as good as ever.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -142,12 +142,14 @@ impl Http {
         Self::trusting(Trust::Roots, SILENCE)
     }
 
-    /// The same but for proxies: `proxy` says whom an address is asked through.
+    /// A client that shares this one's limit and goes through other proxies: `proxy` says
+    /// whom an address is asked through.
     ///
     /// # Errors
     /// [`Error::Setup`].
-    pub fn through(proxy: impl Fn(&Url) -> Option<Url> + Clone + Send + Sync + 'static) -> Result<Self, Error> {
-        Self::made_by(SILENCE, || builder(Trust::Roots).proxy(reqwest::Proxy::custom(proxy.clone())))
+    pub fn through(&self, proxy: impl Fn(&Url) -> Option<Url> + Clone + Send + Sync + 'static) -> Result<Self, Error> {
+        let proxied = || builder(Trust::Roots).proxy(reqwest::Proxy::custom(proxy.clone()));
+        Ok(Self::made_by(SILENCE, proxied)?.sharing(self))
     }
 
     /// The same, with another patience for silent servers.
@@ -296,4 +298,16 @@ pub fn redacted(url: &Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_goes_through_another_proxy_shares_the_limit() {
+        let http = Http::new().unwrap().limited("1M".parse().unwrap());
+        let proxied = http.through(|_| None).unwrap();
+        assert!(Arc::ptr_eq(&http.limit().unwrap(), &proxied.limit().unwrap()));
+    }
 }

@@ -12,10 +12,10 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::client::locked;
 use super::origin::BlobOrigin;
 use super::upload::Unnamed;
 use super::{Error, Pushed, Repository, Transfer};
+use crate::locked::locked;
 use crate::oci::Descriptor;
 
 /// How much goes to the network at a time, in bytes.

@@ -2,11 +2,13 @@
 //! `GET` of one as a pull, a `HEAD` not.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use serde::Serialize;
+
+use crate::locked::locked;
 
 /// How many pulls a registry allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,12 +50,12 @@ impl PullLimits {
     /// Notes what `registry` says with a manifest; most say nothing.
     pub(super) fn note(&self, registry: &str, headers: &HeaderMap) {
         if let Some(limit) = PullLimit::of(headers) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.to_owned(), limit);
+            locked(&self.0).insert(registry.to_owned(), limit);
         }
     }
 
     pub(super) fn all(&self) -> BTreeMap<String, PullLimit> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.0).clone()
     }
 }
 

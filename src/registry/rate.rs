@@ -9,7 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::client::locked;
+use crate::locked::locked;
 
 /// The shortest piece that is waited for, in bytes.
 const PIECE: u64 = 1 << 10;

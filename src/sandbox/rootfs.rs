@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::diff::{Broken, receive};
 use super::launch::Helper;
@@ -13,6 +13,7 @@ use super::lookup::Entry;
 use super::scratch::Directory;
 use super::spec::{Opening, Task};
 use super::{Change, Ending, Error, Fallback, Host, Lacks, Log, Step, lookup, network, terminal};
+use crate::locked::locked;
 use crate::progress::Output;
 
 /// What a changeset sees beneath it: extracted layers, which are never written to.
@@ -44,7 +45,7 @@ impl Rootfs {
 
     /// What sandboxes on it, and on clones of it, so far did without that a layer may show.
     pub fn lacks(&self) -> Lacks {
-        Lacks::of(self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner).iter().copied())
+        Lacks::of(locked(&self.fallbacks).iter().copied())
     }
 
     /// A new log of what steps on it print.
@@ -169,7 +170,7 @@ impl Sandbox {
             }
             self.fallbacks.insert(fallback);
         }
-        self.rootfs.fallbacks.lock().unwrap_or_else(PoisonError::into_inner).extend(&self.fallbacks);
+        locked(&self.rootfs.fallbacks).extend(&self.fallbacks);
     }
 
     /// What it does without, so far.

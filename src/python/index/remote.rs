@@ -1,7 +1,7 @@
 //! A wheel that is read where it lies, a part at a time, by ranges.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use reqwest::header::RANGE;
@@ -12,6 +12,7 @@ use url::Url;
 use super::Error;
 use super::fetch::{Wheel, locate};
 use super::settings::Indexes;
+use crate::locked::locked;
 use crate::registry::download::{self, range, send};
 use crate::registry::http::{Http, redacted};
 
@@ -53,7 +54,7 @@ impl Remote {
         };
         let start = wheel.size.saturating_sub(TAIL);
         let Some(tail) = remote.part(start, wheel.size).await? else { return Ok(None) };
-        remote.parts.lock().unwrap_or_else(PoisonError::into_inner).0.push((start, tail));
+        locked(&remote.parts).0.push((start, tail));
         Ok(Some(remote))
     }
 
@@ -94,7 +95,7 @@ impl rawzip::ReaderAt for Remote {
         if offset >= self.size || buffer.is_empty() {
             return Ok(0);
         }
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = locked(&self.parts);
         let (known, next) = &mut *parts;
         let holds = |(start, bytes): &&(u64, Bytes)| (*start..start + bytes.len() as u64).contains(&offset);
         if !known.iter().any(|part| holds(&part)) {

@@ -3,7 +3,7 @@
 //! can let one end in the middle of an upload.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::answer::{Body, Refusal, document};
 use super::route::Route;
+use crate::locked::locked;
 
 /// Where a server makes tokens.
 pub(super) const TOKEN_PATH: &str = "/token";
@@ -74,7 +75,7 @@ impl Tokens {
         let scopes = pairs.filter(|(key, _)| key == "scope");
         let scopes = scopes.flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
         let token = format!("{:032x}", fastrand::u128(..));
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut issued = locked(&self.issued);
         issued.insert(token.clone(), Issued { scopes, left: self.uses });
         let body = json!({ "token": token, "access_token": token, "expires_in": 300 });
         Ok(document("application/json", body.to_string().into_bytes(), false))
@@ -82,7 +83,7 @@ impl Tokens {
 
     /// Uses `token` once for `needed`.
     fn accept(&self, token: &str, needed: &[(String, &'static str)]) -> bool {
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut issued = locked(&self.issued);
         let Some(entry) = issued.get_mut(token) else { return false };
         match &mut entry.left {
             Some(0) => return false,

@@ -1,7 +1,7 @@
 //! Faults put into an honest registry, for tests of clients: which request, which
 //! time, and what goes wrong.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
@@ -9,6 +9,7 @@ use hyper::{Method, Response, StatusCode};
 
 use super::answer::{Body, full};
 use super::spoiled::{Broken, cut, drip, flip, gzip, lengthen, shorten, stall};
+use crate::locked::locked;
 
 /// What goes wrong with a request or its answer. Offsets are in bytes of the body.
 #[derive(Clone, Debug)]
@@ -107,12 +108,12 @@ pub struct Faults(Mutex<Vec<Fault>>);
 impl Faults {
     /// Puts `faults` in the place of those that are still to come.
     pub fn replace(&self, faults: Vec<Fault>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+        *locked(&self.0) = faults;
     }
 
     /// The fault that falls on this request; it counts as having fallen.
     pub fn take(&self, method: &Method, target: &str) -> Option<What> {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = locked(&self.0);
         for fault in faults.iter_mut().filter(|it| it.method == *method && target.contains(&it.target)) {
             if fault.skip > 0 {
                 fault.skip -= 1;
@@ -127,7 +128,7 @@ impl Faults {
 
     /// Whether each of them has fallen on a request.
     pub fn all_fell(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|fault| fault.fell)
+        locked(&self.0).iter().all(|fault| fault.fell)
     }
 }
 

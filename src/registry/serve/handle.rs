@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::identity;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use super::route::{Route, is_name, query};
 use super::spoiled::Broken;
 use super::uploads::Sessions;
 use super::{Auth, Exchange, Features, Options};
+use crate::locked::locked;
 use crate::store::Store;
 
 /// How many requests are remembered.
@@ -119,7 +120,7 @@ impl Registry {
     }
 
     fn remember(&self, exchange: Exchange) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = locked(&self.log);
         if log.len() == REMEMBERED {
             log.pop_front();
         }

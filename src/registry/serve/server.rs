@@ -2,8 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::handle::{Registry, answer, blocking};
 use super::spoiled::Broken;
 use super::{Error, Exchange, Fault, Options};
+use crate::locked::locked;
 use crate::store::Store;
 
 /// How long a stop waits for requests that are under way.
@@ -63,13 +64,13 @@ impl Server {
 
     /// The requests so far, oldest first; the last ten thousand of them.
     pub fn requests(&self) -> Vec<Exchange> {
-        let log = self.registry.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = locked(&self.registry.log);
         log.iter().cloned().collect()
     }
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.registry.log.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        locked(&self.registry.log).clear();
     }
 
     /// Puts `faults` in the place of those that are still to come.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -13,6 +13,7 @@ use hyper::{Response, StatusCode};
 use super::answer::{Body, Refusal, bare, full, set};
 use super::route::query;
 use super::{Registry, Remains, blocking};
+use crate::locked::locked;
 use crate::oci::Digest;
 use crate::store::{self, Area, BlobWriter, Link};
 
@@ -33,7 +34,7 @@ struct Session {
 
 impl Sessions {
     fn open(&self, repository: &str, writer: BlobWriter) -> String {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = locked(&self.0);
         let opened = sessions.values().map(|session| session.opened + 1).max().unwrap_or_default();
         if sessions.len() >= MAX_SESSIONS
             && let Some(oldest) = sessions.iter().min_by_key(|(_, session)| session.opened).map(|(id, _)| id.clone())
@@ -47,13 +48,13 @@ impl Sessions {
     }
 
     fn find(&self, repository: &str, id: &str) -> Result<Session, Refusal> {
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = locked(&self.0);
         let found = sessions.get(id).filter(|session| session.repository == repository).cloned();
         found.ok_or_else(|| Refusal::blob_upload_unknown(format!("{repository} has no upload {id}")))
     }
 
     pub fn forget(&self, id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        locked(&self.0).remove(id);
     }
 }
 

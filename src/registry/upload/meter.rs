@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::registry::client::{Client, locked};
+use crate::locked::locked;
+use crate::registry::client::Client;
 use crate::registry::rate::Limit;
 use crate::registry::{Error, Interrupt};
 
