@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dlpack::oci::{Descriptor, media_type};
-use dlpack::registry::serve::{Exchange, Fault, Options, Server};
 use dlpack::registry::{Error, Registries, Repository, RequestKind, Settings};
-use dlpack::store::Store;
 use futures_util::TryStreamExt as _;
-use tempfile::TempDir;
+
+use crate::support::embedded::Embedded;
 
 /// Registries that remember their requests and pauses, and wait for nothing.
 struct Watched {
@@ -49,32 +48,6 @@ impl Watched {
 
     fn pauses(&self) -> Vec<Duration> {
         std::mem::take(&mut *self.pauses.lock().unwrap())
-    }
-}
-
-/// The embedded registry over a store of its own.
-struct Served {
-    server: Server,
-    _directory: TempDir,
-}
-
-impl Served {
-    fn start(options: Options) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
-        Self { server: Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap(), _directory: directory }
-    }
-
-    fn reference(&self, name: &str) -> String {
-        format!("{}/{name}", self.server.address())
-    }
-
-    fn fault(&self, fault: Fault) {
-        self.server.set_faults(vec![fault]);
-    }
-
-    fn requests(&self, method: &str) -> Vec<Exchange> {
-        self.server.requests().into_iter().filter(|request| request.method.as_str() == method).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Uploads survive: whatever a registry lacks and whatever breaks, a blob arrives, and
 //! what the registry kept is not sent again, by this run or by the next.
 
+mod early;
 mod features;
 mod journal;
 mod killed;
@@ -11,11 +12,11 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use dlpack::oci::{Descriptor, media_type};
-use dlpack::registry::serve::{Options, Server};
 use dlpack::registry::{BlobOrigin, Error, Pushed, Registries, Repository, RequestKind, Settings, Transfer};
 use dlpack::store::Store;
 use futures_util::TryStreamExt as _;
-use tempfile::TempDir;
+
+use crate::support::embedded::Embedded;
 
 /// The most of a blob that goes in one request.
 const CHUNK: u64 = 256 << 10;
@@ -63,34 +64,6 @@ impl Parcel {
             all.extend_from_slice(&chunk);
         }
         assert!(self.bytes == all);
-    }
-}
-
-/// The embedded registry over a store of its own.
-struct Served {
-    server: Server,
-    _directory: TempDir,
-}
-
-impl Served {
-    fn start(options: Options) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
-        Self { server: Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap(), _directory: directory }
-    }
-
-    fn address(&self) -> String {
-        self.server.address().to_string()
-    }
-
-    /// How many bytes of uploads it has read.
-    fn received(&self) -> u64 {
-        let requests = self.server.requests();
-        requests
-            .iter()
-            .filter(|request| request.target.contains("/blobs/uploads/"))
-            .map(|request| request.received)
-            .sum()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::script::Given;
+use super::script::Scripts;
 use super::scrub;
 use super::unpacked::{self, Unpacked};
 use crate::layer::{self, Compression, EPOCH, Layer, LayerWriter};
@@ -126,7 +126,7 @@ pub fn make(debs: &[Deb], extras: &[Extra], store: &Store, host: &Arc<Host>) -> 
 
 /// Configures what lies unpacked in `under`.
 fn configure(under: &Rootfs, out: &mut LayerWriter) -> Result<(), Error> {
-    let given = Given::new(under.host()?)?;
+    let given = Scripts::new(under.host()?)?;
     given.write("configure.sh", include_str!("configure.sh"))?;
     // debconf(7): what is installed later asks only what was never asked
     let step = given.step("configure.sh", &[]).env("DEBCONF_NONINTERACTIVE_SEEN", "true");

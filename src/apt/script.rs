@@ -13,11 +13,11 @@ pub const GIVEN: &str = "/run/dlpack";
 
 /// What steps are given: scripts, and files for them. It is there until this is dropped.
 #[derive(Debug)]
-pub struct Given {
+pub struct Scripts {
     directory: Directory,
 }
 
-impl Given {
+impl Scripts {
     /// Nothing yet.
     ///
     /// # Errors

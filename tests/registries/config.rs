@@ -5,9 +5,8 @@ use std::fs;
 use dlpack::registry::{Config, Environment, Error, Place, Places, Reference, Settings};
 use tempfile::TempDir;
 
-use super::{Served, Watched, blob, block_on, pulled};
+use super::{Embedded, Watched, blob, block_on, pulled};
 use dlpack::registry::BlobOrigin;
-use dlpack::registry::serve::Options;
 
 fn config(text: &str) -> Config {
     let directory = TempDir::new().unwrap();
@@ -120,7 +119,7 @@ fn files_are_found_as_containers_finds_them_and_drop_ins_replace_tables() {
 
 #[test]
 fn a_mirror_that_lacks_a_blob_or_breaks_gives_way_to_the_next_and_the_last_word_is_the_locations() {
-    let (mirror, location) = (Served::start(Options::default()), Served::start(Options::default()));
+    let (mirror, location) = (Embedded::start(), Embedded::start());
     let (layer, bytes) = blob(200_000, 11);
     let text = format!(
         "[[registry]]\nprefix = 'registry.example'\nlocation = '{}'\n[[registry.mirror]]\nlocation = '127.0.0.1:1'\n\
@@ -136,7 +135,7 @@ fn a_mirror_that_lacks_a_blob_or_breaks_gives_way_to_the_next_and_the_last_word_
         assert!(mirror.server.requests().is_empty(), "nothing is pushed to a mirror");
         assert_eq!(pulled(&repository, &layer).await.unwrap(), bytes);
         assert!(watched.pauses().is_empty(), "nobody waits for a mirror");
-        let asked = mirror.requests("GET");
+        let asked = mirror.requests("GET", "");
         assert!(asked.iter().any(|get| get.target.starts_with("/v2/mirrored/image/blobs/")), "{asked:?}");
         let error = repository.manifest("1").await.unwrap_err();
         assert!(error.to_string().contains(&location.server.address().to_string()), "{error}");

@@ -6,7 +6,7 @@ use dlpack::oci::{Digest, InvalidManifest, MAX_MANIFEST, Manifest, ManifestOrInd
 use dlpack::registry::serve::{Fault, Features, Options, What};
 use dlpack::registry::{BlobOrigin, Error, ErrorKind, Repository, RequestKind, Retry, Settings};
 
-use super::{Served, Watched, blob, block_on, pulled};
+use super::{Embedded, Watched, blob, block_on, pulled};
 
 const SIZE: usize = 3_000_000;
 
@@ -14,7 +14,7 @@ const SIZE: usize = 3_000_000;
 /// pauses there were, and which ranges were asked for. Afterwards an honest pull
 /// must succeed.
 fn pull_through(options: Options, fault: Fault) -> (Result<(), Error>, usize, Vec<Option<String>>) {
-    let served = Served::start(options);
+    let served = Embedded::with(options);
     let watched = Watched::new(Settings::default());
     let repository = watched.repository(&served.reference("image"));
     let (layer, bytes) = blob(SIZE, 21);
@@ -25,7 +25,7 @@ fn pull_through(options: Options, fault: Fault) -> (Result<(), Error>, usize, Ve
         let result = pulled(&repository, &layer).await.map(|found| assert!(found == bytes));
         let range =
             |get: dlpack::registry::serve::Exchange| Some(get.headers.get("range")?.to_str().unwrap().to_owned());
-        let ranges = served.requests("GET").into_iter().map(range).collect();
+        let ranges = served.requests("GET", "").into_iter().map(range).collect();
         let pauses = watched.pauses().len();
         served.server.set_faults(Vec::new());
         assert!(pulled(&repository, &layer).await.unwrap() == bytes, "an honest pull succeeds");
@@ -77,7 +77,7 @@ fn a_connection_lost_before_the_answer_is_tried_again() {
 fn a_server_that_falls_silent_is_left_and_asked_for_the_rest() {
     let mut retry = Retry::default();
     retry.silence = Duration::from_millis(300);
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings { retry, ..Settings::default() });
     let repository = watched.repository(&served.reference("image"));
     let (layer, bytes) = blob(SIZE, 26);
@@ -118,7 +118,7 @@ fn bytes_that_are_not_the_digests_are_an_error_by_name_and_not_asked_for_again()
 
 #[test]
 fn another_range_than_was_asked_for_is_not_taken() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings::default());
     let repository = watched.repository(&served.reference("image"));
     let (layer, bytes) = blob(SIZE, 22);
@@ -139,7 +139,7 @@ fn another_range_than_was_asked_for_is_not_taken() {
 fn retry_after_is_obeyed_in_seconds_and_as_a_date_and_refused_when_absurd() {
     let answer = |wait: String| Fault::on("GET", "/blobs/", What::Answer(429, vec![("retry-after", wait)], vec![]));
     let pause = |fault| {
-        let served = Served::start(Options::default());
+        let served = Embedded::start();
         let watched = Watched::new(Settings::default());
         let repository = watched.repository(&served.reference("image"));
         let (layer, bytes) = blob(1000, 23);
@@ -165,7 +165,7 @@ fn retry_after_is_obeyed_in_seconds_and_as_a_date_and_refused_when_absurd() {
 
 /// A repository with a manifest under `tag`, and the answer to a pull of it with `fault`.
 fn manifest_through(fault: Fault) -> Result<(), Error> {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings::default());
     let repository = watched.repository(&served.reference("image"));
     block_on(async {
@@ -223,8 +223,8 @@ fn a_redirect_to_another_host_is_followed_without_authorization() {
     use dlpack::registry::serve::Auth;
     use dlpack::registry::{Credential, Credentials};
     let auth = Auth::Basic { user: "me".into(), password: "secret".into() };
-    let ours = Served::start(Options { auth: Some(auth), ..Options::default() });
-    let theirs = Served::start(Options::default());
+    let ours = Embedded::with(Options { auth: Some(auth), ..Options::default() });
+    let theirs = Embedded::start();
     let credentials = Credentials::only(&ours.server.address().to_string(), Credential::basic("me", "secret"));
     let watched = Watched::new(Settings { credentials, ..Settings::default() });
     let (layer, bytes) = blob(5000, 25);
@@ -236,8 +236,8 @@ fn a_redirect_to_another_host_is_followed_without_authorization() {
         ours.fault(Fault::on("GET", "/blobs/", What::Answer(307, vec![("location", location)], vec![])).always());
         theirs.server.clear_requests();
         assert_eq!(pulled(&here, &layer).await.unwrap(), bytes);
-        assert!(ours.requests("GET").last().unwrap().headers.contains_key("authorization"));
-        assert!(!theirs.requests("GET").last().unwrap().headers.contains_key("authorization"));
+        assert!(ours.requests("GET", "").last().unwrap().headers.contains_key("authorization"));
+        assert!(!theirs.requests("GET", "").last().unwrap().headers.contains_key("authorization"));
 
         let around = format!("http://{}/v2/image/blobs/{}", ours.server.address(), layer.digest);
         ours.fault(Fault::on("GET", "/blobs/", What::Answer(302, vec![("location", around)], vec![])).always());
@@ -248,7 +248,7 @@ fn a_redirect_to_another_host_is_followed_without_authorization() {
 
 #[test]
 fn lists_go_on_over_pages_and_end() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings::default());
     let repository = watched.repository(&served.reference("image"));
     block_on(async {
@@ -271,7 +271,7 @@ fn lists_go_on_over_pages_and_end() {
 
 #[test]
 fn what_refers_to_a_manifest_is_listed_by_type_and_a_registry_without_referrers_has_none() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings::default());
     let repository = watched.repository(&served.reference("image"));
     block_on(async {

@@ -4,11 +4,11 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlpack::oci::{Digest, media_type};
-use dlpack::registry::serve::{Exchange, Fault, Options, What};
+use dlpack::registry::serve::{Exchange, Fault, What};
 use dlpack::registry::{BlobOrigin, Error, ErrorKind, Pushed, RequestKind, Settings, Transfer};
 use dlpack::store::{self, Area, Store};
 
-use super::{Served, Watched, blob, block_on, pulled};
+use super::{Embedded, Watched, blob, block_on, pulled};
 
 const SIZE: u64 = 3_000_000;
 
@@ -24,7 +24,7 @@ struct Outcome {
 /// Pushes a blob of [`SIZE`] bytes through `faults`; afterwards an honest push
 /// must succeed and the blob must be whole.
 fn push_through(faults: Vec<Fault>) -> Outcome {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings::default());
     let repository = watched.repository(&served.reference("image"));
     let base = watched.repository(&served.reference("base"));
@@ -139,7 +139,7 @@ fn a_registry_that_says_it_stored_something_else_is_not_believed() {
     let lie = || What::Header("docker-content-digest", other.clone());
     let error = push_through(vec![Fault::on("PUT", "/blobs/uploads/", lie())]).pushed.unwrap_err();
     assert!(matches!(error, Error::Stored { .. }), "{error}");
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let repository = Watched::new(Settings::default()).repository(&served.reference("image"));
     served.fault(Fault::on("PUT", "/manifests/", What::Header("docker-content-digest", other.clone())));
     let index = br#"{"schemaVersion":2,"manifests":[]}"#;
@@ -149,7 +149,7 @@ fn a_registry_that_says_it_stored_something_else_is_not_believed() {
 
 #[test]
 fn a_manifest_is_put_again_after_what_passes() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let repository = Watched::new(Settings::default()).repository(&served.reference("image"));
     let index = br#"{"schemaVersion":2,"manifests":[]}"#;
     for what in [What::BreakRequest(5), What::LoseAnswer, What::Answer(503, vec![], vec![])] {
@@ -161,7 +161,7 @@ fn a_manifest_is_put_again_after_what_passes() {
 
 /// Pushes a blob that may be mounted, with `faults` in the way.
 fn mount_through(faults: Vec<Fault>) -> (Pushed, Vec<RequestKind>) {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings::default());
     let (base, image) = (watched.repository(&served.reference("base")), watched.repository(&served.reference("image")));
     let (layer, bytes) = blob(50_000, 32);
@@ -202,7 +202,7 @@ fn a_source_registry_that_breaks_off_is_resumed_while_the_target_waits() {
 
 #[test]
 fn a_source_registry_that_lies_leaves_nothing_at_the_target() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings::default());
     let (base, image) = (watched.repository(&served.reference("base")), watched.repository(&served.reference("image")));
     let (layer, bytes) = blob(400_000, 33);
@@ -218,7 +218,7 @@ fn a_source_registry_that_lies_leaves_nothing_at_the_target() {
 
 #[test]
 fn an_origin_that_is_not_the_blob_is_an_error_of_its_own_and_is_not_tried_again() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let watched = Watched::new(Settings::default());
     let image = watched.repository(&served.reference("image"));
     let (layer, bytes) = blob(600_000, 34);
@@ -251,7 +251,7 @@ fn an_origin_that_is_not_the_blob_is_an_error_of_its_own_and_is_not_tried_again(
 
 #[test]
 fn a_blob_without_a_byte_is_a_blob() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let image = Watched::new(Settings::default()).repository(&served.reference("image"));
     let (empty, bytes) = blob(0, 0);
     block_on(async {

@@ -4,7 +4,7 @@
 use dlpack::registry::serve::{Auth, Fault, Options, Tokens, What};
 use dlpack::registry::{BlobOrigin, Credential, Credentials, Error, ErrorKind, Pushed, RequestKind, Secret, Settings};
 
-use super::{Served, Watched, blob, block_on, pulled};
+use super::{Embedded, Watched, blob, block_on, pulled};
 
 fn bearer(tokens: Tokens, realm: Option<String>) -> Options {
     Options { auth: Some(Auth::Bearer { tokens, realm }), ..Options::default() }
@@ -14,14 +14,14 @@ fn account(tokens: Tokens) -> Tokens {
     tokens.for_account("me", "secret")
 }
 
-fn settings(served: &Served, user: &str, password: &str) -> Settings {
+fn settings(served: &Embedded, user: &str, password: &str) -> Settings {
     let host = served.server.address().to_string();
     Settings { credentials: Credentials::only(&host, Credential::basic(user, password)), ..Settings::default() }
 }
 
 #[test]
 fn one_token_a_scope_serves_many_requests() {
-    let served = Served::start(bearer(account(Tokens::default()), None));
+    let served = Embedded::with(bearer(account(Tokens::default()), None));
     let watched = Watched::new(settings(&served, "me", "secret"));
     let repository = watched.repository(&served.reference("image"));
     block_on(async {
@@ -32,14 +32,14 @@ fn one_token_a_scope_serves_many_requests() {
     });
     let tokens = watched.sent().into_iter().filter(|kind| *kind == RequestKind::Token).count();
     assert_eq!(tokens, 1);
-    let asked = served.requests("GET").into_iter().find(|get| get.target.starts_with("/token")).unwrap();
+    let asked = served.requests("GET", "").into_iter().find(|get| get.target.starts_with("/token")).unwrap();
     assert!(asked.target.contains("scope=repository%3Aimage%3Apull%2Cpush"), "{}", asked.target);
     assert!(asked.target.contains("account=me"), "{}", asked.target);
 }
 
 #[test]
 fn a_mount_asks_for_a_token_that_may_read_there() {
-    let served = Served::start(bearer(account(Tokens::default()), None));
+    let served = Embedded::with(bearer(account(Tokens::default()), None));
     let watched = Watched::new(settings(&served, "me", "secret"));
     let (base, image) = (watched.repository(&served.reference("base")), watched.repository(&served.reference("image")));
     let (layer, bytes) = blob(1000, 41);
@@ -53,7 +53,7 @@ fn a_mount_asks_for_a_token_that_may_read_there() {
 #[test]
 fn a_token_that_ends_at_any_request_is_renewed_there() {
     for uses in 1..4 {
-        let served = Served::start(bearer(account(Tokens::default().lasting(uses)), None));
+        let served = Embedded::with(bearer(account(Tokens::default().lasting(uses)), None));
         let watched = Watched::new(settings(&served, "me", "secret"));
         let repository = watched.repository(&served.reference("image"));
         block_on(async {
@@ -69,7 +69,7 @@ fn a_token_that_ends_at_any_request_is_renewed_there() {
 
 #[test]
 fn a_token_that_ends_in_the_middle_of_a_patch_is_renewed() {
-    let served = Served::start(bearer(account(Tokens::default()), None));
+    let served = Embedded::with(bearer(account(Tokens::default()), None));
     let watched = Watched::new(settings(&served, "me", "secret"));
     let repository = watched.repository(&served.reference("image"));
     let (layer, bytes) = blob(300_000, 42);
@@ -87,7 +87,7 @@ fn a_token_that_ends_in_the_middle_of_a_patch_is_renewed() {
 
 #[test]
 fn a_wrong_password_is_said_at_once() {
-    let served = Served::start(bearer(account(Tokens::default()), None));
+    let served = Embedded::with(bearer(account(Tokens::default()), None));
     let watched = Watched::new(settings(&served, "me", "guess"));
     let repository = watched.repository(&served.reference("image"));
     let error = block_on(repository.manifest("tag")).unwrap_err();
@@ -98,10 +98,10 @@ fn a_wrong_password_is_said_at_once() {
 
 #[test]
 fn a_token_at_another_realm_is_refused_by_name_and_hears_no_credentials() {
-    let elsewhere = Served::start(bearer(account(Tokens::default()), None));
+    let elsewhere = Embedded::with(bearer(account(Tokens::default()), None));
     // The same machine by another name: for credentials another host.
     let realm = format!("http://localhost:{}/token", elsewhere.server.address().port());
-    let served = Served::start(bearer(account(Tokens::default()), Some(realm.clone())));
+    let served = Embedded::with(bearer(account(Tokens::default()), Some(realm.clone())));
     let watched = Watched::new(settings(&served, "me", "secret"));
     let (layer, bytes) = blob(1000, 43);
     block_on(async {
@@ -120,8 +120,8 @@ fn a_token_at_another_realm_is_refused_by_name_and_hears_no_credentials() {
 
 #[test]
 fn a_refresh_token_is_not_posted_to_the_host_that_a_token_server_redirects_to() {
-    let theirs = Served::start(Options::default());
-    let served = Served::start(bearer(account(Tokens::default()), None));
+    let theirs = Embedded::start();
+    let served = Embedded::with(bearer(account(Tokens::default()), None));
     let credential = Credential::IdentityToken(Secret::new("refresh"));
     let credentials = Credentials::only(&served.server.address().to_string(), credential);
     let watched = Watched::new(Settings { credentials, ..Settings::default() });
@@ -134,7 +134,7 @@ fn a_refresh_token_is_not_posted_to_the_host_that_a_token_server_redirects_to() 
 
 #[test]
 fn a_token_server_that_fails_is_asked_again_and_one_that_talks_nonsense_is_named() {
-    let served = Served::start(bearer(account(Tokens::default()), None));
+    let served = Embedded::with(bearer(account(Tokens::default()), None));
     let watched = Watched::new(settings(&served, "me", "secret"));
     let answers = |status, body: &[u8]| Fault::on("GET", "/token", What::Answer(status, vec![], body.to_vec()));
     let push = |fault: Fault| {
@@ -154,7 +154,7 @@ fn a_token_server_that_fails_is_asked_again_and_one_that_talks_nonsense_is_named
 
 #[test]
 fn a_challenge_that_cannot_be_met_is_named() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let challenge =
         |text: &str| Fault::on("GET", "/", What::Answer(401, vec![("www-authenticate", text.into())], vec![])).always();
     let ask = |text: &str| {

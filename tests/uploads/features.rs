@@ -3,13 +3,13 @@
 use dlpack::registry::serve::{Auth, Fault, Features, Options, Remains, Tokens, What};
 use dlpack::registry::{BlobOrigin, Credential, Credentials, Pushed, RequestKind, Settings};
 
-use super::{CHUNK, Parcel, Process, Served, block_on, uploaded};
+use super::{CHUNK, Embedded, Parcel, Process, block_on, uploaded};
 use crate::support::line::Line;
 
 const SIZE: usize = 3_000_000;
 
-fn served(features: Features) -> Served {
-    Served::start(Options { features, ..Options::default() })
+fn served(features: Features) -> Embedded {
+    Embedded::with(Options { features, ..Options::default() })
 }
 
 /// Positions on a line at which it is cut.
@@ -145,7 +145,7 @@ fn a_session_that_expires_in_the_middle_begins_anew_and_one_that_does_not_goes_o
 fn a_token_that_ends_between_parts_costs_none_of_them() {
     let tokens = Tokens::default().for_account("anna", "secret").lasting(4);
     let auth = Some(Auth::Bearer { tokens, realm: None });
-    let served = Served::start(Options { auth, ..Options::default() });
+    let served = Embedded::with(Options { auth, ..Options::default() });
     let credentials = Credentials::only(&served.address(), Credential::basic("anna", "secret"));
     let process = Process::with(&served.address(), None, Settings { credentials, ..Settings::default() });
     let parcel = Parcel::of(SIZE, 12);

@@ -5,12 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use dlpack::registry::serve::{Features, Options};
 use dlpack::registry::{Interrupt, Pushed, RequestKind, Settings};
 use dlpack::store::{Policy, Store, UploadName, UploadState};
 use tempfile::TempDir;
 
-use super::{Parcel, Process, Served, block_on, uploaded};
+use super::{Embedded, Parcel, Process, block_on, uploaded};
 use crate::support::line::Line;
 
 const SIZE: usize = 8 << 20;
@@ -66,7 +65,7 @@ fn journal_of(directory: &TempDir) -> Vec<fs::DirEntry> {
 
 #[test]
 fn the_next_process_sends_what_the_registry_does_not_have() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let directory = tempfile::tempdir().unwrap();
     let parcel = Parcel::of(SIZE, 21);
     let line = Line::to(served.address(), Vec::new());
@@ -86,7 +85,7 @@ fn the_next_process_sends_what_the_registry_does_not_have() {
 
 #[test]
 fn a_session_that_the_registry_has_forgotten_meanwhile_begins_anew() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let base = format!("http://{}/v2/team/env/blobs/uploads/", served.address());
@@ -112,7 +111,7 @@ fn a_session_that_the_registry_has_forgotten_meanwhile_begins_anew() {
 
 #[test]
 fn two_processes_that_upload_the_same_blob_have_a_session_each() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let directory = tempfile::tempdir().unwrap();
     let parcel = Parcel::of(SIZE, 25);
     let processes = [(); 2].map(|()| Process::new(&served.address(), Some(directory.path())));
@@ -184,7 +183,7 @@ fn a_collection_removes_what_no_registry_remembers() {
 
 #[test]
 fn an_upload_without_room_for_its_journal_goes_its_way() {
-    let served = Served::start(Options { features: Features::default(), ..Options::default() });
+    let served = Embedded::start();
     let directory = tempfile::tempdir().unwrap();
     let parcel = Parcel::of(SIZE, 26);
     let process = Process::new(&served.address(), Some(directory.path()));
@@ -195,7 +194,7 @@ fn an_upload_without_room_for_its_journal_goes_its_way() {
 
 #[test]
 fn an_upload_that_is_told_to_end_does_so_in_order() {
-    let served = Served::start(Options::default());
+    let served = Embedded::start();
     let directory = tempfile::tempdir().unwrap();
     let parcel = Parcel::of(SIZE, 27);
     let line = Line::to(served.address(), Vec::new());

@@ -7,10 +7,9 @@ use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use dlpack::registry::serve::Options;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Served;
+use super::Embedded;
 use crate::support::command::Dlpack;
 use crate::support::line::Line;
 
@@ -45,7 +44,7 @@ fn ended(mut child: Child) -> (Option<i32>, String) {
 fn a_push_that_is_killed_or_ended_in_the_middle_of_a_blob_is_finished_by_the_next() {
     let dlpack = big();
     for (signal, status) in [(Signal::KILL, None), (Signal::TERM, Some(143)), (Signal::INT, Some(130))] {
-        let served = Served::start(Options::default());
+        let served = Embedded::start();
         let line = Line::to(served.address(), Vec::new());
         let target = format!("{}/team/env:1", line.address());
         // six seconds for the blob

@@ -10,7 +10,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::{Changeset, Inputs, Need};
-use crate::apt::script::Given;
+use crate::apt::script::Scripts;
 use crate::apt::scrub;
 use crate::layer::{self, LayerWriter};
 use crate::lock::{LockedApt, LockedDeb};
@@ -126,8 +126,8 @@ impl Apt {
     }
 
     /// The packages, verified, and what the script is told of them.
-    fn give(&self, host: &Host) -> Result<Given, AptError> {
-        let given = Given::new(host)?;
+    fn give(&self, host: &Host) -> Result<Scripts, AptError> {
+        let given = Scripts::new(host)?;
         given.make("debs")?;
         for deb in &self.locked.debs {
             self.copy(deb, &given.path(&format!("debs/{}", file_name(deb))))?;

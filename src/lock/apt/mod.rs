@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use super::model::{LockedApt, LockedDeb, LockedInput};
 use crate::apt::mirrors::Mirrors;
 use crate::apt::proxy::Proxies;
-use crate::apt::script::{GIVEN, Given};
+use crate::apt::script::{GIVEN, Scripts};
 use crate::oci::Digest;
 use crate::recipe::{Apt, AptSource};
 use crate::sandbox::{Directory, Mount, MountKind, Rootfs, Sandbox};
@@ -38,7 +38,7 @@ pub(super) struct Asking<'a> {
     directory: &'a Path,
     mirrors: Mirrors,
     sandbox: Sandbox,
-    given: Given,
+    given: Scripts,
     /// Where scripts leave what apt said. Only they write here, and only files are read.
     answers: Directory,
     /// What is installed as far as the layers up to now are.
@@ -59,7 +59,7 @@ impl<'a> Asking<'a> {
         rootfs.read("usr/bin/apt-get")?.ok_or_else(no_apt)?;
         let status = rootfs.read("var/lib/dpkg/status")?.ok_or_else(no_apt)?;
         let host = rootfs.host()?;
-        let given = Given::new(host)?;
+        let given = Scripts::new(host)?;
         // Read before the base's own apt.conf, which has the last word.
         given.write(SETTINGS, Proxies::of_this_machine().configuration())?;
         Ok(Self {

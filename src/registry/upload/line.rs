@@ -172,7 +172,11 @@ impl<'a> Line<'a> {
         let (mut position, mut moved) = (offset, Instant::now());
         loop {
             tokio::select! {
-                sent = &mut sending => return sent,
+                sent = &mut sending => {
+                    // An answer may come before all of the body was taken; the rest is not sent any more.
+                    tape.stop();
+                    return sent;
+                }
                 _ = ticks.tick() => {}
             }
             let now = self.meter.position();

@@ -24,6 +24,18 @@ impl Lost {
         Self { failure: failure.into(), expired: false, closing, length }
     }
 
+    /// Whether the line broke, or nothing went over it any more.
+    pub(super) fn broke(&self) -> bool {
+        matches!(self.failure.error, Error::Http(_) | Error::Stalled { .. })
+    }
+
+    /// Whether the registry says that it takes no PATCH, or wants to know beforehand how
+    /// long a part is.
+    pub(super) fn declines(&self) -> bool {
+        let Error::Refused { status, .. } = &self.failure.error else { return false };
+        matches!(status.as_u16(), 400 | 405 | 411 | 415 | 501)
+    }
+
     /// The answer to what was sent over `line`, or what was lost.
     pub(super) fn unless_answered(sent: Sent, line: &Line<'_>, closing: bool, length: u64) -> Result<Response, Self> {
         match sent {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
-use super::chunks::Chunks;
 use super::journal::Journal;
 use super::line::{Line, Patch};
 use super::lost::Lost;
 use super::session::{Session, Standing};
 use super::tape::Tape;
+use super::terms::Terms;
 use crate::oci::Descriptor;
 use crate::registry::Error;
 use crate::registry::http::redacted;
@@ -32,11 +32,9 @@ pub(in crate::registry) struct Unnamed<'a, M> {
     line: Line<'a>,
     maker: &'a Arc<M>,
     journal: Journal,
-    chunks: Chunks,
+    terms: Terms,
     /// How many bytes the registry had from an earlier run.
     resumed: u64,
-    /// Whether some of the blob was sent by a request that failed, or by an earlier run.
-    patched_up: bool,
     under_way: Option<UnderWay>,
 }
 
@@ -49,9 +47,9 @@ impl<'a, M: Maker> Unnamed<'a, M> {
     ) -> Result<Self, Error> {
         let line = Line::open(repository, progress).await?;
         let journal = Journal::open(repository, name, BIG).await;
-        let chunks = Chunks::of(repository.client.chunk);
+        let terms = Terms::of_unnamed(repository.client.chunk);
         let under_way = Some(repository.client.interrupt.enter());
-        Ok(Self { line, maker, journal, chunks, resumed: 0, patched_up: false, under_way })
+        Ok(Self { line, maker, journal, terms, resumed: 0, under_way })
     }
 
     /// Sends until the registry has the blob; `making` has begun, and `begun` came of it.
@@ -64,6 +62,8 @@ impl<'a, M: Maker> Unnamed<'a, M> {
         let mut begun = Some((making, begun));
         let mut session = self.resume().await;
         let mut attempts = self.line.repository.client.attempts(&self.line.repository.places.push);
+        // Whether the registry has kept any of it, and so takes it as it is sent.
+        let mut kept = false;
         let made = loop {
             let mut current = match session.take() {
                 Some(session) => session,
@@ -90,14 +90,14 @@ impl<'a, M: Maker> Unnamed<'a, M> {
                 }
                 Err(lost) => (making.stop().await?, lost),
             };
-            let broke = matches!(lost.failure.error, Error::Http(_) | Error::Stalled { .. });
-            let untouched = current.offset == 0 && !self.patched_up && !lost.closing;
-            if untouched && lost.declines() {
+            let broke = lost.broke();
+            kept |= current.offset > 0 || lost.closing;
+            if !kept && lost.declines() {
                 return Ok(self.decline());
             }
-            let again = match self.recover(lost, &mut attempts).await {
+            let again = match self.terms.recover(lost, &current, &self.journal, &mut attempts).await {
                 // Whoever refuses a stream may hang up before that can be read.
-                Err(_) if untouched && broke => return Ok(self.decline()),
+                Err(_) if !kept && broke => return Ok(self.decline()),
                 recovered => recovered?,
             };
             // The answer may have been lost after the registry had everything.
@@ -107,12 +107,7 @@ impl<'a, M: Maker> Unnamed<'a, M> {
                 break made;
             }
             session = if again { self.standing(&current).await? } else { None };
-            self.patched_up |= session.as_ref().is_some_and(|session| session.offset > 0);
-            match &session {
-                Some(session) if session.offset > stood => attempts.progressed(),
-                _ if broke => self.chunks.lost(),
-                _ => {}
-            }
+            self.terms.goes_on(session.as_ref(), stood, broke, &mut attempts);
         };
         self.line.tell(made.as_ref().size);
         self.journal.end();
@@ -131,7 +126,7 @@ impl<'a, M: Maker> Unnamed<'a, M> {
         let session = self.standing(&earlier).await.ok().flatten();
         if let Some(session) = session.as_ref().filter(|session| session.offset > 0) {
             self.resumed = session.offset;
-            self.patched_up = true;
+            self.terms.patched_up = true;
             self.line.kept(session.offset);
         }
         session
@@ -165,14 +160,14 @@ impl<'a, M: Maker> Unnamed<'a, M> {
                 self.under_way = None;
                 return std::future::pending().await;
             }
-            let length = self.chunks.length(session.minimum);
+            let length = self.terms.chunks.length(session.minimum);
             let lost = |error: Error| Lost::to(error, false, length);
             if tape.is_at_end().await.map_err(lost)? {
                 return Ok(());
             }
             let sent = self.line.patch(session, tape, length, Patch::Streamed).await;
             let response = Lost::unless_answered(sent, &self.line, false, length)?;
-            let (url, position) = (redacted(response.url()), tape.position().await);
+            let (url, position) = (redacted(response.url()), tape.position());
             let moved = session.moved(&self.line.site, &response, position, position);
             let Some(moved) = moved.filter(|moved| moved.offset > session.offset || self.line.is_told_to_end()) else {
                 return Err(lost(Error::Header { url, header: "Range" }));
@@ -183,7 +178,7 @@ impl<'a, M: Maker> Unnamed<'a, M> {
             if session.offset < position {
                 return Err(lost(Error::Length { url, expected: position, found: session.offset }));
             }
-            self.chunks.arrived();
+            self.terms.chunks.arrived();
         }
     }
 
@@ -200,38 +195,5 @@ impl<'a, M: Maker> Unnamed<'a, M> {
         }
         let (url, expected) = (redacted(response.url()), blob.digest);
         Ok(Err(Lost::to(Error::Stored { url, expected, found: "nothing".into() }, true, 0)))
-    }
-
-    /// Waits after a failure, unless it is final. Whether the session may still be used.
-    async fn recover(&mut self, lost: Lost, attempts: &mut Attempts) -> Result<bool, Error> {
-        let Lost { failure, expired, closing, length } = lost;
-        let status = match &failure.error {
-            Error::Refused { status, .. } => status.as_u16(),
-            Error::Stored { .. } => 0,
-            _ if expired => return attempts.after_any(failure).await.map(|()| true),
-            _ => return attempts.after(failure).await.map(|()| true),
-        };
-        match (status, closing) {
-            // A proxy's or the registry's limit for one request: it is found out once.
-            (413, false) if self.chunks.refused(length, 0) => Ok(true),
-            // The session is gone, or stands elsewhere than we thought: ask, or begin anew.
-            (404 | 416, _) | (400, false) => attempts.after_any(failure).await.map(|()| true),
-            // Bytes of more than one request, and the registry's sum is wrong; or it says
-            // that it has the blob, and has not: from the beginning.
-            (400 | 0, true) if self.patched_up || status == 0 => {
-                self.patched_up = false;
-                self.journal.forget();
-                attempts.after_any(failure).await.map(|()| false)
-            }
-            _ => attempts.after(failure).await.map(|()| true),
-        }
-    }
-}
-
-impl Lost {
-    /// Whether the registry says that it takes no PATCH, or wants to know beforehand how
-    /// long a part is.
-    fn declines(&self) -> bool {
-        matches!(&self.failure.error, Error::Refused { status, .. } if matches!(status.as_u16(), 400 | 405 | 411 | 415 | 501))
     }
 }
