@@ -29,6 +29,14 @@ struct Reel {
     part: u64,
 }
 
+/// Why a part ends early.
+enum Broken {
+    /// The blob can't be read.
+    Origin(Error),
+    /// The answer came before, or another part has begun.
+    Stopped,
+}
+
 impl Tape {
     /// `stream`, which begins at the blob's byte `from`, without what lies before `offset`.
     pub(in crate::registry) fn new(stream: BlobStream, from: u64, offset: u64) -> Self {
@@ -86,10 +94,12 @@ impl Tape {
                     let left = left - piece.len() as u64;
                     Some((Ok(piece), (tape, left, meter)))
                 }
-                Err(error) => {
+                Err(Broken::Origin(error)) => {
                     meter.fail(error);
                     Some((Err(std::io::Error::other("the blob's origin failed")), (tape, 0, meter)))
                 }
+                // An error, or the connection would be used again, behind what nobody reads.
+                Err(Broken::Stopped) => Some((Err(std::io::ErrorKind::Interrupted.into()), (tape, 0, meter))),
             }
         })
     }
@@ -102,21 +112,22 @@ impl Tape {
         reel.part
     }
 
-    /// The next bytes for `part`, `most` at most. Nothing if that part has ended.
-    fn poll_piece(&self, part: u64, most: u64, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    /// The next bytes for `part`, `most` at most.
+    fn poll_piece(&self, part: u64, most: u64, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         let mut reel = locked(&self.0);
         if reel.part != part {
-            return Poll::Ready(None);
+            return Poll::Ready(Some(Err(Broken::Stopped)));
         }
         let Some(next) = ready!(reel.poll_next(context)) else { return Poll::Ready(None) };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Poll::Ready(Some(next.map(|mut piece| {
+        let cut = |mut piece: Bytes| {
             if piece.len() > most {
                 let rest = piece.split_off(most);
                 reel.put_back(rest);
             }
             piece
-        })))
+        };
+        Poll::Ready(Some(next.map(cut).map_err(Broken::Origin)))
     }
 }
 
