@@ -88,7 +88,9 @@ fn serve(stream: &TcpStream, hasty: &Mutex<Hasty>) {
             _ => ("200 OK\r\n".to_owned(), true),
         };
         let length = if method == "HEAD" { hasty.taken.len() } else { 0 };
-        (&*stream).write_all(format!("HTTP/1.1 {answer}content-length: {length}\r\n\r\n").as_bytes()).unwrap();
+        // RFC 9112 9.3: a server that does not read all of a body has to say that this was the last answer
+        let close = if whole { "" } else { "connection: close\r\n" };
+        (&*stream).write_all(format!("HTTP/1.1 {answer}{close}content-length: {length}\r\n\r\n").as_bytes()).unwrap();
         if !whole {
             hasty.open.push(stream.try_clone().unwrap());
             return;
