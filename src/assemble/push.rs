@@ -21,7 +21,7 @@ use crate::locked::locked;
 use crate::oci::{Descriptor, Digest, media_type};
 use crate::plan::{Place, Plan, Step};
 use crate::progress::{Activity, Task};
-use crate::registry::{self, BlobOrigin, Repository, Source, Transfer};
+use crate::registry::{self, BlobOrigin, Repository, Source};
 use crate::store::LayerKey;
 
 /// What a push came to.
@@ -77,7 +77,7 @@ async fn record(work: &Work<'_>, built: &Built, target: &Repository) -> Result<(
             Place::Target(_) => BlobOrigin::Repository(Box::new(target.clone())),
             _ => BlobOrigin::Store(work.store.clone()),
         };
-        Some(cache::Layer { record, origin })
+        Some(cache::Layer { record, title: layer.title.clone(), origin })
     };
     let layers: Vec<cache::Layer> = built.layers.iter().filter_map(layer).collect();
     work.caches.keep(&layers, target).await.map(drop)
@@ -169,7 +169,7 @@ impl<'a> Delivery<'a> {
         }
         let _turn = self.turn().await;
         let task = self.work.progress.task(Activity::Push, subject, Some(descriptor.size));
-        let pushed = self.target.push_blob(descriptor, origin, mount_from, &|moved| tell(&task, moved)).await;
+        let pushed = self.target.push_blob(descriptor, origin, mount_from, &|moved| moved.tell(&task)).await;
         let pushed = pushed.inspect_err(|_| {
             locked(&self.taken).remove(&descriptor.digest);
         })?;
@@ -187,7 +187,7 @@ impl<'a> Delivery<'a> {
         // About so many: a layer of wheels has their bytes.
         let total = Some(step.needed_bytes()).filter(|bytes| *bytes > 0);
         let task = self.work.progress.task(Activity::Push, step.title(), total);
-        let sent = self.target.push_made(making, &format!("layer {key}"), &|moved| tell(&task, moved)).await?;
+        let sent = self.target.push_made(making, &format!("layer {key}"), &|moved| moved.tell(&task)).await?;
         let Some((layer, pushed)) = sent else {
             self.wants_length.store(true, Ordering::Relaxed);
             task.end("wanted whole");
@@ -212,22 +212,17 @@ impl<'a> Delivery<'a> {
 
     fn count(&self, pushed: registry::Pushed, task: Task) {
         let mut sum = locked(&self.pushed);
-        task.end(match pushed {
-            registry::Pushed::Existed => {
-                sum.present += 1;
-                "already there"
-            }
-            registry::Pushed::Mounted => {
-                sum.mounted += 1;
-                "mounted"
-            }
+        match pushed {
+            registry::Pushed::Existed => sum.present += 1,
+            registry::Pushed::Mounted => sum.mounted += 1,
             registry::Pushed::Uploaded { bytes, resumed } => {
                 sum.uploaded += 1;
                 sum.bytes += bytes;
                 sum.resumed += resumed;
-                if resumed == 0 { "sent" } else { "sent to its end" }
             }
-        });
+        }
+        drop(sum);
+        task.end(pushed.outcome());
     }
 
     fn pushed(&self) -> Pushed {
@@ -248,12 +243,5 @@ impl Drop for Turn<'_> {
         if under_way.1 == 0 {
             locked(&self.delivery.pushed).took += under_way.0.elapsed();
         }
-    }
-}
-
-fn tell(task: &Task, moved: Transfer) {
-    match moved {
-        Transfer::Sent(bytes) => task.advance(bytes),
-        Transfer::Kept(bytes) => task.skip(bytes),
     }
 }

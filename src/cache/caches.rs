@@ -1,6 +1,7 @@
 //! The caches that a build asks, one after the other.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -36,8 +37,8 @@ enum Standing {
 pub struct Cache {
     pub(super) listing: Listing,
     standing: Standing,
-    /// Whether it is asked no more, since it failed once.
-    failed: AtomicBool,
+    /// How it failed, if it did: it is asked no more.
+    failed: OnceLock<ErrorKind>,
     /// Whether it was said that it has records that nobody vouches for.
     said: AtomicBool,
 }
@@ -47,7 +48,7 @@ pub struct Caches {
     pub(super) caches: Vec<Cache>,
     pub(super) pinned: Vec<VerifyingKey>,
     pub(super) signer: Option<Signer>,
-    progress: Progress,
+    pub(super) progress: Progress,
 }
 
 impl Caches {
@@ -87,7 +88,7 @@ impl Caches {
 
     fn with(mut self, repository: &Repository, standing: Standing) -> Self {
         let listing = Listing::new(repository.clone(), self.pinned.clone());
-        self.caches.push(Cache { listing, standing, failed: AtomicBool::new(false), said: AtomicBool::new(false) });
+        self.caches.push(Cache { listing, standing, failed: OnceLock::new(), said: AtomicBool::new(false) });
         self
     }
 
@@ -106,7 +107,7 @@ impl Caches {
             if missing.is_empty() {
                 break;
             }
-            if cache.failed.load(Ordering::Relaxed) {
+            if cache.failed.get().is_some() {
                 continue;
             }
             match cache.find(&missing).await {
@@ -132,7 +133,7 @@ impl Caches {
             (Standing::Target, ErrorKind::Authentication) => {}
             _ => self.progress.warn(format!("the cache {place} can't be read, and is done without: {source}")),
         }
-        cache.failed.store(true, Ordering::Relaxed);
+        let _ = cache.failed.set(source.kind());
         Ok(())
     }
 
@@ -149,6 +150,13 @@ impl Caches {
 }
 
 impl Cache {
+    /// Whether it failed in a way that an image's arrival there doesn't change.
+    pub(super) fn is_given_up(&self) -> bool {
+        // A target may have refused what was not there yet.
+        let still_to_come = |kind: &ErrorKind| self.standing == Standing::Target && *kind == ErrorKind::Authentication;
+        self.failed.get().is_some_and(|kind| !still_to_come(kind))
+    }
+
     /// Those of `keys` that it has a record for, and whose blob is there.
     async fn find(&self, keys: &[LayerKey]) -> Result<BTreeMap<LayerKey, Hit>, registry::Error> {
         let repository = &self.listing.repository;

@@ -50,6 +50,16 @@ pub(super) struct Dated {
     pub record: Record,
     /// Seconds since 1970; nothing if it doesn't say.
     pub created: Option<i64>,
+    /// Its signature, whoever's that is.
+    pub signature: Option<String>,
+}
+
+impl Dated {
+    /// Whether it is `key` that has signed it.
+    pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
+        let text = serde_json::to_string(&self.record);
+        self.signature.as_ref().zip(text.ok()).is_some_and(|(signature, text)| key.vouches_for(&text, signature))
+    }
 }
 
 /// Why annotations are no record to go by.
@@ -115,7 +125,7 @@ impl Record {
             return Err(Flaw::Untrusted(record.key));
         }
         let created = annotations.get(ANNOTATION_CREATED).and_then(|text| text.parse::<Timestamp>().ok());
-        Ok(Dated { record, created: created.map(Timestamp::as_second) })
+        Ok(Dated { record, created: created.map(Timestamp::as_second), signature: signature.cloned() })
     }
 
     /// Whether it tells of a layer as dlpack writes them: a bare descriptor of a blob.
@@ -178,7 +188,7 @@ mod tests {
     fn a_record_comes_back_out_of_its_artifact() {
         let manifest = record().manifest(Timestamp::UNIX_EPOCH, true, None).unwrap();
         let read = Record::read(&manifest.annotations, &[]).unwrap();
-        assert_eq!(read, Dated { record: record(), created: Some(0) });
+        assert_eq!(read, Dated { record: record(), created: Some(0), signature: None });
         assert_eq!(manifest.layers, [record().descriptor]);
         assert!(tag(&record().key).len() <= 128);
         assert_eq!(key_of_tag(&tag(&record().key)), Some(record().key));

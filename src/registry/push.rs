@@ -13,6 +13,7 @@ use super::upload::Upload;
 use super::upload::session::Session;
 use super::{Error, RequestKind};
 use crate::oci::{Descriptor, Digest};
+use crate::progress::Task;
 
 /// How a blob came to be in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,18 @@ pub enum Pushed {
     },
 }
 
+impl Pushed {
+    /// The same in a word or two, for a person.
+    pub fn outcome(self) -> &'static str {
+        match self {
+            Self::Existed => "already there",
+            Self::Mounted => "mounted",
+            Self::Uploaded { resumed: 0, .. } => "sent",
+            Self::Uploaded { .. } => "sent to its end",
+        }
+    }
+}
+
 /// How an upload went further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
@@ -37,6 +50,16 @@ pub enum Transfer {
     Sent(u64),
     /// So many bytes need not be sent: the registry has them from an earlier run.
     Kept(u64),
+}
+
+impl Transfer {
+    /// Says so of `task`.
+    pub fn tell(self, task: &Task) {
+        match self {
+            Self::Sent(bytes) => task.advance(bytes),
+            Self::Kept(bytes) => task.skip(bytes),
+        }
+    }
 }
 
 impl Repository {

@@ -220,7 +220,8 @@ impl Repository {
             }
             let call = Call::new(RequestKind::List, Method::GET, url.clone(), Scope::pull(&place.name));
             let response = self.client.send(place, &call).await;
-            let response = response.map_err(|error| missing(error, tail, &place.to_string()))?;
+            let what = tail.split_once('?').map_or(tail, |(what, _)| what);
+            let response = response.map_err(|error| missing(error, what, &place.to_string()))?;
             next = next_page(&url, response.headers());
             let body = read_limited(response, MAX_MANIFEST, self.client.retry.silence).await?;
             pages.push(serde_json::from_slice(&body).map_err(|_| unusable("list"))?);

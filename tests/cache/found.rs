@@ -172,6 +172,16 @@ fn records_of_another_registry_stream_across_and_not_to_the_disk() {
 }
 
 #[test]
+fn what_a_cache_at_another_registry_is_sent_is_shown_as_it_goes() {
+    let (here, there) = (Registry::start(), Registry::start());
+    let target = here.reference("team/env:1");
+    let ran = home().run(["push", &target, "--cache", &there.reference("team/cache"), "--verbose"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let told = ran.stderr.lines().filter(|line| line.starts_with("push ") && line.contains(" to the cache"));
+    assert_eq!(told.filter(|line| line.contains("sent")).count(), 6, "{}", ran.stderr);
+}
+
+#[test]
 fn a_build_without_a_target_fetches_what_a_cache_knows_and_needs_no_wheel() {
     let registry = Registry::start();
     let (first, target) = (home(), registry.reference("team/env:1"));

@@ -5,7 +5,7 @@ use std::fs;
 use dlpack::registry::serve::{Fault, Features, What};
 use serde_json::{Value, json};
 
-use super::{Registry, elsewhere, home};
+use super::{Registry, count, elsewhere, home};
 use crate::support::command::Dlpack;
 
 /// RFC 8410 section 10, and its public half.
@@ -147,7 +147,52 @@ fn a_cache_that_fails_is_said_so_and_done_without() {
     let (built, said) = rebuilt(&registry, &first, &digest);
     assert_eq!(built, 6);
     assert!(said.lines().count() == 1 && said.contains("can't be read, and is done without"), "{said}");
-    let ran = elsewhere(&first).run(["push", &registry.reference("team/env:2")]);
-    assert_eq!((ran.status, ran.stdout.trim()), (0, digest.as_str()), "{}", ran.stderr);
-    assert!(ran.stderr.contains("the image was pushed, but records can't be kept"), "{}", ran.stderr);
+    registry.asked();
+    let push = |name: &str| {
+        let ran = elsewhere(&first).run(["push", &registry.reference(name)]);
+        assert_eq!((ran.status, ran.stdout.trim()), (0, digest.as_str()), "{}", ran.stderr);
+        ran.stderr
+    };
+    let said = push("team/env:2");
+    assert_eq!(said.matches("warning:").count(), 1, "it is said once: {said}");
+    assert_eq!(count(&registry.asked(), "/referrers/"), 1, "and asked once");
+
+    let answer = What::Answer(422, Vec::new(), Vec::new());
+    registry.server.set_faults(vec![Fault::on("PUT", "/manifests/dlpack-", answer).always()]);
+    let said = push("team/other:1");
+    assert!(said.contains("the image was pushed, but records can't be kept"), "{said}");
+}
+
+#[test]
+fn a_push_without_a_key_does_not_hide_what_was_signed() {
+    let registry = Registry::with(Features { referrers: false, ..Features::default() });
+    let (pinned, target) = (home(), registry.reference("team/env:1"));
+    let trusting = elsewhere(&pinned);
+    let recipe = fs::read_to_string(pinned.work().join("dlpack.toml")).unwrap();
+    pinned.write("dlpack.toml", &format!("cache-keys = [{PUBLIC:?}]\n{recipe}"));
+    pinned.ok(["lock"]);
+    pinned.write("key.pem", KEY);
+    let digest = pinned.ok(["push", &target, "--sign-key", "key.pem"]);
+    // Of an age at which a push writes them anew.
+    for mut record in registry.records() {
+        record["annotations"]["org.opencontainers.image.created"] = json!("2000-01-01T00:00:00Z");
+        registry.put(&tag(&record), &record);
+    }
+    let pushed = trusting.json(["push", &target]);
+    assert_eq!(
+        (&pushed["digest"], &pushed["built"]),
+        (&json!(digest), &json!(0)),
+        "whoever pins no key takes them, too"
+    );
+    assert_eq!(rebuilt(&registry, &pinned, &digest), (0, String::new()), "they are there as before");
+}
+
+#[test]
+fn a_key_signs_beside_what_nobody_has_signed() {
+    let (registry, first, _) = pushed(Features::default());
+    first.write("key.pem", KEY);
+    for records in [12, 12] {
+        first.ok(["push", &registry.reference("team/env:1"), "--sign-key", "key.pem"]);
+        assert_eq!(registry.records().len(), records);
+    }
 }
