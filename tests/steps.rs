@@ -11,7 +11,7 @@ use dlpack::changeset::{Changeset, run};
 use dlpack::oci::Digest;
 use dlpack::recipe::{LayerKind, Recipe};
 
-use crate::support::command::{Dlpack, Ran};
+use crate::support::command::Dlpack;
 use crate::support::image::debian;
 use crate::support::sandbox::{UID, refusing};
 use crate::support::shown::Shown;
