@@ -12,7 +12,8 @@
 //! [`plan`], [`assemble`], and [`cli`] over all of them. They stand on [`oci`],
 //! [`store`] and [`registry`]. What layers are made of is in [`changeset`], on
 //! [`layer`] (tar and compression) and [`python`] (wheels and venvs). Layers that
-//! run commands wait for [`sandbox`]. [`export`] writes images in other tools' forms.
+//! run commands wait for [`sandbox`]; [`run`] starts containers from images on it, and
+//! [`export`] writes images in other tools' forms.
 
 pub mod apt;
 pub mod assemble;
@@ -30,5 +31,6 @@ pub mod progress;
 pub mod python;
 pub mod recipe;
 pub mod registry;
+pub mod run;
 pub mod sandbox;
 pub mod store;

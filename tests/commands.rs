@@ -17,7 +17,7 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 17] = [
     "lock",
     "plan",
     "build",
@@ -27,6 +27,8 @@ const VERBS: [&str; 15] = [
     "diff",
     "verify",
     "export",
+    "run",
+    "shell",
     "serve",
     "login",
     "logout",

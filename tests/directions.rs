@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("locked", &[]),
     ("progress", &["locked"]),
     ("oci", &[]),
@@ -41,6 +41,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ),
     ("export", &["progress", "oci", "store", "layer", "sandbox"]),
     ("assemble", &["*"]),
+    ("run", &["oci", "store", "progress", "changeset", "sandbox", "recipe", "assemble"]),
     ("diff", &["oci", "store", "registry", "progress", "layer", "changeset", "assemble"]),
     ("cli", &["*"]),
     ("main", &["cli"]),

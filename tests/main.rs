@@ -41,12 +41,13 @@ mod recipes;
 mod recipes_whole;
 mod registries;
 mod run;
+mod run_image;
 mod sandbox;
 mod serve;
 mod steps;
 mod store;
 mod streams;
-mod try_image;
+
 mod uploads;
 mod verify;
 mod wheels;

@@ -26,8 +26,9 @@ use crate::sandbox::ExtractError;
 pub use annotations::ANNOTATION_CONTENTS;
 pub use build::{Appended, Built, build};
 pub use image::Image;
-pub use pull::{Described, Pulled, complete, describe, describe_remote, pull};
+pub use pull::{Described, Pulled, complete, describe, describe_remote, describe_stored, import, pull};
 pub use push::{Pushed, push};
+pub use rootfs::lay_out_base;
 pub use verify::{Blob, Checked, Compared, Reason, Verdict, Verified, verify};
 pub use work::Work;
 

@@ -5,7 +5,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::annotations::BASE_NAME;
 use super::{Error, PARALLEL};
 use crate::changeset::ANNOTATION_LAYER;
-use crate::oci::{Descriptor, ImageConfig, Manifest, ManifestOrIndex, Platform, media_type, parse_manifest};
+use crate::oci::{
+    Descriptor, ImageConfig, Index, Layout, Manifest, ManifestOrIndex, Platform, media_type, parse_manifest,
+};
 use crate::progress::{Activity, Progress};
 use crate::registry::{ErrorKind, Reference, Registries, Repository, Source, SourceError};
 use crate::store::{Area, Store};
@@ -122,8 +124,11 @@ pub async fn describe(
     }
 }
 
-/// Looks at an image of the store.
-pub(super) fn describe_stored(store: &Store, descriptor: &Descriptor) -> Result<Described, Error> {
+/// Looks at an image of the store, whose manifest is `descriptor`.
+///
+/// # Errors
+/// [`Error::Gone`], and those of the store.
+pub fn describe_stored(store: &Store, descriptor: &Descriptor) -> Result<Described, Error> {
     let read = |blob: &Descriptor| {
         let gone = || Error::Gone { path: store.path(Area::Blobs, &blob.digest) };
         store.read(Area::Blobs, &blob.digest)?.ok_or_else(gone)
@@ -146,16 +151,7 @@ pub async fn describe_remote(repository: &Repository, platform: &Platform, store
     let (mut descriptor, mut bytes) = repository.manifest_or_stored(wanted, store).await?;
     let mut parsed = parse_manifest(&bytes, &descriptor.media_type)?;
     if let ManifestOrIndex::Index(index) = &parsed {
-        let fits = |entry: &&Descriptor| entry.platform().is_some_and(|offered| platform.accepts(&offered));
-        let Some(entry) = index.manifests.iter().find(fits) else {
-            let offered: Vec<String> =
-                index.manifests.iter().filter_map(|entry| Some(entry.platform()?.to_string())).collect();
-            return Err(Error::Platform {
-                reference: reference.whole(),
-                platform: platform.clone(),
-                offered: offered.join(", "),
-            });
-        };
+        let entry = entry_for(platform, index, || reference.whole())?;
         (descriptor, bytes) = repository.manifest_or_stored(&entry.digest.to_string(), store).await?;
         parsed = parse_manifest(&bytes, &descriptor.media_type)?;
     }
@@ -168,6 +164,51 @@ pub async fn describe_remote(repository: &Repository, platform: &Platform, store
         Ok(None) | Err(_) => repository.read_blob(&manifest.config).await?,
     };
     described(descriptor.with_platform(platform), manifest, bytes, config_bytes)
+}
+
+/// The entry of an index, which is `name`, for `platform`.
+fn entry_for<'a>(platform: &Platform, index: &'a Index, name: impl Fn() -> String) -> Result<&'a Descriptor, Error> {
+    let fits = |entry: &&Descriptor| entry.platform().is_some_and(|offered| platform.accepts(&offered));
+    index.manifests.iter().find(fits).ok_or_else(|| {
+        let offered: Vec<String> =
+            index.manifests.iter().filter_map(|entry| Some(entry.platform()?.to_string())).collect();
+        Error::Platform { reference: name(), platform: platform.clone(), offered: offered.join(", ") }
+    })
+}
+
+/// Brings an image from a layout on disk into the store, without a name. Without `tag`
+/// it is the only one that the layout has.
+///
+/// # Errors
+/// Those of the layout and of the store.
+pub async fn import(
+    layout: &Layout,
+    tag: Option<&str>,
+    platform: &Platform,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Described, Error> {
+    let read = |blob: &Descriptor| layout.read(blob).map_err(SourceError::from);
+    let mut descriptor = layout.find(tag).map_err(SourceError::from)?;
+    let mut bytes = read(&descriptor)?;
+    let mut parsed = parse_manifest(&bytes, &descriptor.media_type)?;
+    if let ManifestOrIndex::Index(index) = &parsed {
+        descriptor = entry_for(platform, index, || layout.path().display().to_string())?.clone();
+        bytes = read(&descriptor)?;
+        parsed = parse_manifest(&bytes, &descriptor.media_type)?;
+    }
+    let ManifestOrIndex::Manifest(manifest) = parsed else {
+        return Err(Error::NestedIndex { digest: descriptor.digest });
+    };
+    let config_bytes = read(&manifest.config)?;
+    let image = described(descriptor, manifest, bytes, config_bytes)?;
+    let source = Source::Layout(layout.clone(), tag.map(str::to_owned));
+    for layer in missing(&image, store) {
+        pull_blob(&source, layer, store, progress).await?;
+    }
+    store.put(Area::Blobs, &image.config_bytes)?;
+    store.put(Area::Blobs, &image.bytes)?;
+    Ok(image)
 }
 
 fn described(

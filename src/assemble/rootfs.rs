@@ -16,6 +16,17 @@ use crate::registry::Source;
 use crate::sandbox::{Rootfs, extract};
 use crate::store::Store;
 
+/// Brings the base's root filesystem onto the disk, unless it is there, for the image of
+/// `work` to be run on.
+///
+/// # Errors
+/// Those of the base's source and of the store.
+pub async fn lay_out_base(work: &Work<'_>) -> Result<(), Error> {
+    let source = base::source(&work.lock.recipe.base, work.directory, work.registries, work.store)?;
+    base::extracted(&work.lock.base, source.as_ref(), work.store, work.progress).await?;
+    Ok(())
+}
+
 /// The root filesystems of one build.
 pub(super) struct RootFilesystems<'a> {
     work: &'a Work<'a>,

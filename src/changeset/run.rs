@@ -12,7 +12,7 @@ use super::{Changeset, Inputs};
 use crate::layer::LayerWriter;
 use crate::lock::{LockedFile, SCRIPT};
 use crate::recipe;
-use crate::sandbox::{self, Ending, Network, Rootfs, Step, Tail};
+use crate::sandbox::{self, Ending, Machine, Network, Rootfs, Step, Tail};
 
 /// Directories whose content is of the moment, or of the sandbox, and in no layer.
 const PASSING: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
@@ -110,6 +110,7 @@ impl Changeset for Run {
             user: self.recipe.user.clone(),
             network: if self.recipe.network { Network::Host } else { Network::None },
             mounts: given.mounts.clone(),
+            machine: Machine::default(),
         };
         match sandbox.run_logged(&step, &mut log) {
             Err(sandbox::Error::Step { ending, .. }) => {

@@ -14,7 +14,7 @@ use crate::sandbox::Host;
 use crate::store::Store;
 
 /// How an image is built.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 // clap names a group after its struct, and each verb's is called the same.
 #[group(id = "building")]
 pub struct Arguments {

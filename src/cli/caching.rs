@@ -6,7 +6,7 @@ use crate::lock::Lock;
 use crate::registry::{Error, Reference, Registries, Repository};
 
 /// Remote caches.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[group(id = "caching")]
 pub struct Arguments {
     /// A repository with records of layers, which need not be made then; may be given more than once.

@@ -162,6 +162,11 @@ impl Context {
         self.options.platform.clone().unwrap_or_else(Platform::host)
     }
 
+    /// Whether the command line names the recipe.
+    pub fn names_recipe(&self) -> bool {
+        self.options.recipe.is_some()
+    }
+
     /// Where the recipe is.
     pub fn recipe_path(&self) -> PathBuf {
         self.options.recipe.clone().unwrap_or_else(|| PathBuf::from("dlpack.toml"))

@@ -32,6 +32,10 @@ pub enum ExitKind {
     Command = 9,
     /// An image is not what its lock makes.
     Differs = 10,
+    /// A container's program can't be executed: sh(1), Exit Status.
+    NotExecutable = 126,
+    /// A container's program is not there.
+    NotFound = 127,
     /// SIGTERM: what Slurm and CI runners send.
     Terminated = 143,
     /// SIGINT: 128 and the signal's number, as shells have it.

@@ -2,6 +2,7 @@
 
 use super::error::{ExitKind, Explain};
 use crate::registry::{self, ErrorKind, SourceError};
+use crate::sandbox::Refusal;
 use crate::{apt, assemble, cache, changeset, diff, export, lock, plan, python, store};
 
 /// An error whose status depends on which one it is.
@@ -104,6 +105,15 @@ explain!(crate::sandbox::Error, self => match self {
     Self::Io { .. } => ExitKind::Store,
     Self::Step { .. } => ExitKind::Command,
     _ => ExitKind::Sandbox,
+});
+
+explain!(crate::run::Error, self => match self {
+    Self::Sandbox(crate::sandbox::Error::Refused(Refusal::Program { source, .. })) => match source.kind() {
+        std::io::ErrorKind::NotFound => ExitKind::NotFound,
+        _ => ExitKind::NotExecutable,
+    },
+    Self::Sandbox(error) => error.exit(),
+    _ => ExitKind::Usage,
 });
 
 explain!(crate::sandbox::ExtractError, self => match self {

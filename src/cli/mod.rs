@@ -6,6 +6,7 @@ mod building;
 mod cache;
 mod caching;
 mod completions;
+mod container;
 mod context;
 mod diff;
 mod display;
@@ -23,12 +24,13 @@ mod progress;
 mod pull;
 mod push;
 mod records;
+mod run;
 mod sandbox;
 mod secrets;
 mod serve;
+mod shell;
 mod signals;
 mod tally;
-mod try_image;
 mod verify;
 mod why;
 
@@ -95,7 +97,8 @@ enum Verb {
     Diff(diff::Arguments),
     Verify(verify::Arguments),
     Export(export::Arguments),
-    Try(try_image::Arguments),
+    Run(run::Arguments),
+    Shell(shell::Arguments),
     Serve(serve::Arguments),
     Login(login::Arguments),
     Logout(logout::Arguments),
@@ -121,8 +124,9 @@ pub fn main() -> ExitCode {
     let mut listening = None;
     let outcome = runtime.block_on(async {
         match cli.verb {
-            // signals are for what it runs
-            Verb::Try(arguments) => try_image::run(&context, arguments).await,
+            // signals are for what they run
+            Verb::Run(arguments) => run::run(&context, arguments).await,
+            Verb::Shell(arguments) => shell::run(&context, arguments).await,
             // What was finished stays, what is given up has no name: the next run goes on from there.
             verb => {
                 let signals = listening.insert(Signals::listen()?);
@@ -167,7 +171,8 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Diff(arguments) => diff::run(context, arguments).await,
         Verb::Verify(arguments) => verify::run(context, arguments).await,
         Verb::Export(arguments) => export::run(context, arguments).await,
-        Verb::Try(arguments) => try_image::run(context, arguments).await.map(drop),
+        Verb::Run(arguments) => run::run(context, arguments).await.map(drop),
+        Verb::Shell(arguments) => shell::run(context, arguments).await.map(drop),
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,
         Verb::Logout(arguments) => {

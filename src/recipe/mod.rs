@@ -5,6 +5,7 @@
 //! over what it extends (`flavour`), its variables are filled in (`variables`), and
 //! the whole is read key by key (`decode`, `layers`) into the [`Recipe`].
 
+mod container;
 mod decode;
 mod error;
 mod flavour;
@@ -21,6 +22,7 @@ mod tree;
 mod values;
 mod variables;
 
+pub use container::{Bind, Container, Cwd, Net, Publish, container_path, memory_size};
 pub use error::{Error, Problem};
 pub use load::{Loaded, Sources};
 pub use model::{

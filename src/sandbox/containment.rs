@@ -14,7 +14,7 @@ use super::mounts;
 use super::probe::{Attempt, Facts, diagnose};
 use super::step::Network;
 use super::sys::process::{Cloned, clone, unshare};
-use super::{Fallback, Refusal};
+use super::{Fallback, Identity, Refusal};
 
 /// What keeps a step's files apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +28,10 @@ pub(super) enum Containment {
 }
 
 impl Containment {
-    /// Enters what there is.
-    pub(super) fn enter(fallbacks: &mut Vec<Fallback>) -> Result<Self, Refusal> {
+    /// Enters what there is, with the caller as `identity` where ids can be mapped.
+    pub(super) fn enter(identity: Identity, fallbacks: &mut Vec<Fallback>) -> Result<Self, Refusal> {
         let root = geteuid().is_root();
-        match user_namespace() {
+        match user_namespace(identity) {
             Ok(()) => Ok(Self::UserNamespace),
             Err(_) if root => {
                 let (containment, fallback) = match mount_namespace() {
@@ -51,15 +51,16 @@ impl Containment {
 
 /// user_namespaces(7): one's own id may be mapped without privilege, and the group's only
 /// when setgroups(2) is denied.
-fn user_namespace() -> Result<(), (Attempt, io::Error)> {
+fn user_namespace(identity: Identity) -> Result<(), (Attempt, io::Error)> {
     let (uid, gid) = (geteuid(), getegid());
+    let (inner_uid, inner_gid) = identity.ids();
     unshare(UnshareFlags::NEWUSER).map_err(|error| (Attempt::UserNamespace, error))?;
     let map = |file: &str, text: String| {
         fs::write(format!("/proc/self/{file}"), text).map_err(|error| (Attempt::IdMap, error))
     };
     map("setgroups", "deny".to_owned())?;
-    map("uid_map", format!("0 {} 1", uid.as_raw()))?;
-    map("gid_map", format!("0 {} 1", gid.as_raw()))?;
+    map("uid_map", format!("{inner_uid} {} 1", uid.as_raw()))?;
+    map("gid_map", format!("{inner_gid} {} 1", gid.as_raw()))?;
     // proc(5): /proc/PID/root of this process leads to this machine's files, and a step has
     // its uid and its namespace's capabilities; now that the ids are mapped it is closed
     let closed = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
@@ -79,6 +80,8 @@ fn mount_namespace() -> io::Result<()> {
 pub(super) struct Isolation {
     /// What keeps its files apart.
     pub containment: Containment,
+    /// Who the caller is inside.
+    pub identity: Identity,
     /// Whether it has its own process ids, and a process 1.
     pub processes: bool,
     /// Whether it may have its own network.
@@ -87,15 +90,21 @@ pub(super) struct Isolation {
 
 impl Isolation {
     /// Finds out by trial.
-    pub(super) fn find(containment: Containment, fallbacks: &mut Vec<Fallback>) -> Self {
+    pub(super) fn find(containment: Containment, identity: Identity, fallbacks: &mut Vec<Fallback>) -> Self {
         if containment == Containment::Chroot {
-            return Self { containment, processes: false, network: false };
+            return Self { containment, identity, processes: false, network: false };
         }
         let processes = fresh_proc();
         if !processes {
             fallbacks.push(Fallback::HostProc);
         }
-        Self { containment, processes, network: true }
+        Self { containment, identity, processes, network: true }
+    }
+
+    /// Whether a supervisor emulates other owners than the caller: they have one id, and
+    /// are root.
+    pub(super) fn emulates_owners(&self) -> bool {
+        self.containment == Containment::UserNamespace && self.identity == Identity::Root
     }
 
     /// The namespaces of a step that reaches `network`.

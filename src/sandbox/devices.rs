@@ -20,8 +20,9 @@ pub(super) const LINKS: [(&str, &str); 5] = [
     ("stdout", "/proc/self/fd/1"),
 ];
 
-/// Mounts a /dev at `place` and returns its root.
-pub(super) fn mount(place: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// Mounts a /dev at `place` and returns its root. Shared memory may take `shm_size` bytes,
+/// half of the machine's if not given.
+pub(super) fn mount(place: BorrowedFd<'_>, shm_size: Option<u64>) -> io::Result<OwnedFd> {
     let dev = mounts::fresh("tmpfs", &[("mode", "755"), ("size", "64m")])?;
     attach(&dev, place)?;
     for name in DEVICES {
@@ -35,7 +36,10 @@ pub(super) fn mount(place: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     }
     // gid=5 is not mapped
     attach(mounts::fresh("devpts", &[("ptmxmode", "666"), ("mode", "620")])?, directory(dev.as_fd(), "pts")?)?;
-    attach(mounts::fresh("tmpfs", &[("mode", "1777")])?, directory(dev.as_fd(), "shm")?)?;
+    let size = shm_size.map(|bytes| bytes.to_string());
+    let options = [("mode", "1777")].into_iter().chain(size.as_deref().map(|size| ("size", size)));
+    let shm = mounts::fresh("tmpfs", &options.collect::<Vec<_>>())?;
+    attach(shm, directory(dev.as_fd(), "shm")?)?;
     let queues = directory(dev.as_fd(), "mqueue")?;
     // some kernels have none
     if let Ok(mqueue) = mounts::fresh("mqueue", &[]) {

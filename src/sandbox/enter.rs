@@ -15,13 +15,14 @@ use super::mounts::{attach, existing, fresh};
 use super::places::{Kind, Root};
 use super::record::{OWNER, Owner};
 use super::spec::Task;
-use super::sys::{mount::make_read_only, network::loopback_up};
+use super::sys::mount::{make_only_this_read_only, make_read_only};
+use super::sys::network::loopback_up;
 use super::upper::View;
 use super::user::Credentials;
 use super::{Mount, MountKind, Refusal, devices};
 
-/// What a step's machine is called; the same everywhere, since programs write it down.
-pub(super) const HOSTNAME: &str = "sandbox";
+/// What programs write to even where the root can't be written to.
+const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/run"];
 
 /// Where a secret lies in /dev for the moment that it takes to mount it elsewhere.
 const SECRET: &str = ".secret";
@@ -44,7 +45,11 @@ pub(super) fn furnish(root: &Root, isolation: &Isolation, task: &Task, user: &Cr
     if isolation.own_network(task.network) {
         loopback_up().map_err(|source| Refusal::call("set up", "lo", source))?;
     }
-    rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(|source| Refusal::call("set", "the host's name", source))
+    if let Some(name) = &task.machine.hostname {
+        let set = rustix::system::sethostname(name.as_bytes());
+        set.map_err(|source| Refusal::call("set", "the host's name", source))?;
+    }
+    Ok(())
 }
 
 /// runtime-spec `config-linux.md`, Default Filesystems: /proc, /sys, /dev, /dev/pts,
@@ -55,7 +60,7 @@ fn system(root: &Root, isolation: &Isolation, task: &Task) -> Result<OwnedFd, Re
     attach(proc.map_err(mounted("/proc"))?, root.directory("proc")?).map_err(mounted("/proc"))?;
     let sys = sysfs(isolation.own_network(task.network)).map_err(mounted("/sys"))?;
     attach(sys, root.directory("sys")?).map_err(mounted("/sys"))?;
-    devices::mount(root.directory("dev")?.as_fd()).map_err(mounted("/dev"))
+    devices::mount(root.directory("dev")?.as_fd(), task.machine.shm_size).map_err(mounted("/dev"))
 }
 
 /// sysfs(5) shows a network namespace's devices, and wants that namespace to be one's own.
@@ -84,6 +89,17 @@ fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Resul
         unlinkat(dev, SECRET, AtFlags::empty()).map_err(|source| Refusal::call("hide", &mount.from, source))?;
     }
     Ok(())
+}
+
+/// Makes the root of a step read-only, but for what is mounted in it.
+pub(super) fn close(root: &Root) -> Result<(), Refusal> {
+    for path in SCRATCH {
+        let memory = fresh("tmpfs", &[("mode", "1777")]).map_err(|source| Refusal::call("mount", path, source))?;
+        let place = root.place(path, Kind::Directory)?;
+        attach(memory, place).map_err(|source| Refusal::call("mount", path, source))?;
+    }
+    make_only_this_read_only(root.descriptor().as_fd())
+        .map_err(|source| Refusal::call("make read-only", root.path(), source))
 }
 
 /// A copy of the file `from` that is in memory only.

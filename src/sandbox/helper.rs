@@ -26,7 +26,7 @@ use super::spec::{Opening, Reply, Request, Task, receive, send};
 use super::step::Network;
 use super::sys::process::{Cloned, clone, ignore_terminal_signals};
 use super::upper::{Upper, View};
-use super::{Fallback, Refusal, changes, descendants, init, supervisor};
+use super::{Fallback, Identity, Refusal, changes, descendants, init, supervisor};
 
 /// Serves the dlpack that started this process, over its stdin, until that one hangs up.
 pub fn main() -> ExitCode {
@@ -72,9 +72,10 @@ struct Helper {
 impl Helper {
     fn open(opening: Opening) -> Result<Self, Refusal> {
         let mut fallbacks = Vec::new();
-        let containment = Containment::enter(&mut fallbacks)?;
+        let identity = opening.identity;
+        let containment = Containment::enter(identity, &mut fallbacks)?;
         let view = View::choose(opening, containment, &mut fallbacks)?;
-        let isolation = Isolation::find(containment, &mut fallbacks);
+        let isolation = Isolation::find(containment, identity, &mut fallbacks);
         if !isolation.processes {
             descendants::adopt();
         }
@@ -127,11 +128,11 @@ impl Helper {
 /// What a step without network would do without, as far as that doesn't depend on where it writes.
 fn probe(control: &UnixStream) -> io::Result<Reply> {
     let mut fallbacks = Vec::new();
-    let containment = match Containment::enter(&mut fallbacks) {
+    let containment = match Containment::enter(Identity::Root, &mut fallbacks) {
         Ok(containment) => containment,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
-    let mut isolation = Isolation::find(containment, &mut fallbacks);
+    let mut isolation = Isolation::find(containment, Identity::Root, &mut fallbacks);
     let mut reply = isolated(control, &mut isolation, Network::None, |isolation, _| match isolation.containment {
         Containment::UserNamespace => supervisor::probe().map_or_else(
             |source| Reply::Refused(Refusal::call("set", "a seccomp filter", source)),

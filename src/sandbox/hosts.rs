@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 
 use super::containment::{Containment, Isolation};
-use super::enter::HOSTNAME;
 use super::spec::Task;
 use super::upper::View;
 use super::{Mount, MountKind, Network, Refusal};
@@ -23,15 +22,14 @@ pub(super) fn given(view: &View, isolation: &Isolation, task: &Task) -> Result<T
         return Ok(task);
     }
     let from = view.directory.join("hosts");
-    let content =
-        content(isolation.containment, task.network).map_err(|source| Refusal::call("read", HOSTS, source))?;
+    let content = content(isolation.containment, &task).map_err(|source| Refusal::call("read", HOSTS, source))?;
     fs::write(&from, content).map_err(|source| Refusal::call("write", &from, source))?;
     task.mounts.push(Mount { from, to: HOSTS.to_owned(), kind: MountKind::ReadOnly });
     Ok(task)
 }
 
-fn content(containment: Containment, network: Network) -> io::Result<String> {
-    let names = match network {
+fn content(containment: Containment, task: &Task) -> io::Result<String> {
+    let names = match task.network {
         Network::None => LOOPBACK.to_owned(),
         Network::Host => match fs::read_to_string(HOSTS) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => LOOPBACK.to_owned(),
@@ -39,10 +37,8 @@ fn content(containment: Containment, network: Network) -> io::Result<String> {
         },
     };
     // only what has a UTS namespace has a name of its own
-    let name = match containment {
-        Containment::UserNamespace | Containment::MountNamespace => HOSTNAME.to_owned(),
-        Containment::Chroot => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-    };
+    let own = task.machine.hostname.clone().filter(|_| containment != Containment::Chroot);
+    let name = own.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
     // Debian reference, "The hostname resolution": 127.0.1.1 for a machine without a permanent address
     Ok(format!("{}\n127.0.1.1\t{name}\n", names.trim_end()))
 }

@@ -76,16 +76,14 @@ struct Room {
     /// What lies in it, if it can't be mounted; the command alone goes in there.
     furniture: Option<Furniture>,
     user: Credentials,
-    /// None for root in a container, who gives files to whom it wants.
+    /// None for root in a container, who gives files to whom it wants, and for who is
+    /// another user than root.
     supervision: Option<Supervision>,
 }
 
 impl Room {
     fn enter(view: &View, isolation: &Isolation, task: &Task) -> Result<Self, Refusal> {
-        let supervision = match isolation.containment {
-            Containment::UserNamespace => Some(Supervision::open(&view.directory, &view.lower)),
-            Containment::MountNamespace | Containment::Chroot => None,
-        };
+        let supervision = isolation.emulates_owners().then(|| Supervision::open(&view.directory, &view.lower));
         let supervision = supervision.transpose().map_err(unrecorded)?;
         let mounts = isolation.containment != Containment::Chroot;
         places::prepare(view, task)?;
@@ -95,6 +93,9 @@ impl Room {
         if mounts {
             enter::furnish(&root, isolation, task, &user)?;
             root.make_workdir(&task.workdir)?;
+            if task.machine.read_only {
+                enter::close(&root)?;
+            }
             enter::pivot(&root)?;
         } else {
             furniture = Some(Furniture::put(&root, &view.directory, task, &user)?);

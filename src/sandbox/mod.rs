@@ -63,4 +63,5 @@ pub use refusal::Refusal;
 pub use rootfs::{Rootfs, Sandbox};
 pub use scratch::Directory;
 pub use spec::VERB;
-pub use step::{Ending, Mount, MountKind, Network, Step};
+pub use step::{Ending, Machine, Mount, MountKind, Network, Step};
+pub use user::{Account, Identity};

@@ -44,6 +44,8 @@ pub(super) fn become_command(
         Some(supervisor) => {
             supervisor::submit(&supervisor).map_err(|source| Refusal::call("set", "a seccomp filter", source))
         }
+        // user_namespaces(7): one id is mapped, which this process has
+        None if place.containment == Containment::UserNamespace => Ok(()),
         None => become_user(place.user).map_err(|source| Refusal::call("become", "the user of the step", source)),
     });
     let Err(refusal) = ready.and_then(|()| run(task));

@@ -111,7 +111,7 @@ impl Refusal {
             }
             Self::Workdir { .. } => Some("name a directory that is there, or one that can be made".to_owned()),
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Some("is it installed by a layer before this one, and in PATH?".to_owned())
+                Some("is it in the image, by a layer before this one, and in PATH?".to_owned())
             }
             Self::Program { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
                 Some("it is for another processor, or a script without #!".to_owned())

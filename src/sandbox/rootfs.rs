@@ -12,7 +12,9 @@ use super::launch::Helper;
 use super::lookup::Entry;
 use super::scratch::Directory;
 use super::spec::{Opening, Task};
-use super::{Change, Ending, Error, Fallback, Host, Lacks, Log, Step, lookup, network, terminal};
+use super::{
+    Account, Change, Ending, Error, Fallback, Host, Identity, Lacks, Log, Step, lookup, network, terminal, user,
+};
 use crate::locked::locked;
 use crate::progress::Output;
 
@@ -93,14 +95,32 @@ impl Rootfs {
         lookup::names(&self.lower, path).map_err(failed)
     }
 
-    /// A sandbox over it, with nothing changed yet.
+    /// Who `user` is here: `user`, `uid`, `user:group`, `uid:gid` …, as image-spec
+    /// `config.md` has it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`super::Refusal::User`] if passwd(5) and group(5) know no such user.
+    pub fn account(&self, user: &str) -> Result<Account, Error> {
+        let read = |path| Ok(String::from_utf8_lossy(&self.read(path)?.unwrap_or_default()).into_owned());
+        user::account(user, &read("etc/passwd")?, &read("etc/group")?).map_err(Error::Refused)
+    }
+
+    /// A sandbox over it, with nothing changed yet, in which the caller is root.
     ///
     /// # Errors
     /// If this machine can't run one; see [`Error`].
     pub fn open(&self) -> Result<Sandbox, Error> {
+        self.open_as(Identity::Root)
+    }
+
+    /// The same with the caller as `identity`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_as(&self, identity: Identity) -> Result<Sandbox, Error> {
         let host = self.host()?;
         let directory = Directory::create(&host.scratch)?;
-        let opening = Opening { lower: self.lower.clone(), directory: directory.path().to_owned() };
+        let opening = Opening { lower: self.lower.clone(), directory: directory.path().to_owned(), identity };
         let (helper, fallbacks) = Helper::start(host, opening)?;
         let mut sandbox = Sandbox { rootfs: self.clone(), helper, directory, fallbacks: BTreeSet::new() };
         sandbox.announce(fallbacks);

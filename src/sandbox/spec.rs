@@ -15,8 +15,8 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::step::{Ending, Mount, Network};
-use super::{Fallback, Refusal};
+use super::step::{Ending, Machine, Mount, Network};
+use super::{Fallback, Identity, Refusal};
 
 /// The verb with which dlpack starts itself as a sandbox's first process.
 pub const VERB: &str = "sandbox-helper";
@@ -46,6 +46,8 @@ pub(super) struct Opening {
     pub lower: Vec<PathBuf>,
     /// The sandbox's own directory, empty, on which it works.
     pub directory: PathBuf,
+    /// Who the caller is inside.
+    pub identity: Identity,
 }
 
 /// A step with all that this machine adds to it.
@@ -57,6 +59,7 @@ pub(super) struct Task {
     pub user: Option<String>,
     pub network: Network,
     pub mounts: Vec<Mount>,
+    pub machine: Machine,
     /// Whether stdin is a terminal that the command is to control.
     pub interactive: bool,
 }

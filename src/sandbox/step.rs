@@ -22,6 +22,8 @@ pub struct Step {
     pub network: Network,
     /// What it sees besides the root filesystem; none of it is in a layer.
     pub mounts: Vec<Mount>,
+    /// What it takes for its machine.
+    pub machine: Machine,
 }
 
 impl Step {
@@ -39,6 +41,7 @@ impl Step {
             user: None,
             network: Network::None,
             mounts: Vec::new(),
+            machine: Machine::default(),
         }
     }
 
@@ -58,6 +61,26 @@ impl Step {
     pub fn mount(mut self, mount: Mount) -> Self {
         self.mounts.push(mount);
         self
+    }
+}
+
+/// What a step takes for its machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its name; this machine's if none.
+    pub hostname: Option<String>,
+    /// How large `/dev/shm` may grow, in bytes; half of the memory if not given.
+    pub shm_size: Option<u64>,
+    /// Whether the root filesystem can't be written to; `/tmp`, `/var/tmp` and `/run` are
+    /// in memory then.
+    pub read_only: bool,
+}
+
+impl Default for Machine {
+    /// That of a step of a build, with a name that is everywhere the same, since programs
+    /// write it down.
+    fn default() -> Self {
+        Self { hostname: Some("sandbox".to_owned()), shm_size: None, read_only: false }
     }
 }
 

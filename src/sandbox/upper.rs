@@ -44,7 +44,7 @@ impl View {
         containment: Containment,
         fallbacks: &mut Vec<Fallback>,
     ) -> Result<Self, Refusal> {
-        let Opening { lower, directory } = opening;
+        let Opening { lower, directory, .. } = opening;
         for path in [BELOW, "root"].map(|name| directory.join(name)) {
             fs::create_dir(&path).map_err(|source| Refusal::call("create", path, source))?;
         }

@@ -1,5 +1,7 @@
 //! Who a step runs as, looked up in the root filesystem's own passwd(5) and group(5).
 
+use serde::{Deserialize, Serialize};
+
 use super::Refusal;
 use super::places::Root;
 
@@ -12,6 +14,60 @@ pub(super) struct Credentials {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
+}
+
+/// Who the caller of dlpack is in a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// Root, who can make files another's: a supervisor keeps the record of owners.
+    Root,
+    /// A user of the root filesystem, by the kernel alone. All files of the root, which are
+    /// the caller's, show as this user's.
+    User {
+        /// The user's number.
+        uid: u32,
+        /// The group's number.
+        gid: u32,
+    },
+}
+
+impl Identity {
+    /// Who `uid` and `gid` are.
+    pub fn of(uid: u32, gid: u32) -> Self {
+        if uid == 0 { Self::Root } else { Self::User { uid, gid } }
+    }
+
+    /// The numbers of user and group.
+    pub(super) fn ids(self) -> (u32, u32) {
+        match self {
+            Self::Root => (0, 0),
+            Self::User { uid, gid } => (uid, gid),
+        }
+    }
+}
+
+/// A user of a root filesystem as passwd(5) has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The login name; the number where passwd(5) has no line for it.
+    pub name: String,
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The home directory; `/` where passwd(5) has none.
+    pub home: String,
+}
+
+/// Who `user` is by `passwd` and `group`.
+pub(super) fn account(user: &str, passwd: &str, group: &str) -> Result<Account, Refusal> {
+    let Credentials { uid, gid, .. } = resolve(user, passwd, group)?;
+    let name = user.split_once(':').map_or(user, |(user, _)| user);
+    let entries = || passwd.lines().map(fields).filter(|entry| entry[2].parse() == Ok(uid));
+    let entry = entries().find(|entry| entry[0] == name).or_else(|| entries().next());
+    // login(1): without a home directory it is `/`
+    let home = entry.map(|entry| entry[5]).filter(|home| home.starts_with('/')).unwrap_or("/").to_owned();
+    Ok(Account { name: entry.map_or_else(|| uid.to_string(), |entry| entry[0].to_owned()), uid, gid, home })
 }
 
 /// image-spec `config.md`, User: "`user`, `uid`, `user:group`, `uid:gid`, `uid:group`,
@@ -47,15 +103,15 @@ fn resolve(user: &str, passwd: &str, group: &str) -> Result<Credentials, Refusal
     let gid = entry.and_then(|entry| entry[3].parse().ok()).unwrap_or(0);
     let name = entry.map_or("", |entry| entry[0]);
     // group(5): name:password:GID:members
-    let member = |entry: &[&str; 4]| !name.is_empty() && entry[3].split(',').any(|member| member == name);
+    let member = |entry: &[&str; 6]| !name.is_empty() && entry[3].split(',').any(|member| member == name);
     let groups = group.lines().map(fields).filter(member).filter_map(|entry| entry[2].parse().ok()).collect();
     Ok(Credentials { uid, gid, groups })
 }
 
-/// The first four fields of a line; those that are missing are empty.
-fn fields(line: &str) -> [&str; 4] {
+/// The first six fields of a line; those that are missing are empty.
+fn fields(line: &str) -> [&str; 6] {
     let mut fields = line.split(':');
-    [(); 4].map(|()| fields.next().unwrap_or_default())
+    [(); 6].map(|()| fields.next().unwrap_or_default())
 }
 
 #[cfg(test)]

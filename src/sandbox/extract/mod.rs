@@ -43,6 +43,12 @@ pub fn find(store: &Store, chain: &ChainId) -> Option<PathBuf> {
     Some(store.tree(Tree::Flattened, *chain)?.join(ROOT))
 }
 
+/// The directory of the layer with which `chain` ends, if it has been extracted by itself;
+/// counts as its use.
+pub fn find_layer(store: &Store, chain: &ChainId) -> Option<PathBuf> {
+    Some(store.tree(Tree::Overlay, *chain)?.join(ROOT))
+}
+
 /// Extracts the layers of a base, lowest first, whose blobs are in the store, into one
 /// directory, and returns it. What was extracted before is used again. Without layers it
 /// is empty. The caller holds a lease.

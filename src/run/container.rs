@@ -1,0 +1,119 @@
+//! From an image's root filesystem and what a person wants to a container that runs.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use rustix::fs::FileType;
+
+use super::{Devices, Error, Settings, Wanted};
+use crate::oci::ContainerConfig;
+use crate::recipe::{Bind, Cwd, Net};
+use crate::sandbox::{Account, Ending, Identity, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step};
+
+/// The variable by which dlpack's own entrypoint is told what to start.
+const SERVICES: &str = "DLPACK_SERVICES";
+
+/// A container, ready to run its command.
+pub struct Container {
+    sandbox: Sandbox,
+    step: Step,
+}
+
+impl Container {
+    /// Opens one on `rootfs`, for an image of this `config`.
+    ///
+    /// # Errors
+    /// [`Error`]: what is to be mounted is looked at before anything is made.
+    pub fn open(
+        rootfs: &Rootfs,
+        config: &ContainerConfig,
+        settings: &Settings,
+        devices: &Devices,
+        wanted: &Wanted,
+    ) -> Result<Self, Error> {
+        // from a directory a command could go up, and out of its root
+        let of_stdin = rustix::fs::fstat(std::io::stdin()).map(|stdin| FileType::from_raw_mode(stdin.st_mode));
+        if of_stdin == Ok(FileType::Directory) {
+            return Err(Error::DirectoryAsStdin);
+        }
+        let own = config.user.as_deref().filter(|user| !user.is_empty()).unwrap_or("0");
+        let user = settings.user.as_deref().unwrap_or(own);
+        let account = rootfs.account(user)?;
+        let mut step = step(config, settings, devices, wanted, &account)?;
+        step.user = Some(user.to_owned());
+        let sandbox = rootfs.open_as(Identity::of(account.uid, account.gid))?;
+        Ok(Self { sandbox, step })
+    }
+
+    /// Runs the command to its end, as if it were a program of this machine's. Each byte
+    /// that comes from `signals` is the number of a signal for it.
+    ///
+    /// # Errors
+    /// If it can't be started; however it ends is no error.
+    pub fn attach(&mut self, signals: impl AsFd) -> Result<Ending, Error> {
+        Ok(self.sandbox.attach(&self.step, signals)?)
+    }
+}
+
+/// The command with all that it is given.
+fn step(
+    config: &ContainerConfig,
+    settings: &Settings,
+    devices: &Devices,
+    wanted: &Wanted,
+    account: &Account,
+) -> Result<Step, Error> {
+    let mut step = Step::new(wanted.words(config)?);
+    // environ(7), login(1)
+    step.env.remove("LC_ALL");
+    for (name, value) in [("HOME", &account.home), ("USER", &account.name), ("LOGNAME", &account.name)] {
+        step.env.insert(name.to_owned(), value.clone());
+    }
+    step.env.extend(std::env::var("TERM").map(|term| ("TERM".to_owned(), term)));
+    let of_image = config.env.iter().flatten().filter_map(|line| line.split_once('='));
+    step.env.extend(of_image.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    if wanted.is_named() {
+        step.env.insert(SERVICES.to_owned(), String::new());
+    }
+    step.env.extend(devices.env.clone());
+    step.env.extend(settings.env.iter().cloned());
+    let own = config.working_dir.clone().filter(|directory| !directory.is_empty());
+    step.workdir = settings.workdir.clone().or(own).unwrap_or_else(|| "/".to_owned());
+    step.mounts = devices.mounts.clone();
+    let binds = settings.mounts.iter().map(mount).collect::<Result<Vec<_>, _>>()?;
+    step.mounts.extend(binds);
+    if let Some(cwd) = &settings.cwd {
+        let to = match cwd {
+            Cwd::Workdir => step.workdir.clone(),
+            Cwd::At(path) => path.clone(),
+        };
+        if settings.workdir.is_none() {
+            step.workdir.clone_from(&to);
+        }
+        step.mounts.push(mount(&Bind { from: ".".to_owned(), to, read_only: false })?);
+    }
+    // what lies deeper comes later, or it would be hidden
+    step.mounts.sort_by_key(|mount| mount.to.split('/').filter(|part| !part.is_empty()).count());
+    let private = settings.net == Some(Net::Private);
+    step.network = if private { Network::None } else { Network::Host };
+    step.machine = Machine {
+        hostname: private.then(|| "container".to_owned()),
+        shm_size: settings.shm_size,
+        read_only: settings.read_only,
+    };
+    Ok(step)
+}
+
+/// What of this machine a mount is of.
+fn mount(bind: &Bind) -> Result<Mount, Error> {
+    let home = || std::env::home_dir().ok_or_else(|| Error::NoHome { from: bind.from.clone() });
+    let from = match bind.from.strip_prefix('~') {
+        Some("") => home()?,
+        Some(rest) if rest.starts_with('/') => home()?.join(&rest[1..]),
+        _ => PathBuf::from(&bind.from),
+    };
+    let failed = |source| Error::Source { from: from.clone(), to: bind.to.clone(), source };
+    let from = from.canonicalize().map_err(failed)?;
+    let kind = if bind.read_only { MountKind::ReadOnly } else { MountKind::Writable };
+    Ok(Mount::new(from, &bind.to, kind))
+}

@@ -1,0 +1,28 @@
+//! A container: an image's layers under an overlay, what a person gives to it, and the
+//! command that it is there for.
+//!
+//! ```text
+//! image ─trees─▶ Rootfs ─┐
+//! recipe's [run] ─┐      ├─▶ Container ─attach─▶ how the command ended
+//! command line ───┴─▶ Settings
+//! ```
+//!
+//! Root in a container is emulated, as for a build's steps: it gives files away, and
+//! installs packages. Any other user is the caller by another number, by the kernel alone:
+//! nothing stands between a program and its system calls.
+
+mod command;
+mod container;
+mod devices;
+mod environment;
+mod error;
+mod settings;
+mod trees;
+
+pub use command::Wanted;
+pub use container::Container;
+pub use devices::Devices;
+pub use environment::read_file;
+pub use error::Error;
+pub use settings::Settings;
+pub use trees::{Layers, trees};

@@ -1,0 +1,45 @@
+//! How a container is started: what the recipe's `[run]` says, and over it the command
+//! line.
+
+use crate::recipe::{Bind, Container, Cwd, Net};
+
+/// How a container is started.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where its command starts; the image's if not given.
+    pub workdir: Option<String>,
+    /// What it sees of this machine.
+    pub mounts: Vec<Bind>,
+    /// Where it sees the directory that dlpack is called in.
+    pub cwd: Option<Cwd>,
+    /// Variables in order; later ones win.
+    pub env: Vec<(String, String)>,
+    /// How large `/dev/shm` may grow, in bytes.
+    pub shm_size: Option<u64>,
+    /// What it reaches; what this machine does if not given.
+    pub net: Option<Net>,
+    /// Whether its root can't be written to.
+    pub read_only: bool,
+    /// Who it runs as, as the image config says it; the image's user if not given.
+    pub user: Option<String>,
+}
+
+impl Settings {
+    /// These over what a recipe says: single values replace it, lists are added to it.
+    pub fn over(self, recipe: &Container) -> Self {
+        // a mount at the same place is another one in its stead
+        let hidden = |bind: &&Bind| !self.mounts.iter().any(|mount| mount.to == bind.to);
+        let mounts = recipe.mounts.iter().filter(hidden).cloned().chain(self.mounts.iter().cloned()).collect();
+        let env = recipe.env.iter().map(|(name, value)| (name.clone(), value.clone())).chain(self.env).collect();
+        Self {
+            workdir: self.workdir.or_else(|| recipe.workdir.clone()),
+            mounts,
+            cwd: self.cwd.or_else(|| recipe.cwd.clone()),
+            env,
+            shm_size: self.shm_size.or(recipe.shm_size),
+            net: self.net.or(recipe.net),
+            read_only: self.read_only,
+            user: self.user,
+        }
+    }
+}

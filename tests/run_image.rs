@@ -1,0 +1,254 @@
+//! `dlpack run`: a command in an image is to whoever calls it like a program of this
+//! machine's.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::steps::{layer, world};
+use super::support::command::Dlpack;
+use super::support::registry::DebianRegistry;
+use super::support::sandbox::UID;
+use super::support::shown::Shown;
+use super::support::tiny;
+
+/// A layer that is made without running anything.
+const FILES: &str = "[[layer]]\nkind = \"files\"\nfiles = [{ content = \"Welcome.\\n\", to = \"/etc/motd\" }]\n";
+
+/// A home with the image `tiny` in its store.
+fn tiny() -> Dlpack {
+    let dlpack = world(&layer("echo made >/made", ""));
+    dlpack.ok(["build", "tiny"]);
+    dlpack
+}
+
+/// A shell of the image, with pipes for its streams.
+fn shell(dlpack: &Dlpack, script: &str) -> Child {
+    let mut command = dlpack.command(["run", "--quiet", "tiny", "--", "sh", "-c", script]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+#[test]
+fn it_has_the_streams_of_its_caller_and_its_own_exit_status() {
+    let dlpack = tiny();
+    let mut child = shell(&dlpack, "cat; cat /made; echo aside >&2; exit 7");
+    child.stdin.take().expect("a pipe").write_all(b"typed\n").expect("written");
+    let ended = child.wait_with_output().expect("waited");
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "typed\nmade\n");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "aside\n");
+    assert_eq!(ended.status.code(), Some(7));
+    let killed = shell(&dlpack, "kill -9 $$").wait_with_output().expect("waited");
+    assert_eq!((killed.status.code(), killed.status.signal()), (Some(137), None), "as a shell has it");
+}
+
+#[test]
+fn layers_that_were_pushed_while_they_were_made_are_brought_back() {
+    let (dlpack, registry) = (world(FILES), DebianRegistry::start());
+    let name = registry.reference("team/env:1");
+    let digest = dlpack.ok(["push", &name]);
+    assert!(dlpack.layers_of(&digest).iter().any(|layer| !dlpack.blob(layer).exists()), "the store has not all of it");
+    assert_eq!(dlpack.ok(["run", "--quiet", &name, "--", "cat", "/etc/motd"]), "Welcome.");
+}
+
+#[test]
+fn signals_are_for_the_command() {
+    let dlpack = tiny();
+    let script =
+        "trap 'echo interrupted; exit 3' INT; trap 'echo terminated; exit 4' TERM; echo ready; sleep 1000 & wait";
+    for (signal, said, status) in [(Signal::INT, "interrupted\n", 3), (Signal::TERM, "terminated\n", 4)] {
+        let mut child = shell(&dlpack, script);
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n");
+        kill_process(Pid::from_raw(child.id().cast_signed()).expect("a pid"), signal).expect("sent");
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).expect("text");
+        assert_eq!((rest.as_str(), child.wait().expect("waited").code()), (said, Some(status)));
+    }
+    let mut child = shell(&dlpack, "echo ready; exec sleep 1000");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    kill_process(Pid::from_raw(child.id().cast_signed()).expect("a pid"), Signal::TERM).expect("sent");
+    assert_eq!(child.wait().expect("waited").code(), Some(143));
+}
+
+#[test]
+fn at_a_terminal_it_has_one_of_its_own() {
+    let dlpack = tiny();
+    let program = dlpack.command(["run"]);
+    let line = format!("{} --quiet run tiny sh", program.get_program().display());
+    // script(1): a terminal for it; its stdin is what is typed
+    let mut command = dlpack.command_as_user("script", ["-q", "-e", "-c", &line, "/dev/null"]);
+    command.env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = command.spawn().expect("script(1) of bsdutils");
+    let typed = b"test -t 0 && test -t 1 && echo \"<$((6 * 7)) $(cat /made)>\"; exit 5\n";
+    terminal.stdin.take().expect("a pipe").write_all(typed).expect("written");
+    let ended = terminal.wait_with_output().expect("waited");
+    let shown = String::from_utf8_lossy(&ended.stdout);
+    assert!(shown.contains("<42 made>"), "{shown}");
+    assert_eq!(ended.status.code(), Some(5), "{shown}");
+}
+
+/// A home with the base image of `tiny`, to be run as `oci:base`.
+fn base() -> Dlpack {
+    let dlpack = Dlpack::unprivileged();
+    tiny::layout(&dlpack.work());
+    dlpack
+}
+
+/// A home with an image `tiny` whose user is `worker`.
+fn of_worker(config: &str) -> Dlpack {
+    let dlpack = base();
+    let recipe = format!("{}[config]\nuser = \"worker\"\n{config}{FILES}", tiny::BASE);
+    dlpack.write("dlpack.toml", &recipe);
+    dlpack
+}
+
+/// What `run` with these options prints of a shell's script.
+#[track_caller]
+fn says(dlpack: &Dlpack, options: &[&str], script: &str) -> String {
+    dlpack.ok([&["--quiet", "run"], options, &["--", "sh", "-c", script]].concat())
+}
+
+#[test]
+fn the_caller_is_the_images_user_and_files_in_mounts_are_the_callers() {
+    let dlpack = of_worker("");
+    let data = dlpack.work().join("data");
+    fs::create_dir(&data).expect("created");
+    std::os::unix::fs::chown(&data, Some(UID), Some(UID)).expect("root may chown");
+    let script = "id -u; id -g; echo $HOME $USER; echo mine >/data/file; stat -c %u:%g /data/file; echo x >/here";
+    assert_eq!(says(&dlpack, &["-v", "./data:/data"], script), "1234\n50\n/home/worker worker\n1234:50");
+    let made = fs::metadata(data.join("file")).expect("made");
+    assert_eq!((made.uid(), made.gid()), (UID, UID));
+    // nothing of it stays but what is in the mount
+    assert_eq!(
+        says(&dlpack, &["-v", "./data:/data:ro"], "cat /data/file; echo x >/data/file || test ! -e /here"),
+        "mine"
+    );
+    assert_eq!(fs::read_to_string(data.join("file")).expect("text"), "mine\n");
+}
+
+#[test]
+fn root_gives_files_away_and_another_user_is_one_of_the_images() {
+    let dlpack = of_worker("");
+    let script = "id -u; echo x >/x; chown worker:42 /x; stat -c %u:%g /x; stat -c %u /etc/shadow";
+    assert_eq!(says(&dlpack, &["--root"], script), "0\n1234:42\n0");
+    assert_eq!(says(&dlpack, &["--user", "77:78"], "id -u; id -g; cd; pwd"), "77\n78\n/");
+    let unknown = dlpack.refuses(8, ["run", "--quiet", "--user", "nobody", "--", "id"]);
+    assert!(unknown.contains("/etc/passwd of the root filesystem knows no `nobody`"), "{unknown}");
+}
+
+#[test]
+fn a_shell_is_the_images_users_and_with_root_roots() {
+    let dlpack = of_worker("");
+    for (options, uid) in [(&[][..], "1234"), (&["--root"], "0")] {
+        let mut command = dlpack.command([&["--quiet", "shell"], options].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        child.stdin.take().expect("a pipe").write_all(b"id -u; cat /etc/motd\n").expect("written");
+        let ended = child.wait_with_output().expect("waited");
+        assert_eq!(String::from_utf8_lossy(&ended.stdout), format!("{uid}\nWelcome.\n"));
+    }
+}
+
+#[test]
+fn the_command_is_the_images_unless_one_is_named() {
+    let dlpack = of_worker("entrypoint = [\"/bin/printf\", \"<%s>\"]\ncmd = [\"own\"]\nworkdir = \"/home/worker\"\n");
+    let run = |arguments: &[&str]| dlpack.ok([&["--quiet", "run"], arguments].concat());
+    assert_eq!(run(&[]), "<own>");
+    assert_eq!(run(&["--", "a", "-b"]), "<a><-b>");
+    assert_eq!(run(&["--entrypoint", "/bin/sh", "--", "-c", "pwd"]), "/home/worker");
+    assert_eq!(run(&["-w", "/made/for/it", "--entrypoint", "", "--", "sh", "-c", "pwd"]), "/made/for/it");
+    dlpack.ok(["build", "tiny"]);
+    assert_eq!(run(&["tiny", "a", "-b"]), "<a><-b>");
+    assert_eq!(run(&["tiny", "--", "a", "-b"]), "<a><-b>");
+    assert_eq!(run(&["-r", "dlpack.toml", "a", "-b"]), "<a><-b>");
+}
+
+#[test]
+fn variables_are_the_images_then_those_of_files_then_those_given() {
+    let dlpack = of_worker("env = { A = \"image\", B = \"image\", C = \"image\" }\n");
+    dlpack.write("env", "# mine\nB=file\nC=file\nHELD\n");
+    let options = ["--env-file", "env", "-e", "C=given", "-e", "HELD_TOO", "-e", "UNHELD"];
+    let arguments =
+        [&["--quiet", "run"], &options[..], &["--", "sh", "-c", "echo $A $B $C $HELD $HELD_TOO ${UNHELD-no}"]];
+    let ran = dlpack.command(arguments.concat()).env("HELD", "held").env("HELD_TOO", "too").output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "image file given held too no\n");
+}
+
+#[test]
+fn a_container_may_be_closed_small_and_alone() {
+    let dlpack = base();
+    let options = ["--read-only", "--shm-size", "16m", "--net", "private", "oci:base"];
+    let script =
+        "echo x >/x || echo closed; echo x >/tmp/x && cat /tmp/x; df /dev/shm | grep -c ' 16384 '; ls /sys/class/net";
+    assert_eq!(says(&dlpack, &options, &format!("{{ {script}; }} 2>/dev/null")), "closed\nx\n1\nlo");
+}
+
+#[test]
+fn a_mount_behind_a_link_stays_inside_of_the_root() {
+    let dlpack = base();
+    dlpack.write("dlpack.toml", &format!("{}{}", tiny::BASE, layer("ln -s ../../../../work /way; mkdir /work", "")));
+    let victim = dlpack.write("data/file", "seen\n");
+    let data = format!("{}:/way/in", victim.parent().expect("a directory").display());
+    assert_eq!(says(&dlpack, &["-v", &data], "cat /work/in/file"), "seen");
+    assert!(!Path::new("/work/in").exists());
+}
+
+#[test]
+fn images_that_share_layers_share_their_trees() {
+    let dlpack = of_worker("");
+    says(&dlpack, &[], "true");
+    let trees = || {
+        let count = |area: &str| fs::read_dir(dlpack.store().join(area).join("sha256")).map_or(0, Iterator::count);
+        (count("rootfs"), count("overlays"))
+    };
+    assert_eq!(trees(), (1, 1));
+    let more =
+        "[[layer]]\nkind = \"files\"\nname = \"more\"\nfiles = [{ content = \"More.\\n\", to = \"/etc/more\" }]\n";
+    let recipe = fs::read_to_string(dlpack.work().join("dlpack.toml")).expect("a recipe");
+    dlpack.write("dlpack.toml", &format!("{recipe}{more}"));
+    dlpack.ok(["lock"]);
+    assert_eq!(says(&dlpack, &[], "cat /etc/motd /etc/more"), "Welcome.\nMore.");
+    assert_eq!(trees(), (1, 2));
+    assert_eq!(says(&dlpack, &["oci:base"], "echo the base"), "the base");
+    assert_eq!(trees(), (1, 2));
+}
+
+#[test]
+fn what_a_container_cannot_be_started_with() {
+    let dlpack = base();
+    dlpack.write("env", "A=1\nnot a line\n");
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    let mut run = |case: &str, arguments: &[&str]| {
+        shown.run(case, &mut dlpack.command([&["run", "--quiet"], arguments].concat()));
+    };
+    run("an image without a command", &["oci:base"]);
+    run("a mount of nothing", &["-v", "./none:/data", "oci:base", "true"]);
+    run("a mount without a place", &["-v", "./none", "oci:base", "true"]);
+    run("a mount of the root", &["-v", "./none:/", "oci:base", "true"]);
+    run("a place that is a file", &["-v", ".:/etc/passwd", "oci:base", "true"]);
+    run("a file of variables that is not there", &["--env-file", "none", "oci:base", "true"]);
+    run("a line that is no variable", &["--env-file", "env", "oci:base", "true"]);
+    run("a working directory that is a file", &["-w", "/etc/passwd", "oci:base", "true"]);
+    run("a program that is not there", &["oci:base", "nothing"]);
+    run("a program that is none", &["oci:base", "/etc/passwd"]);
+    run("a layout that is not there", &["oci:none", "true"]);
+    run("a layout without this tag", &["oci:base:none", "true"]);
+    dlpack.write("dlpack.toml", tiny::BASE);
+    run("a recipe in place of an image", &["dlpack.toml", "true"]);
+    run("a command in place of an image", &["Train", "--now"]);
+    run("a size that is none", &["--shm-size", "much", "oci:base", "true"]);
+    run("a network that is none", &["--net", "bridge", "oci:base", "true"]);
+    let mut homeless = dlpack.command(["run", "--quiet", "-v", "~/data:/data", "oci:base", "true"]);
+    shown.run("a home that is nowhere", homeless.env_remove("HOME"));
+    let mut inside = dlpack.command(["run", "--quiet", "oci:base", "true"]);
+    shown.run("a directory as stdin", inside.stdin(fs::File::open("/").expect("opened")));
+    shown.is("run/refused");
+}
