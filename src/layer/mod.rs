@@ -24,8 +24,9 @@ pub use writer::LayerWriter;
 
 /// The version of the code that turns entries into bytes. It is part of every
 /// key: raise it with any change to what is written. Since 2, what is not spliced is
-/// compressed with codes of each block's own; tars and their DiffIDs are those of 1.
-pub const FORMAT: u32 = 2;
+/// compressed with codes of each block's own; tars and their DiffIDs are those of 1. Since 3, short
+/// blocks in the fixed codes hold bytes above 143 as RFC 1951 has them: before, they inflated to others.
+pub const FORMAT: u32 = 3;
 
 /// Modification time of everything in a layer, and creation time of every image,
 /// in seconds since 1970: 1980-01-01, the first time that a zip can hold, so that
@@ -124,6 +125,20 @@ impl Default for Threads {
             _ => Self::One,
         }
     }
+}
+
+/// `text` as one deflate stream (RFC 1951), the same on every machine.
+pub fn deflate(text: &[u8]) -> Vec<u8> {
+    let mut encoder = deflate::Encoder::new();
+    encoder.write(text);
+    encoder.finish();
+    let mut stream = Vec::new();
+    // a Vec takes everything
+    let _ = encoder.take(&mut |bytes| {
+        stream.extend_from_slice(bytes);
+        Ok(())
+    });
+    stream
 }
 
 /// How a blob is compressed.

@@ -122,13 +122,15 @@ impl Codes {
 
     /// 3.2.6: "The Huffman codes for the two alphabets are fixed".
     fn fixed() -> Self {
-        let literals = std::array::from_fn(|symbol| match symbol {
+        // "Literal/length values 286-287 will never actually occur in the compressed data, but participate in the
+        // code construction."
+        let all: [Code; 288] = codes(&std::array::from_fn(|symbol| match symbol {
             0..=143 => 8,
             144..=255 => 9,
             256..=279 => 7,
             _ => 8,
-        });
-        Self::new(&literals, &[5; DISTANCES])
+        }));
+        Self { literals: std::array::from_fn(|symbol| all[symbol]), distances: codes(&[5; DISTANCES]) }
     }
 }
 

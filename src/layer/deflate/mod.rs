@@ -144,7 +144,9 @@ mod tests {
     fn zlib_reads_what_is_written_and_the_pieces_do_not_matter() {
         let lines: String = (0..40_000_u64).map(|line| format!("{line} squared is {}\n", line * line)).collect();
         let noise = noise(70_000);
-        let texts: [&[u8]; 9] = [
+        let texts: [&[u8]; 10] = [
+            // In the fixed codes, with literals of each of their lengths.
+            "Grüße, Grüße: ÿ".as_bytes(),
             b"",
             b"a",
             b"abcabcabcabc",
