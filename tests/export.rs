@@ -3,13 +3,18 @@
 
 #[path = "export/archives.rs"]
 mod archives;
+#[path = "export/flat.rs"]
+mod flat;
 #[path = "export/refused.rs"]
 mod refused;
+#[path = "export/sif.rs"]
+mod sif;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use dlpack::oci::Digest;
+use serde_json::{Value, json};
 
 use crate::support::command::Dlpack;
 use crate::support::image::{Form, Layout, Packing, Tar, debian};
@@ -42,6 +47,8 @@ impl Many {
             .symlink("lib", "usr/lib")
             .owned_file("usr/lib/big", 0o4755, (1000, 70_000), noise(700_000))
             .hard_link("usr/lib/big-too", "usr/lib/big")
+            .entry(tar::EntryType::XHeader, "pax", "", 0o644, (0, 0), b"31 SCHILY.xattr.user.note=kept\n")
+            .file("usr/lib/noted", "noted\n")
             .file("usr/lib/zeros", vec![0; 300_000]);
         let over = Tar::new()
             .file("etc/.wh.gone", "")
@@ -52,7 +59,14 @@ impl Many {
             .file("lib/through-a-link", "here\n")
             .entry(tar::EntryType::Fifo, "run-fifo", "", 0o640, (5, 6), b"")
             .hard_link("etc/hostname-too", "etc/hostname");
-        layout.image().layer(Packing::Gzip, base).layer(Packing::Zstd, over).tagged("many");
+        let container = json!({
+            "Env": ["PATH=/usr/bin:/bin", "GREETING=it's $HOME", "not a name=x"],
+            "Entrypoint": ["/bin/echo", "it's"],
+            "Cmd": ["me"],
+            "Labels": {"org.example.note": "kept"},
+        });
+        let made = |config: &mut Value| config["config"] = container;
+        layout.image().config(made).layer(Packing::Gzip, base).layer(Packing::Zstd, over).tagged("many");
         layout.push("many", &registry, MANY, Form::Oci);
         Self { registry }
     }
@@ -104,7 +118,14 @@ fn two_exports_are_the_same_whatever_the_store_the_umask_and_the_time_zone() {
     let (one, other) = (Dlpack::new(), Dlpack::unprivileged());
     // the store's name of it is no part of it
     other.ok(["pull", &many.name()]);
-    for (format, file) in [("oci", "layout"), ("oci-archive", "many.oci.tar"), ("docker-archive", "many.tar")] {
+    for (format, file) in [
+        ("oci", "layout"),
+        ("oci-archive", "many.oci.tar"),
+        ("docker-archive", "many.tar"),
+        ("squashfs", "many.sqsh"),
+        ("sif", "many.sif"),
+        ("rootfs", "many"),
+    ] {
         let first = export(&one, &many.name(), format, file);
         let mut command = other.command_in(
             &["sh", "-c", "umask 077; exec \"$@\"", "sh"],

@@ -205,7 +205,9 @@ explain!(diff::Error, self => match self {
 
 explain!(export::Error, self => match self {
     Self::Store(error) => error.exit(),
+    Self::Layer(error) => error.exit(),
     Self::Read(_) | Self::DiffIds { .. } => ExitKind::Integrity,
+    Self::TooManyOwners { .. } | Self::InTheWay { .. } => ExitKind::Other,
     Self::Missing { .. } | Self::Write { .. } => ExitKind::Store,
     Self::Exists { .. } | Self::Terminal | Self::Stdout { .. } => ExitKind::Usage,
     Self::Encode { .. } | Self::Stopped { .. } => ExitKind::Other,

@@ -10,7 +10,8 @@ use super::context::Context;
 use super::display::show;
 use super::error::Failure;
 use crate::assemble;
-use crate::export::{self, Destination, Document, Format, Image, Stop};
+use crate::export::{self, Destination, Document, Format, Image, Options, Stop};
+use crate::layer::Compression;
 use crate::registry::{Reference, Registries};
 use crate::store::Store;
 
@@ -21,10 +22,13 @@ use crate::store::Store;
 /// Prints the digest of the image's manifest.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The form; told by the ending of the output's name where that is `.oci.tar` (oci-archive) or another
-    /// `.tar` (docker-archive, for `docker load`)
+    /// The form [default: by the name's ending: `.tar` docker-archive, `.oci.tar` oci-archive, `.sqsh`, `.sqfs` and
+    /// `.squashfs` squashfs, `.sif` sif]
     #[arg(long, value_name = "FORMAT", value_parser = formats())]
     format: Option<Format>,
+    /// How a squashfs is compressed; kernels before 4.14 don't read zstd
+    #[arg(long, value_name = "HOW", value_parser = compressions(), default_value = "gzip")]
+    compression: Compression,
     /// Replace a file that is there
     #[arg(long)]
     force: bool,
@@ -43,8 +47,13 @@ fn formats() -> impl clap::builder::TypedValueParser<Value = Format> {
     })
 }
 
+fn compressions() -> impl clap::builder::TypedValueParser<Value = Compression> {
+    PossibleValuesParser::new([Compression::Gzip, Compression::Zstd].map(Compression::name))
+        .map(|name| if name == Compression::Zstd.name() { Compression::Zstd } else { Compression::Gzip })
+}
+
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { format, force, output: path, image: name } = arguments;
+    let Arguments { format, compression, force, output: path, image: name } = arguments;
     let format = format.or_else(|| Format::of_name(&path)).ok_or_else(|| no_format(&path))?;
     let to_stdout = path == Path::new("-");
     let destination = if to_stdout { Destination::Stdout } else { Destination::Path { path: path.clone(), force } };
@@ -53,9 +62,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let _lease = store.lease()?;
     let image = image(context, &name, &store, &registries).await?;
     let digest = image.manifest.descriptor.digest;
+    let options = Options { compression };
     let (progress, stop) = (context.progress().clone(), Stop::default());
     let _given_up = GivenUp(stop.clone());
-    let written = blocking(move || Ok(export::export(&image, format, &destination, &progress, &stop)?)).await?;
+    let written =
+        blocking(move || Ok(export::export(&image, format, options, &destination, &progress, &stop)?)).await?;
     context.finish();
     match (to_stdout, context.json()) {
         (true, _) => Ok(()),

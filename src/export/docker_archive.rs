@@ -94,7 +94,7 @@ fn inflate(job: &Job<'_>, layer: &Layer, take: &mut dyn FnMut(&[u8]) -> Result<(
                     Ok(0) => return Ok(()),
                     Ok(count) => count,
                 };
-                job.advance(0)?;
+                job.is_wanted()?;
                 at += count as u64;
                 take(&buffer[..count])?;
             }

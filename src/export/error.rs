@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::layer::read::ReadError;
 use crate::oci::Digest;
+use crate::sandbox::ExtractError;
 use crate::store;
 
 /// Why an image can't be exported. Nothing is left at its destination then.
@@ -18,6 +19,26 @@ pub enum Error {
     /// A layer can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A layer has what no layer has.
+    #[error(transparent)]
+    Layer(#[from] ExtractError),
+    /// More users and groups than a squashfs has room for.
+    #[error("the files of image {manifest} have more than 65535 owners")]
+    TooManyOwners {
+        /// The image's manifest.
+        manifest: Digest,
+    },
+    /// The image has something else where a SIF has files of Apptainer's.
+    #[error("image {manifest} has no room for `/{path}`, which Apptainer reads")]
+    InTheWay {
+        /// The image's manifest.
+        manifest: Digest,
+        /// The file.
+        path: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A blob that is not in the store.
     #[error("{digest} of {size} bytes is not in the store")]
     Missing {
@@ -87,6 +108,9 @@ impl Error {
         match self {
             Self::Store(error) => error.hint(),
             Self::Read(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::InTheWay { .. } => Some("the squashfs alone takes it: give --format squashfs".to_owned()),
+            Self::TooManyOwners { .. } => Some("an archive or a layout takes it: give another --format".to_owned()),
             Self::Missing { .. } => Some("`dlpack pull` brings the image into the store again".to_owned()),
             Self::DiffIds { .. } => Some("the image is broken: take another tag".to_owned()),
             Self::Exists { is_file: true, .. } => Some("name another file, or replace it with --force".to_owned()),

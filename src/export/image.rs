@@ -4,6 +4,7 @@
 use std::io;
 
 use super::Error;
+use crate::layer::EPOCH;
 use crate::oci::{Descriptor, DiffId, ImageConfig, Manifest};
 use crate::store::{Area, BlobReader, Store};
 
@@ -65,6 +66,12 @@ impl Image {
     /// Its tag's name, if it was named by a tag.
     pub(super) fn tag(&self) -> Option<&str> {
         (!self.name.contains('@')).then_some(self.name.as_str())
+    }
+
+    /// When it was made, in seconds since 1970: the time of all in an export that no layer has.
+    pub(super) fn created(&self) -> u64 {
+        let created = self.config.value.created.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        created.and_then(|time| u64::try_from(time.as_second()).ok()).unwrap_or(EPOCH)
     }
 
     /// Opens a blob for verified reading.

@@ -1,16 +1,10 @@
 //! The two ways in which files under names leave: into a directory, or as a tar.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
-use rustix::fs::{CWD, RenameFlags};
-use rustix::io::Errno;
-use tempfile::TempDir;
-
-use super::output::{Job, Output, parent};
-use super::{Destination, Error};
+use super::Error;
+use super::output::{Folder, Job, Output, parent};
 use crate::layer::{Attributes, EPOCH, tar};
 use crate::oci::Descriptor;
 
@@ -88,61 +82,40 @@ impl Members for Tar {
     }
 }
 
-/// A directory in the making. Dropped before [`Directory::keep`], it is gone.
+/// A directory that files are written into.
 pub(super) struct Directory {
-    unfinished: TempDir,
-    path: PathBuf,
+    folder: Folder,
     file: Option<BufWriter<File>>,
-    written: u64,
 }
 
 impl Directory {
-    /// An empty one, which will be `destination`.
-    pub(super) fn create(destination: &Destination) -> Result<Self, Error> {
-        let path = destination.path().to_owned();
-        // what the umask takes away is taken away
-        let unfinished = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o777))
-            .tempdir_in(parent(&path))
-            .map_err(Error::write("create", &path))?;
-        Ok(Self { unfinished, path, file: None, written: 0 })
+    pub(super) fn new(folder: Folder) -> Self {
+        Self { folder, file: None }
     }
 
-    /// Gives the directory its name, in one step. Returns how many bytes are in it.
-    pub(super) fn keep(self) -> Result<u64, Error> {
-        match rustix::fs::renameat_with(CWD, self.unfinished.path(), CWD, &self.path, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Err(Error::Exists { path: self.path, is_file: false }),
-            // renameat2(2): "EINVAL … The filesystem does not support one of the flags": rename replaces nothing
-            // but an empty directory
-            Err(Errno::INVAL) => {
-                std::fs::rename(self.unfinished.path(), &self.path).map_err(Error::write("rename to", &self.path))?;
-            }
-            Err(error) => return Err(Error::write("rename to", &self.path)(error.into())),
-        }
-        // there is nothing any more that could be removed
-        let _ = self.unfinished.keep();
-        Ok(self.written)
+    /// The directory with all files.
+    pub(super) fn finish(self) -> Folder {
+        self.folder
     }
 }
 
 impl Members for Directory {
     fn begin(&mut self, name: &str, _: u64) -> Result<(), Error> {
-        let path = self.unfinished.path().join(name);
+        let path = self.folder.unfinished().join(name);
         let created = std::fs::create_dir_all(parent(&path)).and_then(|()| File::create_new(&path));
-        self.file = Some(BufWriter::new(created.map_err(Error::write("create", &self.path.join(name)))?));
+        self.file = Some(BufWriter::new(created.map_err(Error::write("create", &self.folder.path().join(name)))?));
         Ok(())
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.written += bytes.len() as u64;
+        self.folder.count(bytes.len() as u64);
         let file = self.file.as_mut();
-        file.map_or(Ok(()), |file| file.write_all(bytes)).map_err(Error::write("write", &self.path))
+        file.map_or(Ok(()), |file| file.write_all(bytes)).map_err(Error::write("write", self.folder.path()))
     }
 
     fn end(&mut self) -> Result<(), Error> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let synced = file.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(|file| file.sync_all());
-        synced.map_err(Error::write("write", &self.path))
+        synced.map_err(Error::write("write", self.folder.path()))
     }
 }

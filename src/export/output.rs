@@ -1,16 +1,19 @@
 //! Where an export goes: a file that gets its name when it is whole, or stdout.
 
 use std::fs::{File, Permissions};
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 use tempfile::TempPath;
 
 use super::{Error, Format, Image};
 use crate::progress::Task;
+use crate::store::remove_tree;
 
 /// How much is written at once, in bytes.
 const BUFFER: usize = 1 << 20;
@@ -48,7 +51,7 @@ impl Destination {
     /// [`Error::Exists`], [`Error::Terminal`], [`Error::Stdout`], [`Error::Write`].
     pub fn check(&self, format: Format) -> Result<(), Error> {
         match self {
-            Self::Stdout if format.is_directory() => Err(Error::Stdout { format: format.name() }),
+            Self::Stdout if !format.is_stream() => Err(Error::Stdout { format: format.name() }),
             Self::Stdout if io::stdout().is_terminal() => Err(Error::Terminal),
             Self::Stdout => Ok(()),
             Self::Path { path, force } => match path.symlink_metadata() {
@@ -98,14 +101,100 @@ impl<'a> Job<'a> {
     /// If nobody wants the rest.
     pub(super) fn advance(&self, bytes: usize) -> Result<(), Error> {
         self.task.advance(bytes as u64);
+        self.is_wanted()
+    }
+
+    /// The same as `blob` is read. Whoever reads asks now and then whether it is wanted.
+    pub(super) fn counted<R: Read>(&self, blob: R) -> Counted<'_, R> {
+        Counted { blob, task: &self.task }
+    }
+
+    /// # Errors
+    /// If nobody wants the export any more.
+    pub(super) fn is_wanted(&self) -> Result<(), Error> {
         match self.stop.0.load(Ordering::Relaxed) {
             true => Err(Error::Stopped { path: self.destination.path().to_owned() }),
             false => Ok(()),
         }
     }
 
+    /// Where it goes, for errors.
+    pub(super) fn path(&self) -> &Path {
+        self.destination.path()
+    }
+
     pub(super) fn end(self) {
         self.task.end("written");
+    }
+}
+
+/// A blob whose bytes are counted as they are read.
+pub(super) struct Counted<'a, R> {
+    blob: R,
+    task: &'a Task,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.blob.read(buffer)?;
+        self.task.advance(count as u64);
+        Ok(count)
+    }
+}
+
+/// A directory in the making. Dropped before [`Folder::keep`], it is gone.
+pub(super) struct Folder {
+    unfinished: PathBuf,
+    path: PathBuf,
+    written: u64,
+}
+
+impl Folder {
+    /// An empty one, which will be `destination`.
+    pub(super) fn create(destination: &Destination) -> Result<Self, Error> {
+        let path = destination.path().to_owned();
+        // what the umask takes away is taken away
+        let unfinished = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o777))
+            .tempdir_in(parent(&path))
+            .map_err(Error::write("create", &path))?;
+        Ok(Self { unfinished: unfinished.keep(), path, written: 0 })
+    }
+
+    /// Where it is meanwhile.
+    pub(super) fn unfinished(&self) -> &Path {
+        &self.unfinished
+    }
+
+    /// What it will be called.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes that `bytes` more are in its files.
+    pub(super) fn count(&mut self, bytes: u64) {
+        self.written += bytes;
+    }
+
+    /// Gives the directory its name, in one step. Returns how many bytes are in its files.
+    pub(super) fn keep(self) -> Result<u64, Error> {
+        match rustix::fs::renameat_with(CWD, &self.unfinished, CWD, &self.path, RenameFlags::NOREPLACE) {
+            // renameat2(2): "EINVAL … The filesystem does not support one of the flags": then rename, which
+            // replaces nothing but an empty directory
+            Err(Errno::INVAL) => {
+                std::fs::rename(&self.unfinished, &self.path).map_err(Error::write("rename to", &self.path))?;
+            }
+            Err(Errno::EXIST) => return Err(Error::Exists { path: self.path.clone(), is_file: false }),
+            renamed => renamed.map_err(|error| Error::write("rename to", &self.path)(error.into()))?,
+        }
+        Ok(self.written)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // under its new name it is not there any more
+        let _ = remove_tree(&self.unfinished);
     }
 }
 
@@ -136,6 +225,38 @@ impl Output {
             }
         };
         Ok(Self { to, path: destination.path().to_owned(), written: 0 })
+    }
+
+    /// Where it goes, for errors.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many bytes were written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes over what stands `at` bytes from the beginning.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; for stdout, always.
+    pub(super) fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        let patched = match &mut self.to {
+            To::File { file, .. } => file.flush().and_then(|()| file.get_ref().write_all_at(bytes, at)),
+            To::Stdout(_) => Err(io::ErrorKind::NotSeekable.into()),
+        };
+        patched.map_err(Error::write("write", &self.path))
+    }
+
+    /// Writes zeros up to a multiple of `unit` bytes.
+    pub(super) fn pad(&mut self, unit: u64) -> Result<(), Error> {
+        self.pad_to(self.written.next_multiple_of(unit))
+    }
+
+    /// Writes zeros up to `at` bytes from the beginning.
+    pub(super) fn pad_to(&mut self, at: u64) -> Result<(), Error> {
+        self.put(&vec![0; usize::try_from(at.saturating_sub(self.written)).unwrap_or(0)])
     }
 
     /// Writes the next bytes.

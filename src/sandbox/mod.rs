@@ -34,7 +34,7 @@ mod places;
 mod probe;
 mod program;
 mod real_owners;
-mod record;
+pub(crate) mod record;
 mod refusal;
 mod rootfs;
 mod scratch;

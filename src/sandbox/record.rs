@@ -19,12 +19,12 @@ pub(super) const DEVICE: &str = "user.dlpack.device";
 /// What the name of an attribute that only root may set is put behind.
 pub(super) const XATTR: &str = "user.dlpack.xattr.";
 /// The attributes that are kept so.
-pub(super) const KEPT_XATTRS: [&str; 3] =
+pub(crate) const KEPT_XATTRS: [&str; 3] =
     ["security.capability", "system.posix_acl_access", "system.posix_acl_default"];
 /// What all of dlpack's own attributes begin with.
-pub(super) const OURS: &str = "user.dlpack.";
+pub(crate) const OURS: &str = "user.dlpack.";
 /// What overlayfs's attributes begin with where it is mounted with `userxattr`.
-pub(super) const OVERLAY: &str = "user.overlay.";
+pub(crate) const OVERLAY: &str = "user.overlay.";
 /// overlayfs: "A directory is made opaque by setting the xattr"; `user.` with `userxattr`.
 pub(super) const OPAQUE: &str = "user.overlay.opaque";
 /// The file beside a tree that holds the owners by path.

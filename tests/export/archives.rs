@@ -64,14 +64,20 @@ fn docker_loads_an_archive_and_runs_it() {
 fn the_format_is_told_by_the_name_or_by_the_option() {
     let many = Many::new();
     let dlpack = Dlpack::new();
-    for (file, format) in [("a.tar", "docker-archive"), ("a.oci.tar", "oci-archive")] {
+    for (file, format) in [
+        ("a.tar", "docker-archive"),
+        ("a.oci.tar", "oci-archive"),
+        ("a.sqsh", "squashfs"),
+        ("a.squashfs", "squashfs"),
+        ("a.sif", "sif"),
+    ] {
         let written = dlpack.json(["export", &many.name(), "-o", file]);
         assert_eq!(written["format"], format);
         assert_eq!(written["bytes"], dlpack.work().join(file).metadata().expect("a file").len());
     }
     let said = dlpack.refuses(2, ["export", &many.name(), "-o", "a"]);
     assert!(said.contains("error: the name a says nothing of its format"), "{said}");
-    assert!(said.contains("hint: give --format: oci, oci-archive, docker-archive"), "{said}");
+    assert!(said.contains("hint: give --format: oci, oci-archive, docker-archive, squashfs, sif, rootfs"), "{said}");
 }
 
 #[test]

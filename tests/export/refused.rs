@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use dlpack::export::{Destination, Document, Error, Format, Image, Stop, export};
+use dlpack::export::{Destination, Document, Error, Format, Image, Options, Stop, export};
 use dlpack::oci::{Descriptor, ManifestOrIndex, parse_manifest};
 use dlpack::progress::Progress;
 use dlpack::store::{Area, Store};
@@ -42,15 +42,23 @@ fn what_an_export_refuses() {
     refused("a directory in place of a file", &["-o", "directory", "--format", "oci-archive", "--force"]);
     refused("a directory that is not there", &["-o", "nowhere/it.tar"]);
     refused("a directory to stdout", &["-o", "-", "--format", "oci"]);
+    refused("a squashfs to stdout", &["-o", "-", "--format", "squashfs"]);
     let layout = Layout::create(dlpack.home().join("broken"));
-    layout
-        .image()
-        .layer(Packing::Gzip, Tar::new().file("a", "a"))
-        .with_layers(|_, diff_ids| diff_ids.clear())
-        .tagged("broken");
-    layout.push("broken", &many.registry, "team/broken:1", Form::Oci);
-    let broken = many.registry.reference("team/broken:1");
-    shown.run("a config without DiffIDs", &mut dlpack.command(["export", &broken, "-o", "broken.tar"]));
+    let image = |tar: Tar| layout.image().layer(Packing::Gzip, tar);
+    image(Tar::new().file("a", "a")).with_layers(|_, diff_ids| diff_ids.clear()).tagged("broken");
+    image(Tar::new().file(".singularity.d", "mine")).tagged("taken");
+    let owned = |tar: Tar, uid| tar.owned_file(&format!("{uid}"), 0o644, (uid, 0), "");
+    image((0..65_536).fold(Tar::new(), owned)).tagged("owners");
+    for (case, tag, file) in [
+        ("a config without DiffIDs", "broken", "broken.tar"),
+        ("a file where Apptainer has a directory", "taken", "taken.sif"),
+        ("an owner for each file", "owners", "owners.sqsh"),
+    ] {
+        let name = format!("team/broken:{tag}");
+        layout.push(tag, &many.registry, &name, Form::Oci);
+        let name = many.registry.reference(&name);
+        shown.run(case, &mut dlpack.command(["export", &name, "-o", file]));
+    }
     assert_eq!(fs::read_to_string(dlpack.work().join("there.tar")).unwrap(), "mine");
     assert_eq!(leftovers(&dlpack.work()), ["directory", "there.tar"]);
     shown.is("export/refused");
@@ -80,7 +88,7 @@ error: stdout is a terminal";
 #[test]
 fn a_damaged_blob_is_not_exported() {
     let many = Many::new();
-    for (format, file) in [("oci", "it"), ("oci-archive", "it.oci.tar"), ("docker-archive", "it.tar")] {
+    for (format, file) in [("oci", "it"), ("docker-archive", "it.tar"), ("squashfs", "it.sqsh"), ("rootfs", "it")] {
         let dlpack = home(&many);
         let digest = dlpack.ok(["pull", &many.name()]);
         for layer in dlpack.layers_of(&digest) {
@@ -92,9 +100,7 @@ fn a_damaged_blob_is_not_exported() {
             assert!(said.contains("was damaged: its bytes hash to"), "{format}: {said}");
             assert_eq!(leftovers(&dlpack.work()), [""; 0], "{format}");
             // it was dropped, and is fetched again
-            dlpack.ok(["export", &many.name(), "--format", format, "-o", file]);
-            let written = dlpack.work().join(file);
-            if written.is_dir() { fs::remove_dir_all(written).unwrap() } else { fs::remove_file(written).unwrap() }
+            dlpack.ok(["pull", &many.name()]);
         }
     }
 }
@@ -109,7 +115,13 @@ fn a_full_disk_keeps_nothing_of_an_export() {
     // what is left is listed where the small disk is mounted
     let script = "mount -t tmpfs -o size=64k none small && { \"$@\"; status=$?; ls -A small >&2; exit $status; }";
     let namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"];
-    for (case, format) in [("a full disk, an archive", "docker-archive"), ("a full disk, a directory", "oci")] {
+    for (case, format) in [
+        ("a full disk, an archive", "docker-archive"),
+        ("a full disk, a directory", "oci"),
+        ("a full disk, a squashfs", "squashfs"),
+        ("a full disk, a SIF", "sif"),
+        ("a full disk, files", "rootfs"),
+    ] {
         let arguments = ["export", &many.name(), "--format", format, "-o", "small/it"];
         shown.run(case, &mut dlpack.command_in(&namespace, arguments));
     }
@@ -126,7 +138,7 @@ fn an_export_that_nobody_wants_any_more_leaves_nothing() {
         let destination = Destination::Path { path: dlpack.work().join("it"), force: false };
         let stop = Stop::default();
         stop.tell();
-        let ended = export(&image, format, &destination, &Progress::silent(), &stop);
+        let ended = export(&image, format, Options::default(), &destination, &Progress::silent(), &stop);
         assert!(matches!(ended, Err(Error::Stopped { .. })), "{}: {ended:?}", format.name());
         assert_eq!(leftovers(&dlpack.work()), [""; 0], "{}", format.name());
     }

@@ -17,7 +17,7 @@ const MAX_NAMES: usize = 128 << 20;
 
 /// What an entry is, once its kind is known to be one that layers have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     Directory,
     Symlink,
@@ -26,19 +26,60 @@ pub(super) enum Kind {
     Device { block: bool },
 }
 
+/// What the entries of a layer come to that have been read.
+#[derive(Default)]
+pub(crate) struct Tally {
+    entries: u64,
+    names: usize,
+}
+
+impl Tally {
+    /// Counts an entry of `layer`.
+    ///
+    /// # Errors
+    /// [`ExtractError::TooMany`].
+    pub(crate) fn count(&mut self, layer: Digest, entry: &Entry) -> Result<(), ExtractError> {
+        self.entries += 1;
+        self.names += entry.path.len() + entry.target.len();
+        if self.entries > MAX_ENTRIES {
+            return Err(ExtractError::TooMany { layer, what: "entries" });
+        }
+        if self.names > MAX_NAMES {
+            return Err(ExtractError::TooMany { layer, what: "names" });
+        }
+        Ok(())
+    }
+}
+
+/// What an entry of `layer` is.
+///
+/// # Errors
+/// [`ExtractError::Kind`] for one that is nothing that layers have.
+pub(crate) fn kind(layer: Digest, entry: &Entry) -> Result<Kind, ExtractError> {
+    let refused = |kind| ExtractError::Kind { layer, path: lossy(&entry.path), kind };
+    if entry.sparse {
+        return Err(refused("sparse file"));
+    }
+    Ok(match entry.kind {
+        // old tars mark a directory by its slash alone
+        EntryType::Regular if entry.path.ends_with(b"/") => Kind::Directory,
+        EntryType::Regular | EntryType::Continuous => Kind::File,
+        EntryType::Directory => Kind::Directory,
+        EntryType::Symlink => Kind::Symlink,
+        EntryType::Link => Kind::HardLink,
+        EntryType::Fifo => Kind::Fifo,
+        EntryType::Char => Kind::Device { block: false },
+        EntryType::Block => Kind::Device { block: true },
+        _ => return Err(refused("kind of its own")),
+    })
+}
+
 /// Applies the tar of `layer`, up to its last entry.
 pub(super) fn apply(layer: Digest, archive: &mut Archive<&mut dyn Read>, root: &mut Root) -> Result<(), ExtractError> {
     let invalid = |source| ReadError::Tar { layer, source };
-    let (mut entries, mut length) = (0, 0);
+    let mut tally = Tally::default();
     while let Some(entry) = archive.next_entry().map_err(invalid)? {
-        entries += 1;
-        length += entry.path.len() + entry.target.len();
-        if entries > MAX_ENTRIES {
-            return Err(ExtractError::TooMany { layer, what: "entries" });
-        }
-        if length > MAX_NAMES {
-            return Err(ExtractError::TooMany { layer, what: "names" });
-        }
+        tally.count(layer, &entry)?;
         let mut step = Step { layer, root, entry: &entry };
         match names::read(layer, &entry.path)? {
             Named::Aufs => {}
@@ -59,27 +100,8 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn kind(&self) -> Result<Kind, ExtractError> {
-        let refused = |kind| ExtractError::Kind { layer: self.layer, path: lossy(&self.entry.path), kind };
-        if self.entry.sparse {
-            return Err(refused("sparse file"));
-        }
-        Ok(match self.entry.kind {
-            // old tars mark a directory by its slash alone
-            EntryType::Regular if self.entry.path.ends_with(b"/") => Kind::Directory,
-            EntryType::Regular | EntryType::Continuous => Kind::File,
-            EntryType::Directory => Kind::Directory,
-            EntryType::Symlink => Kind::Symlink,
-            EntryType::Link => Kind::HardLink,
-            EntryType::Fifo => Kind::Fifo,
-            EntryType::Char => Kind::Device { block: false },
-            EntryType::Block => Kind::Device { block: true },
-            _ => return Err(refused("kind of its own")),
-        })
-    }
-
     fn change_root(&mut self) -> Result<(), ExtractError> {
-        let kind = match self.kind()? {
+        let kind = match kind(self.layer, self.entry)? {
             Kind::Directory => {
                 let top = self.root.top.clone();
                 return self.root.dress_directory(&top, b"", self.entry).map_err(self.cannot("change"));
@@ -113,7 +135,7 @@ impl Step<'_> {
     }
 
     fn make(&mut self, path: &[u8], archive: &mut Archive<&mut dyn Read>) -> Result<(), ExtractError> {
-        let kind = self.kind()?;
+        let kind = kind(self.layer, self.entry)?;
         let (parent, name) = split(path);
         let parent = self.root.make_up_to(parent).map_err(|error| self.parent(error))?;
         let made = match kind {

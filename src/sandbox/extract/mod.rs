@@ -11,12 +11,12 @@
 //! no name is resolved twice and no link leads out. Modes are the tar's, set-user-ID
 //! included: the directory above lets nobody but its owner in.
 
-mod apply;
+pub(crate) mod apply;
 mod error;
 mod finish;
 mod hide;
 mod kinds;
-mod names;
+pub(crate) mod names;
 mod root;
 
 use std::fs::DirBuilder;

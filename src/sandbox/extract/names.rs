@@ -5,11 +5,11 @@ use crate::oci::Digest;
 
 /// The longest path, in bytes (`PATH_MAX`), and how many directories may lie in each other.
 const MAX_PATH: usize = 4096;
-pub(super) const MAX_DEPTH: u32 = 256;
+pub(crate) const MAX_DEPTH: u32 = 256;
 
 /// What an entry's name says that it does, before it says what it is.
 #[derive(Debug, PartialEq)]
-pub(super) enum Named {
+pub(crate) enum Named {
     /// The root itself.
     Root,
     /// A file of the tree, without slashes at its ends, `.` and doubled slashes.
@@ -23,7 +23,7 @@ pub(super) enum Named {
 }
 
 /// Reads the name of an entry.
-pub(super) fn read(layer: Digest, raw: &[u8]) -> Result<Named, ExtractError> {
+pub(crate) fn read(layer: Digest, raw: &[u8]) -> Result<Named, ExtractError> {
     let path = relative(layer, raw)?;
     if path.is_empty() {
         return Ok(Named::Root);
@@ -52,7 +52,7 @@ pub(super) fn read(layer: Digest, raw: &[u8]) -> Result<Named, ExtractError> {
 
 /// A path of a tar, relative to the root. Runtimes take an absolute one as relative, too;
 /// one with `..` is refused.
-pub(super) fn relative(layer: Digest, raw: &[u8]) -> Result<Vec<u8>, ExtractError> {
+pub(crate) fn relative(layer: Digest, raw: &[u8]) -> Result<Vec<u8>, ExtractError> {
     let mut path = Vec::with_capacity(raw.len());
     let mut depth = 0;
     for part in raw.split(|byte| *byte == b'/') {
@@ -74,19 +74,19 @@ pub(super) fn relative(layer: Digest, raw: &[u8]) -> Result<Vec<u8>, ExtractErro
 }
 
 /// The directory of a path, empty for the root, and its last part.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),
     }
 }
 
-pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
     if parent.is_empty() { name.to_owned() } else { [parent, b"/", name].concat() }
 }
 
 /// A path for a person, not longer than a line or two.
-pub(super) fn lossy(path: &[u8]) -> String {
+pub(crate) fn lossy(path: &[u8]) -> String {
     String::from_utf8_lossy(path).chars().take(200).collect()
 }
 
