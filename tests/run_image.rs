@@ -252,3 +252,47 @@ fn what_a_container_cannot_be_started_with() {
     shown.run("a directory as stdin", inside.stdin(fs::File::open("/").expect("opened")));
     shown.is("run/refused");
 }
+
+#[test]
+fn the_recipes_run_table_is_a_default_and_no_part_of_the_lock() {
+    let dlpack = of_worker("");
+    dlpack.ok(["lock"]);
+    let lock = fs::read(dlpack.work().join("dlpack.lock")).expect("a lock");
+    let recipe = fs::read_to_string(dlpack.work().join("dlpack.toml")).expect("a recipe");
+    let table = "[vars]\nwhere = \"data\"\n\n[run]\nworkdir = \"/srv\"\nmounts = [\"./${where}:/data:ro\", \"~/own:/own\"]\n\
+                 cwd = \"/app\"\nenv = { A = \"recipe\", B = \"recipe\" }\nshm-size = \"16m\"\ngpus = \"none\"\nnet = \"private\"\n";
+    dlpack.write("dlpack.toml", &recipe.replace("[config]", &format!("{table}\n[config]")));
+    dlpack.write("data/file", "data\n");
+    fs::create_dir(dlpack.home().join("own")).expect("created");
+    let script = "pwd; cat /data/file /app/data/file; ls -d /own; echo $A $B; ls /sys/class/net; df /dev/shm | grep -c ' 16384 '";
+    let expected = "/srv\ndata\ndata\n/own\nrecipe given\nlo\n1";
+    assert_eq!(says(&dlpack, &["-e", "B=given"], script), expected);
+    assert_eq!(fs::read(dlpack.work().join("dlpack.lock")).expect("a lock"), lock);
+    // what is given on the command line comes first
+    fs::create_dir(dlpack.work().join("other")).expect("created");
+    assert_eq!(says(&dlpack, &["-v", "./other:/data", "-w", "/", "--net", "host"], "ls /data; pwd"), "/");
+    // the directory that it is called in, at the working directory
+    dlpack.edit("dlpack.toml", "cwd = \"/app\"", "cwd = true");
+    assert_eq!(says(&dlpack, &[], "pwd; cat data/file"), "/srv\ndata");
+}
+
+#[test]
+fn a_run_table_that_cannot_be() {
+    let dlpack = base();
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    for (case, line) in [
+        ("an unknown key", "volumes = [\"/a:/b\"]"),
+        ("a mount without a place", "mounts = [\"/data\"]"),
+        ("a mount that goes up", "mounts = [\"/data:/a/../b\"]"),
+        ("a directory that is none of these", "cwd = 1"),
+        ("a directory that is not absolute", "cwd = \"app\""),
+        ("a size that is none", "shm-size = \"much\""),
+        ("a network that is none", "net = \"bridge\""),
+        ("a variable that is none", "env = { \"A B\" = \"1\" }"),
+    ] {
+        dlpack.write("dlpack.toml", &format!("{}[run]\n{line}\n", tiny::BASE));
+        shown.run(case, &mut dlpack.command(["lock", "--quiet"]));
+    }
+    shown.is("run/table");
+}

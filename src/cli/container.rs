@@ -13,7 +13,7 @@ use super::signals::{self, Signals};
 use super::{blocking, building};
 use crate::assemble::{self, Described};
 use crate::oci::Layout;
-use crate::recipe::{Bind, Net, container_path, memory_size};
+use crate::recipe::{self, Bind, Net, container_path, memory_size};
 use crate::registry::{Reference, Registries, SourceError};
 use crate::run::{self, Container, Devices, Layers, Settings, Wanted};
 use crate::sandbox::{Ending, ExtractError, Rootfs};
@@ -177,11 +177,15 @@ async fn open(
     options: &Options,
     wanted: &Wanted,
 ) -> Result<Container, Failure> {
-    let settings = options.settings()?;
+    let mut settings = options.settings()?;
     let registries = context.registries()?;
     let (platform, progress) = (context.platform(), context.progress());
     let image = match &what {
-        What::Recipe => built(context, store, &registries).await?,
+        What::Recipe => {
+            let (image, container) = built(context, store, &registries).await?;
+            settings = settings.over(&container);
+            image
+        }
         What::Image(name) => {
             if store.resolve(&name.whole())?.is_none() {
                 assemble::pull(name, &platform, store, &registries, progress).await?;
@@ -207,15 +211,24 @@ async fn open(
         .await
 }
 
-/// The recipe's image, with its base on disk.
-async fn built(context: &Context, store: &Store, registries: &Registries) -> Result<Described, Failure> {
+/// The recipe's image, with its base on disk, and how the recipe starts containers of it.
+async fn built(
+    context: &Context,
+    store: &Store,
+    registries: &Registries,
+) -> Result<(Described, recipe::Container), Failure> {
     let arguments = building::Arguments::default();
     let image = building::build(context, &arguments, store, registries, None, None, async |work, plan| {
         let built = assemble::build(work, plan).await?;
         assemble::lay_out_base(work).await?;
         Ok(built.image.descriptor)
     });
-    Ok(assemble::describe_stored(store, &image.await?)?)
+    let image = assemble::describe_stored(store, &image.await?)?;
+    let container = match context.fitting(false)? {
+        Some(locked) => locked.container.located_in(&locked.directory),
+        None => recipe::Container::default(),
+    };
+    Ok((image, container))
 }
 
 /// The directories of an image's layers, extracted unless they are there.

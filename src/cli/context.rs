@@ -13,7 +13,7 @@ use crate::lock::{self, Lock};
 use crate::locked::locked;
 use crate::oci::Platform;
 use crate::progress::Progress;
-use crate::recipe::{self, Loaded, Recipe, Sources};
+use crate::recipe::{self, Container, Loaded, Recipe, Sources};
 use crate::registry::{Environment, Interrupt, Registries, Settings};
 use crate::sandbox::Host;
 use crate::store::Store;
@@ -36,6 +36,8 @@ pub struct Locked {
     pub directory: PathBuf,
     /// Where the recipe says what, if it is there beside its lock.
     pub sources: Option<Sources>,
+    /// How the recipe starts containers; nothing said without one.
+    pub container: Container,
 }
 
 impl Context {
@@ -185,7 +187,7 @@ impl Context {
         let host = Arc::new(self.host(store)?);
         let lock = lock::resolve(&loaded, &platform, earlier.as_ref(), registries, store, &host).await?;
         lock::write(&path, &lock)?;
-        Ok(Locked { lock, directory: loaded.directory, sources: Some(loaded.sources) })
+        Ok(Locked { lock, directory: loaded.directory, sources: Some(loaded.sources), container: loaded.container })
     }
 
     /// The lock that a build goes by: the one beside the recipe, which must fit the
@@ -208,12 +210,13 @@ impl Context {
             // Nowhere is no directory that a process can be started in.
             let parent = recipe.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = parent.unwrap_or(Path::new(".")).to_owned();
-            return Ok(Some(Locked { lock, directory, sources: None }));
+            return Ok(Some(Locked { lock, directory, sources: None, container: Container::default() }));
         }
         let loaded = self.load(&recipe, Some(&lock))?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
-        Ok(Some(Locked { lock, directory: loaded.directory, sources: Some(loaded.sources) }))
+        let Loaded { directory, sources, container, .. } = loaded;
+        Ok(Some(Locked { lock, directory, sources: Some(sources), container }))
     }
 
     /// Where there is a lock alone, nothing can become of options that a recipe takes.

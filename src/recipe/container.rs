@@ -2,7 +2,13 @@
 //! `[run]` table. It is no part of the image: no layer, key, digest or lock has it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::str::FromStr;
+
+use super::error::Fault;
+use super::table::{Field, Table};
+use super::tree::Value;
+use super::values::{self, Complaint};
 
 /// What a container is started with.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,8 +27,48 @@ pub struct Container {
     pub gpus: Option<String>,
     /// What it reaches.
     pub net: Option<Net>,
-    /// Its ports that this machine has, too.
-    pub ports: Vec<Publish>,
+}
+
+impl Container {
+    /// The same with mounts from where they are for a recipe in `directory`.
+    pub fn located_in(mut self, directory: &Path) -> Self {
+        for bind in &mut self.mounts {
+            if !bind.from.starts_with(['/', '~']) {
+                bind.from = directory.join(&bind.from).to_string_lossy().into_owned();
+            }
+        }
+        self
+    }
+}
+
+/// The `[run]` table.
+pub(super) fn container(field: Field<'_>) -> Result<Container, Fault> {
+    const KEYS: [&str; 7] = ["workdir", "mounts", "cwd", "env", "shm-size", "gpus", "net"];
+    let table = Table::open(field, "[run]", &KEYS)?;
+    Ok(Container {
+        workdir: table.text("workdir", values::image_directory)?,
+        mounts: table.list("mounts", |field| read(field, str::parse))?,
+        cwd: table.field("cwd").map(cwd).transpose()?.flatten(),
+        env: table.strings("env", values::environment)?,
+        shm_size: table.field("shm-size").map(|field| read(field, memory_size)).transpose()?,
+        gpus: table.text("gpus", values::something)?,
+        net: table.field("net").map(|field| read(field, str::parse)).transpose()?,
+    })
+}
+
+/// A string in a form that the command line has, too.
+fn read<T>(field: Field<'_>, form: impl Fn(&str) -> Result<T, String>) -> Result<T, Fault> {
+    let text = field.text(values::something)?;
+    form(&text).map_err(|why| field.refused(&text, Complaint::new(why)))
+}
+
+/// `true`, or a path in the container.
+fn cwd(field: Field<'_>) -> Result<Option<Cwd>, Fault> {
+    match field.node.value {
+        Value::Boolean(wanted) => Ok(wanted.then_some(Cwd::Workdir)),
+        Value::String(_) | Value::Filled(_) => Ok(Some(Cwd::At(field.text(values::image_path)?))),
+        _ => Err(field.wrong_type("true, or a path in the container", None)),
+    }
 }
 
 /// Where a container sees the directory that it is started in.
@@ -85,36 +131,6 @@ impl FromStr for Net {
     }
 }
 
-/// A port of a container that this machine has, too.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Publish {
-    /// This machine's address; loopback if not given.
-    pub address: std::net::IpAddr,
-    /// This machine's port.
-    pub host: u16,
-    /// The container's.
-    pub container: u16,
-}
-
-impl FromStr for Publish {
-    type Err = String;
-
-    /// docker-run(1), `--publish`: `[ADDRESS:]HOST:CONTAINER[/tcp]`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = || "write HOST:CONTAINER or ADDRESS:HOST:CONTAINER, in TCP ports".to_owned();
-        let (rest, container) = text.strip_suffix("/tcp").unwrap_or(text).rsplit_once(':').ok_or_else(form)?;
-        let (address, host) = match rest.rsplit_once(':') {
-            Some((address, host)) => {
-                let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address);
-                (bare.parse().map_err(|_| form())?, host)
-            }
-            None => (std::net::Ipv4Addr::LOCALHOST.into(), rest),
-        };
-        let port = |text: &str| text.parse().ok().filter(|port| *port != 0).ok_or_else(form);
-        Ok(Self { address, host: port(host)?, container: port(container)? })
-    }
-}
-
 /// A path in a container: absolute, below `/`, without `..`.
 pub fn container_path(path: &str) -> Result<(), String> {
     let inside = path.strip_prefix('/').ok_or_else(|| format!("`{path}` is no absolute path in the container"))?;
@@ -158,17 +174,6 @@ mod tests {
         assert_eq!(bind("/a:b:/c:rw"), Ok(("/a:b".into(), "/c".into(), false)));
         for wrong in ["/data", "", ":/data", "/a:b", "/a:/", "/a:/b/../c", "/a:/b:rx"] {
             assert!(bind(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn ports_are_read_as_docker_has_them_and_are_loopbacks_by_default() {
-        let publish = |text: &str| text.parse::<Publish>().map(|it| (it.address.to_string(), it.host, it.container));
-        assert_eq!(publish("8888:80"), Ok(("127.0.0.1".into(), 8888, 80)));
-        assert_eq!(publish("0.0.0.0:8888:80/tcp"), Ok(("0.0.0.0".into(), 8888, 80)));
-        assert_eq!(publish("[::1]:22:22"), Ok(("::1".into(), 22, 22)));
-        for wrong in ["80", "0:80", "80:65536", "host:80:80", "80:80/udp"] {
-            assert!(publish(wrong).is_err(), "{wrong}");
         }
     }
 

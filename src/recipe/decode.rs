@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::cache::VerifyingKey;
 use crate::layer::Compression;
 
+use super::container::{Container, container};
 use super::error::{Fault, Problem};
 use super::layers::layer;
 use super::model::{Archive, Base, Config, Layer, LayerKind, Recipe};
@@ -14,10 +15,12 @@ use super::table::{Field, Table};
 use super::tree::{Entries, Value};
 use super::values::{self, Complaint};
 
+/// What a recipe's file may hold.
+const KEYS: [&str; 10] =
+    ["extends", "drop", "vars", "base", "platform", "cache-keys", "compression", "config", "run", "layer"];
+
 /// Reads a recipe whose flavours are merged and whose variables are filled in.
 pub(super) fn decode(root: &Entries, origin: Origin, files: &Files) -> Result<Recipe, Fault> {
-    const KEYS: [&str; 9] =
-        ["extends", "drop", "vars", "base", "platform", "cache-keys", "compression", "config", "layer"];
     let table = Table::of(root, origin, files, "a recipe", &KEYS)?;
     let platform =
         |field: Field<'_>| field.text(values::platform)?.parse().map_err(|_| field.wrong_type("os/architecture", None));
@@ -29,6 +32,12 @@ pub(super) fn decode(root: &Entries, origin: Origin, files: &Files) -> Result<Re
         config: table.field("config").map(config).transpose()?.unwrap_or_default(),
         layers: layers(&table, files)?,
     })
+}
+
+/// How containers of the image are started: what of a recipe is in no lock.
+pub(super) fn decode_container(root: &Entries, origin: Origin, files: &Files) -> Result<Container, Fault> {
+    let table = Table::of(root, origin, files, "a recipe", &KEYS)?;
+    Ok(table.field("run").map(container).transpose()?.unwrap_or_default())
 }
 
 fn base(field: Field<'_>) -> Result<Base, Fault> {

@@ -5,7 +5,8 @@ use std::fs::File as OpenFile;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::decode::decode;
+use super::container::Container;
+use super::decode::{decode, decode_container};
 use super::error::{Error, Fault, Problem};
 use super::flavour::{layer_named, merge};
 use super::model::{Base, Interpreter, LayerKind, Recipe};
@@ -26,6 +27,8 @@ const LENGTH: u64 = 1 << 20;
 pub struct Loaded {
     /// The recipe, with nothing left to fill in.
     pub recipe: Recipe,
+    /// How containers of its image are started.
+    pub container: Container,
     /// The directory that its paths start from.
     pub directory: PathBuf,
     /// The variables that were given a value (`--set`).
@@ -66,9 +69,10 @@ impl Recipe {
         let mut root = root.map_err(|fault| fault.shown(&files))?;
         variables::fill(&mut root, settings, &files, &name)?;
         let recipe = decode(&root, origin, &files).map_err(|fault| fault.shown(&files))?;
+        let container = decode_container(&root, origin, &files).map_err(|fault| fault.shown(&files))?;
         let sources = Sources { files, root: Node { origin, value: Value::Table(root) } };
         let settings = settings.iter().cloned().collect();
-        Ok(Loaded { recipe, directory: directory.to_owned(), settings, sources })
+        Ok(Loaded { recipe, container, directory: directory.to_owned(), settings, sources })
     }
 }
 

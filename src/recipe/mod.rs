@@ -22,7 +22,7 @@ mod tree;
 mod values;
 mod variables;
 
-pub use container::{Bind, Container, Cwd, Net, Publish, container_path, memory_size};
+pub use container::{Bind, Container, Cwd, Net, container_path, memory_size};
 pub use error::{Error, Problem};
 pub use load::{Loaded, Sources};
 pub use model::{
