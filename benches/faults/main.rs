@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench faults               # everything
-//! cargo bench --bench faults -- registry   # some parts: registry, kills, disk, flips, together
+//! cargo bench --bench faults -- registry   # some parts: registry, kills, disk, flips, steps, together
 //! ```
 //!
 //! Wants docker-registry and strace. Ends with status 1 if anything was wrong.
@@ -26,10 +26,16 @@ use campaign::{Tally, Way, cases, disk as disks, flips as flipped, hundredths, k
 /// A part of the campaign by its name.
 type Part = (&'static str, fn(&mut dyn FnMut(Tally)));
 
-const PARTS: [Part; 5] =
-    [("registry", registry), ("kills", kills), ("disk", disk), ("flips", flips), ("together", several)];
+const PARTS: [Part; 6] = [
+    ("registry", registry),
+    ("kills", kills),
+    ("disk", disk),
+    ("flips", flips),
+    ("steps", steps),
+    ("together", several),
+];
 
-/// How many bits are flipped.
+/// How many bits are flipped: half of them in what steps and registries leave.
 const FLIPS: usize = 1000;
 /// How many builds and pushes are killed.
 const KILLS: usize = 500;
@@ -73,12 +79,15 @@ fn kills(count: &mut dyn FnMut(Tally)) {
 }
 
 fn disk(count: &mut dyn FnMut(Tally)) {
-    disks::run(&Home::new(0), 1).into_iter().for_each(count);
+    disks::run(&Home::new(0), 1, count);
 }
 
 fn flips(count: &mut dyn FnMut(Tally)) {
-    flipped::run(&Home::new(0), FLIPS / 2, fastrand::u64(..)).into_iter().for_each(&mut *count);
-    stepped::run(FLIPS / 2, fastrand::u64(..)).into_iter().for_each(count);
+    flipped::run(&Home::new(0), FLIPS / 2, fastrand::u64(..), count);
+}
+
+fn steps(count: &mut dyn FnMut(Tally)) {
+    stepped::run(FLIPS / 2, fastrand::u64(..), count);
 }
 
 fn several(count: &mut dyn FnMut(Tally)) {

@@ -1,6 +1,8 @@
 //! What the strings of a recipe may be: paths, names, ports, modes, each by the
 //! rules of those who read them in the end.
 
+use oci_client::{ParseError, Reference};
+
 use crate::oci::Platform;
 
 use super::error::Problem;
@@ -129,8 +131,11 @@ pub(super) fn layer_name(name: &str) -> Verdict {
 
 /// An image in a registry, or `scratch`.
 pub(super) fn image(reference: &str) -> Verdict {
-    let parsed = reference.parse::<oci_client::Reference>();
-    parsed.map(drop).map_err(|error| {
+    // distribution-spec: names are lower case, which the parser leaves to others
+    let is_lower = |name: &Reference| !name.repository().contains(|letter: char| letter.is_ascii_uppercase());
+    let parsed = reference.parse::<Reference>();
+    let parsed = parsed.and_then(|name| if is_lower(&name) { Ok(()) } else { Err(ParseError::NameContainsUppercase) });
+    parsed.map_err(|error| {
         Complaint::new(error.to_string())
             .hint("write [REGISTRY/]NAME[:TAG][@DIGEST], such as nvidia/cuda:12.4.1-devel-ubuntu22.04")
     })

@@ -150,6 +150,7 @@ fn a_file_with_two_contents_or_none() {
 fn a_base_or_platform_that_cannot_be() {
     let said = said_of_recipes(&[
         "base = 'nvidia/CUDA:12'\n",
+        "base = 'NVIDIA/cuda:12'\n",
         "base = 'debian:'\n",
         "base = { layout = '/srv/image' }\n",
         "base = { archive = 'debian', suite = 'bookworm', packages = ['tini', 'bash=5.2.15-2'] }\n",

@@ -18,6 +18,10 @@ const CALLS: [(&str, &str); 3] = [
 /// The exit status of a failure that has to do with the machine.
 const STATUS_OF_THE_MACHINE: i32 = 7;
 
+/// How long such a build may take, in seconds. Where a call on something else than the store is
+/// hit, which no disk does to a process, its threads may wait for each other.
+const LONGEST: &str = "60";
+
 /// What strace saw of a run.
 enum Injected {
     /// Fewer such calls were made.
@@ -28,9 +32,9 @@ enum Injected {
     Store,
 }
 
-/// Lets every `step`th call of each kind fail with ENOSPC, and with EIO.
-pub fn run(home: &Home, step: usize) -> Vec<Tally> {
-    let mut tallies = Vec::new();
+/// Lets every `step`th call of each kind fail with ENOSPC, and with EIO. `count` is told of each
+/// kind when it is through.
+pub fn run(home: &Home, step: usize, count: &mut dyn FnMut(Tally)) {
     for (name, calls) in CALLS {
         for error in ["ENOSPC", "EIO"] {
             let mut tally = Tally::new(format!("build: {error} at a {name}"));
@@ -48,17 +52,30 @@ pub fn run(home: &Home, step: usize) -> Vec<Tally> {
                     verdict
                 });
             }
-            tallies.push(tally);
+            count(tally);
         }
     }
-    tallies
 }
 
 /// Builds while the `nth` call of each thread fails with `error`.
 fn with_fault(home: &Home, calls: &str, error: &str, nth: usize) -> (Ran, Injected) {
     let log = home.dlpack.home().join("strace");
     let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}:when={nth}"));
-    let strace = ["strace", "-f", "-y", "-qqq", "-o", log.to_str().expect("UTF-8"), "-e", &trace, "-e", &inject];
+    let strace = [
+        "timeout",
+        "--signal=KILL",
+        LONGEST,
+        "strace",
+        "-f",
+        "-y",
+        "-qqq",
+        "-o",
+        log.to_str().expect("UTF-8"),
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+    ];
     let mut command = home.dlpack.command_in(&strace, ["build", "--jobs", "1"]);
     // strace counts for each thread: the fewer there are, the more is the nth call the same each time
     let ran = command.env("TOKIO_WORKER_THREADS", "1").output().map(Ran::from);

@@ -17,13 +17,14 @@ const KINDS: [(&str, &str, State); 6] = [
     ("the layout's marker", "oci-layout", State::Built),
 ];
 
-/// Flips `flips` bits, one at a time, as many in files of each kind; `seed` says which.
-pub fn run(home: &Home, flips: usize, seed: u64) -> Vec<Tally> {
+/// Flips `flips` bits, one at a time, as many in files of each kind; `seed` says which. `count`
+/// is told of each kind when it is through.
+pub fn run(home: &Home, flips: usize, seed: u64, count: &mut dyn FnMut(Tally)) {
     let mut chance = fastrand::Rng::with_seed(seed);
     let present: Vec<_> =
         KINDS.into_iter().filter(|(_, place, state)| !home.saved_files(*state, place).is_empty()).collect();
     let each = flips.div_ceil(present.len());
-    let tally = |(kind, place, state): (&str, &str, State)| {
+    for (kind, place, state) in present {
         let mut tally = Tally::new(format!("a bit flips in {kind}, seed {seed}"));
         let files = home.saved_files(state, place);
         for _ in 0..each {
@@ -32,9 +33,8 @@ pub fn run(home: &Home, flips: usize, seed: u64) -> Vec<Tally> {
             let (at, bit) = flip(&home.dlpack.store().join(file), &mut chance);
             tally.count(&format!("{} at byte {at}, bit {bit}", file.display()), || pushed(home, place == "index.json"));
         }
-        tally
-    };
-    present.into_iter().map(tally).collect()
+        count(tally);
+    }
 }
 
 pub fn flip(path: &Path, chance: &mut fastrand::Rng) -> (usize, u8) {

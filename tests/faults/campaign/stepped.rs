@@ -135,12 +135,12 @@ impl Stepped {
     }
 }
 
-/// Flips `flips` bits, one at a time, as many in files of each kind; `seed` says which.
-pub fn run(flips: usize, seed: u64) -> Vec<Tally> {
+/// Flips `flips` bits, one at a time, as many in files of each kind; `seed` says which. `count`
+/// is told of each kind when it is through.
+pub fn run(flips: usize, seed: u64, count: &mut dyn FnMut(Tally)) {
     let mut home = Stepped::new();
     let mut chance = fastrand::Rng::with_seed(seed);
     let each = flips.div_ceil(KINDS.len() + 2);
-    let mut tallies = Vec::new();
     for (kind, place) in KINDS {
         let mut tally = Tally::new(format!("a bit flips in {kind}, seed {seed}"));
         for _ in 0..each {
@@ -154,11 +154,10 @@ pub fn run(flips: usize, seed: u64) -> Vec<Tally> {
                 Expected::Survived
             });
         }
-        tallies.push(tally);
+        count(tally);
     }
-    tallies.push(in_the_journal(&mut home, each, &mut chance, seed));
-    tallies.push(at_the_registry(&mut home, each, &mut chance, seed));
-    tallies
+    count(in_the_journal(&mut home, each, &mut chance, seed));
+    count(at_the_registry(&mut home, each, &mut chance, seed));
 }
 
 /// Where uploads stand: the next push goes on, or begins again, and never sends elsewhere.
