@@ -307,6 +307,21 @@ fn a_base_of_this_machines_archive_is_made_by_an_ordinary_user_and_is_a_whole_sy
         fs::remove_dir_all(dlpack.store().join(gone)).expect("removed");
     }
     assert_eq!(dlpack.ok(["build"]), digest);
+
+    // a dlpack that compresses otherwise has locked another digest of the same files
+    let annotations = &dlpack.stored(&digest)["annotations"];
+    let base = annotations["org.opencontainers.image.base.digest"].as_str().expect("a digest");
+    let other = format!("sha256:{}", "0".repeat(64));
+    dlpack.write("dlpack.lock", &lock.replace(base, &other));
+    let ran = dlpack.run(["build"]);
+    assert_eq!((ran.status, ran.stdout.trim()), (0, &*digest), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the base has the locked files, compressed otherwise"), "{}", ran.stderr);
+    // other files are another base
+    let config = dlpack.config_of(&digest);
+    let files = config["rootfs"]["diff_ids"][1].as_str().expect("a DiffID");
+    dlpack.write("dlpack.lock", &lock.replace(base, &other).replace(files, &other));
+    let refused = dlpack.fails(["build"]);
+    assert!(refused.contains("the base comes to") && refused.contains("--update"), "{refused}");
 }
 
 /// The content of `path` in the layer `digest`.

@@ -20,8 +20,8 @@ use crate::support::image::{self, Form, Layout, Packing, Tar};
 use crate::support::registry::DebianRegistry;
 use crate::support::{output, rootfs};
 
-const ALL: Needs = Needs { accounts: true, list: true };
-const NONE: Needs = Needs { accounts: false, list: false };
+const ALL: Needs = Needs { accounts: true, list: true, libc: true };
+const NONE: Needs = Needs { accounts: false, list: false, libc: false };
 
 /// A store and registries, as a person would have them.
 struct World {

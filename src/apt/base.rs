@@ -97,7 +97,7 @@ pub struct Wanted<'a> {
     pub mirror: Option<&'a Url>,
     /// `main` …
     pub components: &'a [String],
-    /// What it has besides the essential packages and apt.
+    /// What it has besides the essential packages and apt: `NAME`, `NAME=VERSION`.
     pub packages: &'a [String],
     /// The keyring; that which apt has for the archive, if not given.
     pub key: Option<&'a Path>,
@@ -254,12 +254,15 @@ pub async fn packages(
             }
         }
     }
-    let mut all = Packages::default();
+    // apt-get(8): "following the package name with an equals and the version of the package"
+    let versions = wanted.packages.iter().filter_map(|package| package.split_once('='));
+    let mut all = Packages::wanting(versions.collect());
     for (text, source) in &indexes {
         all.add(text, *source);
     }
     let usual = ALWAYS.iter().chain(all.get(MERGED).map(|_| &MERGED)).map(|name| (*name).to_owned());
-    let names: Vec<String> = usual.chain(wanted.packages.to_vec()).collect();
+    let name = |package: &String| package.split('=').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = usual.chain(wanted.packages.iter().map(name)).collect();
     let chosen = closure(&all, &names)?.into_iter().map(|package| Chosen {
         name: package.name.to_owned(),
         version: package.version.to_owned(),

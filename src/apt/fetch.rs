@@ -2,9 +2,9 @@
 //! sha256 and size are those of the lock.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use reqwest::{Method, Request};
 use url::Url;
 
+use super::auth;
 use crate::oci::Digest;
 use crate::progress::{Activity, Progress};
 use crate::registry::download::{self, Wanted};
@@ -50,7 +50,7 @@ pub async fn debs(http: &Http, wanted: &[Deb], store: &Store, progress: &Progres
 pub async fn deb(http: &Http, deb: &Deb, store: &Store, progress: &Progress) -> Result<(), download::Error> {
     let task = progress.task(Activity::Fetch, deb.file(), Some(deb.size));
     let wanted = Wanted { file: deb.file(), sha256: &deb.sha256, size: deb.size };
-    download::download(http, &|| Request::new(Method::GET, deb.url.clone()), store, wanted, &task).await?;
+    download::download(http, &|| auth::get(&deb.url), store, wanted, &task).await?;
     task.end("downloaded");
     Ok(())
 }

@@ -3,10 +3,10 @@
 
 use std::io::{self, Read};
 
-use reqwest::{Method, Request};
 use thiserror::Error;
 use url::Url;
 
+use super::auth;
 use super::compression::{Compression, unpacked};
 use super::release::{Listed, Release, directory};
 use crate::progress::{Activity, Progress};
@@ -98,7 +98,7 @@ pub async fn fetch(
         let name = format!("{suite} {path}");
         let task = progress.task(Activity::Resolve, name.as_str(), Some(size));
         let wanted = Wanted { file: &name, sha256: &sha256, size };
-        download::download(http, &|| Request::new(Method::GET, at.clone()), store, wanted, &task).await?;
+        download::download(http, &|| auth::get(&at), store, wanted, &task).await?;
         task.end("downloaded");
     }
     let (store, of) = (store.clone(), path.clone());

@@ -6,6 +6,7 @@
 //! mirror      key (openpgp)   is           base has    store     a package
 //! ```
 
+pub mod auth;
 pub mod base;
 pub mod closure;
 pub mod compression;

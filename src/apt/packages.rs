@@ -61,17 +61,26 @@ fn is_inside(path: &str) -> bool {
     !path.starts_with('/') && !path.split('/').any(|part| part == "..") && !path.contains([':', '?', '#', '%', '\\'])
 }
 
-/// The packages of several archives: of each name, the latest version.
+/// The packages of several archives: of each name, the latest version, or the one that is wanted.
 #[derive(Debug, Default)]
 pub struct Packages<'a> {
     by_name: BTreeMap<&'a str, Package<'a>>,
+    wanted: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Packages<'a> {
+    /// None yet. Of names with a version among `wanted` there are to be no others.
+    pub fn wanting(wanted: BTreeMap<&'a str, &'a str>) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
     /// Adds the packages in `index` of the archive `source`. What is there already stays
     /// where the versions are equal.
     pub fn add(&mut self, index: &'a str, source: usize) {
         for package in deb822::stanzas(index).filter_map(|stanza| Package::of(&stanza, source)) {
+            if self.wanted.get(package.name).is_some_and(|wanted| *wanted != package.version) {
+                continue;
+            }
             let known = self.by_name.get(package.name);
             if known.is_none_or(|known| version::compare(package.version, known.version).is_gt()) {
                 self.by_name.insert(package.name, package);

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use reqwest::{Method, Request, StatusCode};
+use reqwest::StatusCode;
 use thiserror::Error;
 use url::Url;
 
-use super::deb822;
 use super::openpgp::{self, Keyring};
+use super::{auth, deb822};
 use crate::oci::Digest;
 use crate::registry::download::{self, send};
 use crate::registry::http::{Http, redacted};
@@ -216,7 +216,7 @@ pub fn directory(url: &Url, suite: &str, file: &str) -> Url {
 
 /// The whole of a small file; nothing if there is none.
 async fn read(http: &Http, url: &Url) -> Result<Option<Vec<u8>>, Error> {
-    let mut response = send(http, Request::new(Method::GET, url.clone())).await.map_err(download::Error::from)?;
+    let mut response = send(http, auth::get(url)).await.map_err(download::Error::from)?;
     match response.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),

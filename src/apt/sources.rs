@@ -80,14 +80,20 @@ pub fn entries(directory: &Path) -> Vec<Entry> {
     lists.insert(0, directory.join("sources.list"));
     let mut entries = Vec::new();
     for list in lists {
-        let Ok(text) = fs::read_to_string(&list) else { continue };
-        match list.extension().and_then(|extension| extension.to_str()) {
-            Some("list") => entries.extend(text.lines().filter_map(|line| one_line(line, &list))),
-            Some("sources") => entries.extend(deb822::stanzas(&text).flat_map(|stanza| of_stanza(&stanza, &list))),
-            _ => {}
+        if let Ok(text) = fs::read_to_string(&list) {
+            entries.extend(in_list(&list, &text));
         }
     }
     entries
+}
+
+/// The archives in the `list`, which has `text` in it.
+pub fn in_list(list: &Path, text: &str) -> Vec<Entry> {
+    match list.extension().and_then(|extension| extension.to_str()) {
+        Some("list") => text.lines().filter_map(|line| one_line(line, list)).collect(),
+        Some("sources") => deb822::stanzas(text).flat_map(|stanza| of_stanza(&stanza, list)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// "deb [ option1=value1 option2=value2 ] uri suite [component1] …"

@@ -14,7 +14,7 @@ use super::work::Work;
 use super::{EPOCH, Error, fetch, receive};
 use crate::cache::Hit;
 use crate::layer::{Layer, Sink, Threads};
-use crate::lock::base;
+use crate::lock::{Lock, base};
 use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, media_type};
 use crate::plan::{Place, Places, Plan, Step};
 use crate::progress::Activity;
@@ -70,7 +70,9 @@ pub(super) enum Destination<'a> {
 
 /// The same, with layers that go to `destination`.
 pub(super) async fn image(work: &Work<'_>, plan: &Plan, destination: Destination<'_>) -> Result<Built, Error> {
-    base::make(work.lock, work.directory, work.registries, work.store, &work.host).await?;
+    let made = base::make(work.lock, work.directory, work.registries, work.store, &work.host).await?;
+    let lock = made.map(|base| Lock { base, ..work.lock.clone() });
+    let work = &Work { lock: lock.as_ref().unwrap_or(work.lock), ..work.clone() };
     let source = base::source(&work.lock.recipe.base, work.directory, work.registries, work.store)?;
     // The base's config is asked for while layers are written.
     let base = async {

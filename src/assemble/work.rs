@@ -12,6 +12,7 @@ use crate::sandbox::Host;
 use crate::store::Store;
 
 /// What a build works with. `jobs` changes no byte of the image.
+#[derive(Clone)]
 pub struct Work<'a> {
     /// What to build.
     pub lock: &'a Lock,

@@ -254,13 +254,14 @@ pub(super) fn package(text: &str) -> Verdict {
     ensure(versioned, "a package's version is letters, digits, `.`, `+`, `-`, `:` and `~`")
 }
 
-/// A package of a base that is made of an archive: its name alone (Debian policy 5.6.1).
-/// As with debootstrap, which version comes is the archive's choice.
+/// A package of a base that is made of an archive: `name[=version]`. As with debootstrap, all are
+/// of one architecture.
 pub(super) fn base_package(text: &str) -> Verdict {
     package(text)?;
-    let why = "a base has the archive's latest version of a package, of its own architecture";
-    let hint = "name the version or architecture in an `apt` layer: the base's own apt resolves it";
-    if text.contains(['=', ':']) { Err(Complaint::new(why).hint(hint)) } else { Ok(()) }
+    let why = "the packages of a base are of its own architecture";
+    let hint = "name another architecture in an `apt` layer: the base's own apt resolves it";
+    let name = text.split('=').next().unwrap_or_default();
+    if name.contains(':') { Err(Complaint::new(why).hint(hint)) } else { Ok(()) }
 }
 
 /// A suite of an archive, or a path in it that ends in `/`: sources.list(5).

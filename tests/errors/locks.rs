@@ -44,6 +44,7 @@ fn a_recipe_that_does_not_fit_its_base_or_its_files() {
     for (case, layers) in [
         ("no such Python", venv("")),
         ("a base with musl", venv("").replace("3.11", "3.9")),
+        ("a base with musl, of which nothing else is asked", venv(fixed)),
         ("a directory for a requirements file", venv(&format!("{fixed}\nrequirements-files = [\"some\"]"))),
         ("a standalone build that is not there", {
             let sha256 = "0".repeat(64);

@@ -153,7 +153,7 @@ fn a_base_or_platform_that_cannot_be() {
         "base = 'NVIDIA/cuda:12'\n",
         "base = 'debian:'\n",
         "base = { layout = '/srv/image' }\n",
-        "base = { archive = 'debian', suite = 'bookworm', packages = ['tini', 'bash=5.2.15-2'] }\n",
+        "base = { archive = 'debian', suite = 'bookworm', packages = ['tini', 'bash:arm64=5.2.15-2'] }\n",
         "base = 'debian:12'\nplatform = 'linux'\n",
         "base = 'debian:12'\ncompression = 'xz'\n",
     ]);

@@ -7,14 +7,17 @@ mod state;
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use url::Url;
 
 use super::model::{LockedApt, LockedDeb, LockedInput};
+use crate::apt::auth;
 use crate::apt::mirrors::Mirrors;
 use crate::apt::proxy::Proxies;
 use crate::apt::script::{GIVEN, Scripts};
+use crate::apt::sources;
 use crate::oci::Digest;
 use crate::recipe::{Apt, AptSource};
 use crate::sandbox::{Directory, Mount, MountKind, Rootfs, Sandbox};
@@ -37,14 +40,40 @@ pub(super) struct Asking<'a> {
     /// The recipe's directory.
     directory: &'a Path,
     mirrors: Mirrors,
+    proxies: Proxies,
+    /// Those that the base's apt knows.
+    archives: Vec<Url>,
     sandbox: Sandbox,
     given: Scripts,
+    /// What this machine's apt logs in to archives with.
+    credentials: Vec<Mount>,
     /// Where scripts leave what apt said. Only they write here, and only files are read.
     answers: Directory,
     /// What is installed as far as the layers up to now are.
     state: State,
     /// The archives have been read.
     updated: bool,
+}
+
+/// apt_auth.conf(5) of this machine, beside what the base has; no layer is made of this sandbox.
+fn credentials() -> Vec<Mount> {
+    let part = |(number, file): (usize, PathBuf)| {
+        Mount::new(&file, &format!("/etc/apt/auth.conf.d/dlpack-{number}.conf"), MountKind::Secret)
+    };
+    auth::files().into_iter().enumerate().map(part).collect()
+}
+
+/// The archives in the lists of the base.
+fn archives(rootfs: &Rootfs) -> Result<Vec<Url>, Error> {
+    let parts = rootfs.names("etc/apt/sources.list.d")?;
+    let lists = parts.into_iter().map(|part| format!("etc/apt/sources.list.d/{part}"));
+    let mut archives = Vec::new();
+    for list in lists.chain(["etc/apt/sources.list".to_owned()]) {
+        let text = rootfs.read(&list)?.unwrap_or_default();
+        let entries = sources::in_list(Path::new(&list), &String::from_utf8_lossy(&text));
+        archives.extend(entries.into_iter().map(|entry| entry.url));
+    }
+    Ok(archives)
 }
 
 impl<'a> Asking<'a> {
@@ -60,14 +89,15 @@ impl<'a> Asking<'a> {
         let status = rootfs.read("var/lib/dpkg/status")?.ok_or_else(no_apt)?;
         let host = rootfs.host()?;
         let given = Scripts::new(host)?;
-        // Read before the base's own apt.conf, which has the last word.
-        given.write(SETTINGS, Proxies::of_this_machine().configuration())?;
         Ok(Self {
             rootfs,
             directory,
             mirrors: Mirrors::of_this_machine()?,
+            proxies: Proxies::of_this_machine(),
+            archives: archives(rootfs)?,
             sandbox: rootfs.open()?,
             given,
+            credentials: credentials(),
             answers: Directory::create(&host.scratch)?,
             state: State::new(&String::from_utf8_lossy(&status)),
             updated: false,
@@ -83,6 +113,11 @@ impl<'a> Asking<'a> {
         if !self.updated || !recipe.sources.is_empty() {
             let mirrors = self.mirrors.iter().map(|(from, to)| format!("{from} {to}\n"));
             self.given.write("mirrors", mirrors.collect::<String>())?;
+            let archives = self.archives.iter().map(Url::as_str);
+            let archives = archives.chain(recipe.sources.iter().map(|source| source.url.as_str()));
+            let read = archives.filter_map(|archive| Url::parse(&self.mirrors.there(archive)).ok());
+            // Read before the base's own apt.conf, which has the last word.
+            self.given.write(SETTINGS, self.proxies.configuration(read))?;
             self.run(layer, "read the archives", "update.sh", include_str!("update.sh"), &[])?;
             self.updated = true;
         }
@@ -152,7 +187,8 @@ impl<'a> Asking<'a> {
         self.given.write(name, script)?;
         let arguments = [&[ANSWERS], options].concat();
         let answers = Mount::new(self.answers.path(), ANSWERS, MountKind::Writable);
-        let step = self.given.step(name, &arguments).on_network().mount(answers);
+        let mut step = self.given.step(name, &arguments).on_network().mount(answers);
+        step.mounts.extend(self.credentials.iter().cloned());
         // apt.conf(5): "the file specified by the APT_CONFIG environment variable (if any)"
         let step = step.env("APT_CONFIG", format!("{GIVEN}/{SETTINGS}"));
         let mut log = self.rootfs.log()?;

@@ -62,35 +62,46 @@ impl Making<'_> {
         let locked = LockedArchive { key: self.key(archive)?, ..locked(&suites, chosen, archive)? };
         let layers = self.layers(archive, &locked).await?;
         let (config, manifest) = image(&layers, self.platform).map_err(Error::Encode)?;
-        let pin = |media_type: &str, bytes: &[u8]| -> Result<Pin, Error> {
-            let digest = self.store.put(Area::Blobs, bytes)?;
-            Ok(Pin { media_type: media_type.to_owned(), digest, size: bytes.len() as u64 })
-        };
         Ok(LockedBase {
             index: None,
-            manifest: Some(pin(media_type::MANIFEST, &manifest)?),
-            config: Some(pin(media_type::CONFIG, &config)?),
+            manifest: Some(self.pin(media_type::MANIFEST, &manifest)?),
+            config: Some(self.pin(media_type::CONFIG, &config)?),
             diff_ids: layers.iter().map(|layer| layer.diff_id).collect(),
             archive: Some(locked),
             files: Vec::new(),
         })
     }
 
-    /// Makes the base that `base` has the digest of, unless it is there.
-    pub(super) async fn again(&self, archive: &Archive, base: &LockedBase) -> Result<(), Error> {
-        let (Some(locked), Some(pinned)) = (&base.archive, &base.manifest) else { return Ok(()) };
+    /// Makes the base that `base` has the digest of, unless it is there. If it comes to the same
+    /// files under another digest, as another dlpack may compress them, it is returned.
+    pub(super) async fn again(&self, archive: &Archive, base: &LockedBase) -> Result<Option<LockedBase>, Error> {
+        let (Some(locked), Some(pinned)) = (&base.archive, &base.manifest) else { return Ok(None) };
         if self.is_here(pinned) {
-            return Ok(());
+            return Ok(None);
         }
         let layers = self.layers(archive, locked).await?;
         let (config, manifest) = image(&layers, self.platform).map_err(Error::Encode)?;
         let found = Digest::of(&manifest);
-        if found != pinned.digest {
+        // What lies in an image is told by its DiffIDs; all that is over the base is made for these.
+        if !layers.iter().map(|layer| layer.diff_id).eq(base.diff_ids.iter().copied()) {
             return Err(Error::MadeOtherwise { expected: pinned.digest, found });
         }
-        self.store.put(Area::Blobs, &config)?;
-        self.store.put(Area::Blobs, &manifest)?;
-        Ok(())
+        let (config, manifest) = (self.pin(media_type::CONFIG, &config)?, self.pin(media_type::MANIFEST, &manifest)?);
+        if found == pinned.digest {
+            return Ok(None);
+        }
+        self.host.progress.warn(format!(
+            "the base has the locked files, compressed otherwise: its digest is {}, not {}",
+            found.short(),
+            pinned.digest.short()
+        ));
+        Ok(Some(LockedBase { manifest: Some(manifest), config: Some(config), ..base.clone() }))
+    }
+
+    /// Puts a document of the base's image into the store.
+    fn pin(&self, media_type: &str, bytes: &[u8]) -> Result<Pin, Error> {
+        let digest = self.store.put(Area::Blobs, bytes)?;
+        Ok(Pin { media_type: media_type.to_owned(), digest, size: bytes.len() as u64 })
     }
 
     /// Whether the store has the manifest and all that it names. One that is damaged is

@@ -40,12 +40,14 @@ pub struct Needs {
     pub accounts: bool,
     /// The list of files, to check paths against.
     pub list: bool,
+    /// Which C library it has, for wheels: that lies in the lowest layer.
+    pub libc: bool,
 }
 
 impl Needs {
     /// What `recipe` needs: accounts if it makes one, the list if a venv takes the
     /// base's own interpreter without the recipe vouching for its path, or if files
-    /// are put where the base may have links.
+    /// are put where the base may have links; and the C library for any venv.
     pub fn of(recipe: &Recipe) -> Self {
         let any = |needs: fn(&LayerKind) -> bool| recipe.layers.iter().any(|layer| needs(&layer.kind));
         Self {
@@ -55,6 +57,7 @@ impl Needs {
                 LayerKind::Files(_) => true,
                 _ => false,
             }),
+            libc: any(|kind| matches!(kind, LayerKind::Venv(_))),
         }
     }
 }
@@ -66,7 +69,8 @@ pub struct Resolved {
     pub locked: LockedBase,
     /// Its manifest and config; none for `scratch`.
     pub image: Option<BaseImage>,
-    /// Its files, if they were needed; empty for `scratch`.
+    /// Its files, as far as they were needed: all of them, or those of the lowest layer; empty for
+    /// `scratch`.
     pub files: Option<FileList>,
 }
 
@@ -96,18 +100,19 @@ pub fn source(base: &Base, directory: &Path, registries: &Registries, store: &St
 }
 
 /// Makes a base of packages that a lock has the digest of, unless it is there; any other
-/// is fetched as it is needed.
+/// is fetched as it is needed. What is returned stands in place of the lock's: the same files
+/// under another digest.
 ///
 /// # Errors
-/// [`Error`]; [`Error::MadeOtherwise`] if the packages come to something else here.
+/// [`Error`]; [`Error::MadeOtherwise`] if the packages come to other files here.
 pub async fn make(
     lock: &Lock,
     directory: &Path,
     registries: &Registries,
     store: &Store,
     host: &Arc<Host>,
-) -> Result<(), Error> {
-    let Base::Archive(archive) = &lock.recipe.base else { return Ok(()) };
+) -> Result<Option<LockedBase>, Error> {
+    let Base::Archive(archive) = &lock.recipe.base else { return Ok(None) };
     let http = registries.http();
     made::Making { directory, platform: &lock.platform, http, store, host }.again(archive, &lock.base).await
 }
@@ -140,8 +145,9 @@ pub async fn resolve(
         _ => image::choose(&source, platform, store, progress).await?,
     };
     let mut files = None;
-    if needs.accounts || needs.list {
-        let list = read::files(&source, &image, store, progress).await?;
+    if needs.accounts || needs.list || needs.libc {
+        let layers = if needs.accounts || needs.list { usize::MAX } else { 1 };
+        let list = read::files(&source, &image, layers, store, progress).await?;
         if needs.accounts {
             locked.files = account_files(&list)?;
         }

@@ -22,14 +22,16 @@ const AT_ONCE: usize = 4;
 /// How many chunks may wait for the thread that inflates.
 const WAITING: usize = 8;
 
-/// The files of `image`. Layers that the store has no listing of are read.
+/// The files of the lowest `count` layers of `image`. Layers that the store has no listing of
+/// are read.
 pub(super) async fn files(
     source: &Source,
     image: &BaseImage,
+    count: usize,
     store: &Store,
     progress: &Progress,
 ) -> Result<FileList, Error> {
-    let layers = || image.manifest.layers.iter().zip(&image.config.rootfs.diff_ids);
+    let layers = || image.manifest.layers.iter().zip(&image.config.rootfs.diff_ids).take(count);
     let mut seen = HashSet::new();
     let mut unread = Vec::new();
     for (layer, diff_id) in layers().filter(|(layer, _)| seen.insert(layer.digest)) {
