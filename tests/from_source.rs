@@ -153,6 +153,21 @@ fn a_project_on_disk_is_built_with_its_extras_and_its_change_makes_the_lock_unfi
 }
 
 #[test]
+fn what_a_built_wheel_brings_that_another_has_is_found_when_it_is_built() {
+    let dlpack = world(&debian(), "projects = [\"mine\"]\nrequirements = [\"six==1.16.0\"]");
+    project(&dlpack, "mine", "[tool.flit.external-data]\ndirectory = \"data\"");
+    let path = format!("lib/python{}/site-packages/six.py", super::support::wheel::python());
+    dlpack.write(&format!("mine/data/{path}"), "other = True\n");
+    dlpack.ok(["lock"]);
+    // nor is it remembered
+    for _ in 0..2 {
+        let said = dlpack.fails(["build"]);
+        let expected = format!("mine 1.2 (from source) and six 1.16.0 both bring {path}, with different content");
+        assert!(said.contains(&expected) && said.contains("hint: "), "{said}");
+    }
+}
+
+#[test]
 fn a_checkout_is_built_without_what_version_control_keeps() {
     let dlpack = world(&debian(), "projects = [\"checkout\"]\nrequirements = [\"six\"]");
     project(&dlpack, "checkout", "");

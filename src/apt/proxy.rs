@@ -19,12 +19,14 @@ const DETECT: [(&str, [&str; 2]); 2] = [
     ("https", ["acquire::https::proxy-auto-detect", "acquire::https::proxyautodetect"]),
 ];
 
+/// What programs said, by scheme and host.
+type Detected = BTreeMap<(String, String), Option<String>>;
+
 /// The proxies of an apt.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     settings: Vec<(String, String)>,
-    /// What programs said, by scheme and host.
-    detected: Arc<Mutex<BTreeMap<(String, String), Option<String>>>>,
+    detected: Arc<Mutex<Detected>>,
 }
 
 impl Proxies {
@@ -43,7 +45,7 @@ impl Proxies {
             let is_program = DETECT.iter().any(|(_, names)| names.contains(&name.as_str()));
             let is_proxy =
                 |of: &&str| name.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-            let is_one = is_program || NAMES.iter().any(|of| is_proxy(&of));
+            let is_one = is_program || NAMES.iter().any(is_proxy);
             // what can't stand in apt.conf(5) between quotes is no address
             (is_one && !value.contains(['"', '\\'])).then(|| (name, value.trim().to_owned()))
         };

@@ -11,7 +11,7 @@ use super::making::Making;
 use super::push::Delivery;
 use super::rootfs::RootFilesystems;
 use super::work::Work;
-use super::{EPOCH, Error, fetch, receive};
+use super::{EPOCH, Error, collisions, fetch, receive};
 use crate::cache::Hit;
 use crate::layer::{Layer, Sink, Threads};
 use crate::lock::{Lock, base};
@@ -316,6 +316,8 @@ impl Building<'_> {
     /// Writes one layer on a plain thread and remembers it under its key.
     async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<Appended, Error> {
         let (layer, under) = self.written(step, key, under, Sink::Store(self.work.store.clone())).await?;
+        // Before it is remembered: what is known is not looked at again.
+        collisions::check(step, &layer, self.work, &self.downloads).await?;
         let lacks = under.lacks();
         let record = self.remember(step, key.map(|key| lacks.key(key)), layer)?;
         Ok(Appended::new(step, key, lacks, Place::Store(record.clone()), record))

@@ -86,7 +86,7 @@ impl<'a> Downloads<'a> {
     }
 
     /// The indexes of the venv that `step` is part of.
-    async fn indexes(&self, step: &Step) -> Result<Arc<Indexes>, Error> {
+    pub(super) async fn indexes(&self, step: &Step) -> Result<Arc<Indexes>, Error> {
         let of_venv = self.work.lock.recipe.layers.get(step.index).zip(self.indexes.get(step.index));
         let Some((LayerKind::Venv(venv), cell)) = of_venv.map(|(layer, cell)| (&layer.kind, cell)) else {
             return Err(Error::NoIndexes { layer: step.layer.clone() });

@@ -6,6 +6,7 @@
 
 mod annotations;
 mod build;
+mod collisions;
 mod fetch;
 mod image;
 mod making;
@@ -67,6 +68,9 @@ pub enum Error {
     /// A wheel or an interpreter can't be had.
     #[error(transparent)]
     Index(#[from] crate::python::index::Error),
+    /// Wheels can't lie in one venv, which a wheel showed that was built from source.
+    #[error(transparent)]
+    Wheels(#[from] crate::lock::Error),
     /// A package can't be had.
     #[error(transparent)]
     Package(#[from] crate::registry::download::Error),
@@ -174,6 +178,7 @@ impl Error {
             Self::Layer { source, .. } => source.hint(),
             Self::Extract(error) => error.hint(),
             Self::Index(error) => error.hint(),
+            Self::Wheels(error) => error.hint(),
             Self::Package(error) => error.hint(),
             Self::Mirrors(error) => error.hint(),
             Self::Read(error) => error.hint(),

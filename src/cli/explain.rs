@@ -218,6 +218,7 @@ explain!(assemble::Error, self => match self {
     Self::Layer { source, .. } => source.exit(),
     Self::Extract(error) => error.exit(),
     Self::Index(error) => error.exit(),
+    Self::Wheels(error) => error.exit(),
     Self::Package(error) => error.exit(),
     Self::Mirrors(_) => ExitKind::Usage,
     Self::Base(error) => error.exit(),

@@ -63,6 +63,52 @@ pub fn settle(layer: &str, wheels: &mut [LockedWheel], listings: &[Vec<Listed>])
     Ok(trivial)
 }
 
+/// Finds what the wheel `built` of `files`, which was built from source and is a layer by itself,
+/// has in common with `wheels`; `listings` are theirs, in the same order. Returns the trivial
+/// files that differ, and who else brings each.
+///
+/// # Errors
+/// As [`settle`].
+pub fn of_built(
+    layer: &str,
+    built: &str,
+    files: &[Listed],
+    wheels: &[LockedWheel],
+    listings: &[Vec<Listed>],
+) -> Result<Vec<(String, String)>, Error> {
+    let mut owners: BTreeMap<&str, Vec<(&str, &Listed)>> = BTreeMap::new();
+    let labels: Vec<String> = wheels.iter().map(|wheel| format!("{} {}", wheel.name, wheel.version)).collect();
+    let others = labels.iter().zip(listings).flat_map(|(label, files)| files.iter().map(move |file| (&**label, file)));
+    for (label, file) in files.iter().map(|file| (built, file)).chain(others) {
+        owners.entry(&file.path).or_default().push((label, file));
+    }
+    if let Some((file, below)) = below_a_file(&owners) {
+        let named = |path: &str| owners[path].first().map_or("", |(label, _)| label).to_owned();
+        return Err(Error::FileAndDirectory {
+            layer: layer.to_owned(),
+            first: named(file),
+            second: named(below),
+            path: file.to_owned(),
+        });
+    }
+    let mut trivial = Vec::new();
+    for (path, brought) in owners {
+        let [(first, ours), others @ ..] = &brought[..] else { continue };
+        // Those of wheels alone are settled in the lock.
+        if *first != built {
+            continue;
+        }
+        for (second, theirs) in others.iter().filter(|(_, file)| (file.size, file.crc32) != (ours.size, ours.crc32)) {
+            if !is_trivial(path, ours.size.max(theirs.size)) {
+                let (first, second) = ((*first).to_owned(), (*second).to_owned());
+                return Err(Error::Collision { layer: layer.to_owned(), first, second, path: path.to_owned() });
+            }
+            trivial.push((path.to_owned(), (*second).to_owned()));
+        }
+    }
+    Ok(trivial)
+}
+
 /// A path that is a file of one wheel and a directory of another, and what lies in it.
 fn below_a_file<'a, T>(owners: &BTreeMap<&'a str, T>) -> Option<(&'a str, &'a str)> {
     owners.keys().find_map(|below| {
@@ -151,6 +197,19 @@ mod tests {
         let mut wheels = [wheel("a", Some(1)), wheel("b", None)];
         let error = settle("python", &mut wheels, &[file("share/x", 1, 1), file("share/x/y", 1, 1)]).unwrap_err();
         assert_eq!(error.to_string(), "layer `python`: share/x is a file of a and a directory of b");
+    }
+
+    #[test]
+    fn a_wheel_built_from_source_is_held_against_those_of_the_lock() {
+        let wheels = [wheel("a", None), wheel("b", Some(1))];
+        let listings = [file("lib/a.py", 1, 1), file(INIT, 0, 0)];
+        let against = |path: &str, crc32| of_built("python", "mine 1.2", &file(path, 1, crc32), &wheels, &listings);
+        assert_eq!(against("lib/a.py", 1).unwrap(), []);
+        assert_eq!(against(INIT, 1).unwrap(), [(INIT.to_owned(), "b 1".to_owned())]);
+        let error = against("lib/a.py", 2).unwrap_err().to_string();
+        assert_eq!(error, "layer `python`: mine 1.2 and a 1 both bring lib/a.py, with different content");
+        let error = against("lib/a.py/b", 2).unwrap_err().to_string();
+        assert_eq!(error, "layer `python`: lib/a.py is a file of a 1 and a directory of mine 1.2");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod apt;
 pub mod base;
-mod collisions;
+pub mod collisions;
 mod error;
 mod file;
 mod fits;
@@ -28,3 +28,4 @@ pub use model::{
 };
 pub use packing::{bytecode_bin, bytecode_bins};
 pub use resolve::resolve;
+pub use venv::{Wheels, listings};

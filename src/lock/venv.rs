@@ -62,7 +62,9 @@ pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<Locked
     let previous = context.previous.map_or(&[][..], |previous| &previous.wheels);
     let bins = packing::pack(&mut wheels, packing::left(context.layers, sources.len(), venv.bytecode), previous);
     let scheme = Scheme::new(&venv.path, python.parse()?);
-    let listings = listings(context, &asked.indexes, &wheels, &urls, &scheme).await?;
+    let Context { store, http, .. } = *context;
+    let from = Wheels { layer, directory, store, http, indexes: &asked.indexes, progress };
+    let listings = listings(&from, &wheels, &urls, &scheme).await?;
     let mut shadowed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for found in collisions::settle(layer, &mut wheels, &listings)? {
         let collisions::Trivial { path, winner, loser } = found;
@@ -237,30 +239,50 @@ pub(super) async fn measured(
     Ok(measured.into_iter().unzip())
 }
 
-/// What each wheel brings into the venv. Of a big wheel the end alone is read, by a
-/// range; a small one is downloaded, as the build needs it anyway.
-async fn listings(
-    context: &Context<'_>,
-    indexes: &Indexes,
+/// Where the wheels of a venv are read.
+pub struct Wheels<'a> {
+    /// The layer's name.
+    pub layer: &'a str,
+    /// The recipe's directory.
+    pub directory: &'a Path,
+    /// Where they are kept.
+    pub store: &'a Store,
+    /// What asks indexes.
+    pub http: &'a Http,
+    /// Those of the venv.
+    pub indexes: &'a Indexes,
+    /// Who is told.
+    pub progress: &'a Progress,
+}
+
+/// What each of `wheels` brings into the venv; `urls` has where each was found in this run, as
+/// far as that is known. Of a big wheel the end alone is read, by a range; a small one is
+/// downloaded, as the build needs it anyway.
+///
+/// # Errors
+/// Those of the indexes; [`Error::File`], or whatever is wrong with a wheel.
+pub async fn listings(
+    from: &Wheels<'_>,
     wheels: &[LockedWheel],
     urls: &[Option<Url>],
     scheme: &Scheme,
 ) -> Result<Vec<Vec<Listed>>, Error> {
+    let urls = urls.iter().cloned().chain(std::iter::repeat(None));
     let listings = stream::iter(wheels.iter().zip(urls)).map(|(wheel, url)| async move {
+        let Wheels { layer, directory, store, http, indexes, progress } = *from;
         let wanted = index::Wheel { url: url.clone(), ..index::Wheel::from(wheel) };
-        let here = context.store.size(Area::Downloads, &wheel.sha256) == Some(wheel.size);
+        let here = store.size(Area::Downloads, &wheel.sha256) == Some(wheel.size);
         if !here
-            && url.is_some()
+            && !wheel.index.starts_with("local:")
             && wheel.size >= packing::ALONE
-            && let Some(remote) = Remote::open(context.http, indexes, &wanted).await?
+            && let Some(remote) = Remote::open(http, indexes, &wanted).await?
         {
             return list(remote, wheel, scheme).await;
         }
-        index::fetch(context.http, Some(indexes), context.directory, context.store, &[wanted], context.progress)
-            .await?;
-        let path = context.store.path(Area::Downloads, &wheel.sha256);
+        index::fetch(http, Some(indexes), directory, store, &[wanted], progress).await?;
+        let path = store.path(Area::Downloads, &wheel.sha256);
         let opened = std::fs::File::open(&path);
-        let file = opened.map_err(|source| Error::File { layer: context.layer.to_owned(), path, source })?;
+        let file = opened.map_err(|source| Error::File { layer: layer.to_owned(), path, source })?;
         list(FileReader::from(file), wheel, scheme).await
     });
     listings.buffered(AT_ONCE).try_collect().await

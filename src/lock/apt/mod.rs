@@ -58,7 +58,7 @@ pub(super) struct Asking<'a> {
 /// apt_auth.conf(5) of this machine, beside what the base has; no layer is made of this sandbox.
 fn credentials() -> Vec<Mount> {
     let part = |(number, file): (usize, PathBuf)| {
-        Mount::new(&file, &format!("/etc/apt/auth.conf.d/dlpack-{number}.conf"), MountKind::Secret)
+        Mount::new(&file, format!("/etc/apt/auth.conf.d/dlpack-{number}.conf"), MountKind::Secret)
     };
     auth::files().into_iter().enumerate().map(part).collect()
 }
