@@ -17,7 +17,7 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "lock",
     "plan",
     "build",
@@ -33,6 +33,7 @@ const VERBS: [&str; 17] = [
     "login",
     "logout",
     "cache",
+    "wheelhouse",
     "completions",
     "man",
 ];
@@ -101,6 +102,7 @@ fn each_verb_explains_itself() {
     for verb in ["list", "verify", "gc"] {
         help.run(&format!("cache {verb} --help"));
     }
+    help.run("wheelhouse push --help");
     help.is(file!["snapshots/commands/help.txt"]);
 }
 

@@ -50,5 +50,6 @@ mod streams;
 
 mod uploads;
 mod verify;
+mod wheelhouse;
 mod wheels;
 mod why;

@@ -133,13 +133,13 @@ fn whoever_wants_to_keep_layers_has_them() {
 }
 
 #[test]
-fn a_layer_that_was_sent_elsewhere_is_made_again_and_goes_in_one_piece() {
-    let (dlpack, registry) = (home(), Registry::start(Options::default()));
-    let first = dlpack.json(["push", &registry.reference("team/env:1")]);
-    let plan = dlpack.ok(["plan", &registry.reference("team/other:1")]);
+fn a_layer_that_was_sent_to_another_registry_is_made_again_and_goes_in_one_piece() {
+    let (dlpack, first) = (home(), Registry::start(Options::default()));
+    let (first, registry) =
+        (dlpack.json(["push", &first.reference("team/env:1")]), Registry::start(Options::default()));
+    let plan = dlpack.ok(["plan", &registry.reference("team/env:1")]);
     assert_eq!(plan.matches("to be made again").count(), 4, "{plan}");
-    registry.server.clear_requests();
-    let second = dlpack.json(["push", &registry.reference("team/other:1")]);
+    let second = dlpack.json(["push", &registry.reference("team/env:1")]);
     assert_eq!((&second["digest"], &second["uploaded"]), (&first["digest"], &json!(5)));
     assert_eq!((kept(&dlpack, digest(&first)), registry.patches()), (0, vec![]), "its length is known");
     assert_eq!(dlpack.json(["build"])["built"], 4, "a build wants them here");
@@ -148,10 +148,10 @@ fn a_layer_that_was_sent_elsewhere_is_made_again_and_goes_in_one_piece() {
 
 #[test]
 fn jobs_bound_what_is_made_on_its_way_as_what_is_made_for_the_store() {
-    let (dlpack, registry) = (home(), Registry::start(Options::default()));
-    // as new layers, and as such that are known and made again
-    for name in ["team/env:1", "team/other:1"] {
-        let ran = dlpack.run(["push", "--json", "--jobs", "1", &registry.reference(name)]);
+    let dlpack = home();
+    // as new layers, and as such that are known and made again for another registry
+    for registry in [Registry::start(Options::default()), Registry::start(Options::default())] {
+        let ran = dlpack.run(["push", "--json", "--jobs", "1", &registry.reference("team/env:1")]);
         assert_eq!(ran.status, 0, "{ran:?}");
         let (mut under_way, mut begun) = (BTreeSet::new(), 0);
         for event in ran.stderr.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
@@ -166,6 +166,34 @@ fn jobs_bound_what_is_made_on_its_way_as_what_is_made_for_the_store() {
         }
         assert_eq!(begun, 5, "{}", ran.stderr);
     }
+}
+
+#[test]
+fn a_second_repository_of_a_registry_mounts_what_the_first_one_has() {
+    for mount in [true, false] {
+        let features = Features { mount, ..Features::default() };
+        let (dlpack, registry) = (home(), Registry::start(Options { features, ..Options::default() }));
+        let pushed = dlpack.json(["push", &registry.reference("team/env:1")]);
+        let plan = dlpack.ok(["plan", &registry.reference("team/other:1")]);
+        assert_eq!(plan.matches("in 127.0.0.1").count(), 4, "{plan}");
+        assert!(plan.contains("0 B to fetch, at most 0 B to send"), "{plan}");
+        if mount {
+            fs::remove_dir_all(dlpack.store().join("downloads")).unwrap();
+        }
+        let again = dlpack.json(["push", &registry.reference("team/other:1")]);
+        let (mounted, uploaded) = if mount { (5, 0) } else { (0, 5) };
+        assert_eq!((&again["digest"], &again["built"]), (&pushed["digest"], &json!(0)));
+        assert_eq!((&again["mounted"], &again["uploaded"]), (&json!(mounted), &json!(uploaded)), "{again}");
+        assert_eq!(kept(&dlpack, digest(&pushed)), 0);
+    }
+}
+
+#[test]
+fn what_the_store_has_is_mounted_all_the_same_where_it_was_pushed_before() {
+    let (dlpack, registry) = (home(), DebianRegistry::start());
+    let first = dlpack.json(["push", "--keep-blobs", &registry.reference("team/env:1")]);
+    let second = dlpack.json(["push", &registry.reference("team/other:1")]);
+    assert_eq!((&second["digest"], &second["mounted"], &second["bytes"]), (&first["digest"], &json!(5), &json!(0)));
 }
 
 #[test]
@@ -227,11 +255,12 @@ fn a_wheel_that_is_damaged_in_the_store_is_fetched_again() {
         let mut bytes = fs::read(&big).unwrap();
         bytes[at] ^= 1;
         fs::write(&big, bytes).unwrap();
-        // as a new layer, and as one that is known
+        // as a new layer, and as one that is known and no repository of the registry has
+        let other = Registry::start(Options::default());
         if n == 0 {
             fs::remove_dir_all(dlpack.store().join("keys")).unwrap();
         }
-        let pushed = dlpack.json(["push", &registry.reference(&format!("team/mended{n}:1"))]);
+        let pushed = dlpack.json(["push", &other.reference("team/mended:1")]);
         assert_eq!((digest(&pushed), kept(&dlpack, &honest)), (honest.as_str(), 0));
     }
     dlpack.ok(["cache", "verify"]);

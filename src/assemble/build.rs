@@ -97,17 +97,17 @@ pub(super) async fn image(work: &Work<'_>, plan: &Plan, destination: Destination
 }
 
 /// The layers over the base.
-struct Layers {
+pub(super) struct Layers {
     /// One a step of the plan.
-    appended: Vec<Appended>,
+    pub(super) appended: Vec<Appended>,
     /// How many of them were not known before.
-    written: usize,
+    pub(super) written: usize,
 }
 
 /// Every layer, in the plan's order. Those that are missing are written,
 /// `jobs` at a time, each as soon as what it is made of is here and what it sees under
 /// it is done; all of them are delivered, if they are to be, or else brought here.
-async fn layers(
+pub(super) async fn layers(
     work: &Work<'_>,
     plan: &Plan,
     source: Option<&Source>,
@@ -176,10 +176,16 @@ impl Building<'_> {
         let step = &self.plan.steps[at];
         let delivery = self.delivery.filter(|_| !self.is_seen(at));
         let (layer, written) = match (&step.place, delivery) {
-            (Place::Again(record), Some(delivery)) if !delivery.keep_blobs => {
+            (Place::Again(record, other), Some(delivery)) if !delivery.keep_blobs => {
                 // Here and below: nobody else sets it.
                 let _ = self.layers[at].set(Appended::sent(step, record.clone()));
-                self.send_again(step, record, delivery).await?;
+                let mounted = match other {
+                    Some(other) => delivery.mounted(&record.descriptor, &step.title(), other).await?,
+                    None => false,
+                };
+                if !mounted {
+                    self.send_again(step, record, delivery).await?;
+                }
                 return Ok(false);
             }
             (Place::Build, Some(delivery)) if let Some(record) = self.send(step, delivery).await? => {
@@ -191,7 +197,7 @@ impl Building<'_> {
                 (self.downloads.with(step, async || self.discard(step).await).await?, true)
             }
             (Place::Build, _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
-            (Place::Again(_), _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, false),
+            (Place::Again(..), _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, false),
             (Place::Remote(hit), _) if self.delivery.is_none() => self.received_or_made(step, hit).await?,
             (Place::Store(record) | Place::Target(record) | Place::Remote(Hit { record, .. }), _) => {
                 (Appended::found(step, record.clone()), false)
@@ -328,7 +334,7 @@ impl Building<'_> {
         let nowhere = Sink::Stream(Box::new(std::io::sink()));
         let (layer, _) = self.written(step, step.key, &Rootfs::default(), nowhere).await?;
         let record = record_of(layer);
-        Ok(Appended::new(step, step.key, Lacks::default(), Place::Again(record.clone()), record))
+        Ok(Appended::new(step, step.key, Lacks::default(), Place::Again(record.clone(), None), record))
     }
 
     /// Writes one layer on a plain thread, and returns what it was written on as well, which

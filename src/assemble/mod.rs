@@ -28,7 +28,7 @@ pub use annotations::ANNOTATION_CONTENTS;
 pub use build::{Appended, Built, build};
 pub use image::Image;
 pub use pull::{Described, Pulled, complete, describe, describe_remote, describe_stored, import, pull};
-pub use push::{Pushed, push};
+pub use push::{Published, Pushed, publish, push};
 pub use rootfs::lay_out_base;
 pub use verify::{Blob, Checked, Compared, Reason, Verdict, Verified, verify};
 pub use work::Work;
@@ -59,6 +59,9 @@ pub enum Error {
         /// The secret.
         name: String,
     },
+    /// Records can't be kept.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::Error),
     /// A thread that wrote a layer was ended.
     #[error("the thread that wrote layer `{layer}` ended early")]
     Thread {
@@ -175,6 +178,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Plan(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::Extract(error) => error.hint(),
             Self::Index(error) => error.hint(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::build::{self, Appended, Built, Destination};
+use super::build::{self, Appended, Built, Destination, Layers};
 use super::image::Base;
 use super::making::Making;
 use super::work::Work;
@@ -57,19 +57,44 @@ pub async fn push(
     let delivery = Delivery::new(work, target, keep_blobs);
     let built = build::image(work, plan, Destination::Registry(&delivery)).await?;
     let config = &built.image.manifest.config;
-    delivery.blob(config, "config", &BlobOrigin::Store(work.store.clone()), None).await?;
+    let elsewhere = work.caches.pushed_to(&config.digest);
+    delivery.blob(config, "config", &BlobOrigin::Store(work.store.clone()), elsewhere).await?;
     let tag = target.reference().tag().unwrap_or("latest");
     target.push_manifest(tag, media_type::MANIFEST, &built.image.bytes).await?;
     // The image is there: what it can't leave behind for others must not fail the push.
-    if let Err(error) = record(work, &built, target).await {
+    if let Err(error) = record(work, &built.layers, target).await {
         let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
         work.progress.warn(format!("the image was pushed, but {error}{source}"));
     }
     Ok((built, delivery.pushed()))
 }
 
-/// Records the layers of an image in `target`, as far as the cache doesn't know them.
-async fn record(work: &Work<'_>, built: &Built, target: &Repository) -> Result<(), cache::Error> {
+/// What a repository has of layers without an image.
+pub struct Published {
+    /// How many layers there are.
+    pub layers: usize,
+    /// How many of them were not known before.
+    pub written: usize,
+    /// How many records were written.
+    pub records: usize,
+    /// What became of their blobs.
+    pub pushed: Pushed,
+}
+
+/// Sees that `target` has the layers of `plan`, and records of them, so that others can
+/// take them from there: as [`push`], without an image.
+///
+/// # Errors
+/// Those of [`push`]; [`Error::Cache`] if the records can't be written.
+pub async fn publish(work: &Work<'_>, plan: &Plan, target: &Repository, keep_blobs: bool) -> Result<Published, Error> {
+    let delivery = Delivery::new(work, target, keep_blobs);
+    let Layers { appended, written } = build::layers(work, plan, None, Destination::Registry(&delivery)).await?;
+    let records = record(work, &appended, target).await?;
+    Ok(Published { layers: appended.len(), written, records, pushed: delivery.pushed() })
+}
+
+/// Records `layers` in `target`, as far as the cache doesn't know them; how many those were.
+async fn record(work: &Work<'_>, layers: &[Appended], target: &Repository) -> Result<usize, cache::Error> {
     let layer = |layer: &Appended| {
         let record = cache::Record::new(layer.key?, &layer.record, &layer.history);
         let origin = match &layer.place {
@@ -79,8 +104,8 @@ async fn record(work: &Work<'_>, built: &Built, target: &Repository) -> Result<(
         };
         Some(cache::Layer { record, title: layer.title.clone(), origin })
     };
-    let layers: Vec<cache::Layer> = built.layers.iter().filter_map(layer).collect();
-    work.caches.keep(&layers, target).await.map(drop)
+    let layers: Vec<cache::Layer> = layers.iter().filter_map(layer).collect();
+    work.caches.keep(&layers, target).await
 }
 
 /// The way of one image's blobs to a repository.
@@ -142,7 +167,7 @@ impl<'a> Delivery<'a> {
                 return Ok(());
             }
             Place::Remote(hit) => (BlobOrigin::Repository(Box::new(hit.repository.clone())), Some(&hit.repository)),
-            _ => (BlobOrigin::Store(self.work.store.clone()), None),
+            _ => (BlobOrigin::Store(self.work.store.clone()), self.work.caches.pushed_to(&descriptor.digest)),
         };
         self.blob(descriptor, &layer.title, &origin, mount_from).await
     }
@@ -154,6 +179,17 @@ impl<'a> Delivery<'a> {
             let task = self.work.progress.task(Activity::Push, &layer.title, Some(descriptor.size));
             self.count(registry::Pushed::Existed, task);
         }
+    }
+
+    /// Lets the registry take a blob from another of its repositories; whether it did.
+    pub(super) async fn mounted(&self, blob: &Descriptor, subject: &str, from: &Repository) -> Result<bool, Error> {
+        let _turn = self.turn().await;
+        let mounted = self.target.mount_blob(blob, from).await?;
+        if mounted && locked(&self.taken).insert(blob.digest) {
+            let task = self.work.progress.task(Activity::Push, subject, Some(blob.size));
+            self.count(registry::Pushed::Mounted, task);
+        }
+        Ok(mounted)
     }
 
     /// Sees that the repository has a blob.

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::listing::Listing;
 use super::{Error, Signer, VerifyingKey};
+use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::registry::{self, ErrorKind, Repository};
 use crate::store::{LayerKey, LayerRecord};
@@ -31,6 +32,8 @@ enum Standing {
     Target,
     /// A person named it.
     Named,
+    /// It has layers that are the same for everybody, and nothing is written there.
+    Wheelhouse,
 }
 
 /// A repository that records are read from.
@@ -48,6 +51,8 @@ pub struct Caches {
     pub(super) caches: Vec<Cache>,
     pub(super) pinned: Vec<VerifyingKey>,
     pub(super) signer: Option<Signer>,
+    /// Which other repository of the target's registry has a blob.
+    pub(super) pushed: BTreeMap<Digest, Repository>,
     pub(super) progress: Progress,
 }
 
@@ -60,7 +65,7 @@ impl Caches {
     /// Caches whose records one of the `pinned` keys must vouch for; where there are none,
     /// whoever may write to the repository does. `progress` is told what is not used.
     pub fn new(pinned: Vec<VerifyingKey>, progress: Progress) -> Self {
-        Self { caches: Vec::new(), pinned, signer: None, progress }
+        Self { caches: Vec::new(), pinned, signer: None, pushed: BTreeMap::new(), progress }
     }
 
     /// With the repository that the image is to be pushed to.
@@ -72,6 +77,12 @@ impl Caches {
     /// the target.
     pub fn with_named(self, repository: &Repository) -> Self {
         self.with(repository, Standing::Named)
+    }
+
+    /// With a wheelhouse: nothing is written there, and only layers that are the same for
+    /// everybody are looked for.
+    pub fn with_wheelhouse(self, repository: &Repository) -> Self {
+        self.with(repository, Standing::Wheelhouse)
     }
 
     /// Whose records `signer` signs.
@@ -92,7 +103,8 @@ impl Caches {
         self
     }
 
-    /// The layers of `keys` that need not be made. Each repository is asked at most once
+    /// The layers of `keys` that need not be made, as far as caches know that are no
+    /// wheelhouses. Each repository is asked at most once
     /// for each key, and once for its list; every blob that is promised is there, and has
     /// the right length.
     ///
@@ -101,8 +113,20 @@ impl Caches {
     /// # Errors
     /// [`Error::Read`] if a cache that a person named wants other credentials.
     pub async fn look_up(&self, keys: &[LayerKey]) -> Result<BTreeMap<LayerKey, Hit>, Error> {
+        self.ask(keys, |standing| standing != Standing::Wheelhouse).await
+    }
+
+    /// The same in wheelhouses, for `keys` of layers that are the same for everybody.
+    ///
+    /// # Errors
+    /// None: a wheelhouse that can't be read is done without, whatever it is that it wants.
+    pub async fn look_up_in_wheelhouses(&self, keys: &[LayerKey]) -> Result<BTreeMap<LayerKey, Hit>, Error> {
+        self.ask(keys, |standing| standing == Standing::Wheelhouse).await
+    }
+
+    async fn ask(&self, keys: &[LayerKey], of: fn(Standing) -> bool) -> Result<BTreeMap<LayerKey, Hit>, Error> {
         let mut hits = BTreeMap::new();
-        for cache in &self.caches {
+        for cache in self.caches.iter().filter(|cache| of(cache.standing)) {
             let missing: Vec<LayerKey> = keys.iter().filter(|key| !hits.contains_key(*key)).copied().collect();
             if missing.is_empty() {
                 break;
@@ -122,7 +146,8 @@ impl Caches {
 
     /// The cache that records are written to.
     pub(super) fn written(&self) -> Option<&Cache> {
-        self.caches.iter().find(|cache| cache.standing == Standing::Named).or_else(|| self.caches.first())
+        let first = |standing| self.caches.iter().find(move |cache| cache.standing == standing);
+        first(Standing::Named).or_else(|| first(Standing::Target))
     }
 
     fn gave_up(&self, cache: &Cache, source: registry::Error) -> Result<(), Error> {
@@ -131,7 +156,10 @@ impl Caches {
             (Standing::Named, ErrorKind::Authentication) => return Err(Error::Read { place, source }),
             // A registry may say so of a repository that is still to come. If it means it, so does the push.
             (Standing::Target, ErrorKind::Authentication) => {}
-            _ => self.progress.warn(format!("the cache {place} can't be read, and is done without: {source}")),
+            (standing, _) => {
+                let what = if standing == Standing::Wheelhouse { "wheelhouse" } else { "cache" };
+                self.progress.warn(format!("the {what} {place} can't be read, and is done without: {source}"));
+            }
         }
         let _ = cache.failed.set(source.kind());
         Ok(())

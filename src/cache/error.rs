@@ -20,6 +20,9 @@ pub enum Error {
         #[source]
         source: registry::Error,
     },
+    /// The store can't be asked where it pushed to.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
     /// Records can't be kept in a repository.
     #[error("records can't be kept in {place}")]
     Keep {
@@ -103,6 +106,7 @@ impl Error {
                  with `dlpack-` by their own means alone"
                     .into(),
             ),
+            Self::Store(error) => error.hint(),
             Self::Encode { .. } => None,
             Self::KeyFile { .. } | Self::Key { .. } => {
                 Some("`openssl genpkey -algorithm ed25519 -out FILE` makes one".into())

@@ -4,6 +4,7 @@
 //! ```text
 //! Caches ── look_up(keys) ──▶ Hit      one list of referrers, or one tag a key     caches.rs, listing.rs
 //!    └───── keep(layers) ────▶         an artifact a layer, after a push           keep.rs
+//!    └───── pushed_to(blob) ──▶        another repository that can be mounted from   pushed.rs
 //! collect ───────────────▶ Collected  old records, removed                          collect.rs
 //! Record     key → blob, DiffID, size, history; signed if there is a key           record.rs, signature.rs
 //! ```
@@ -18,6 +19,7 @@ mod collect;
 mod error;
 mod keep;
 mod listing;
+mod pushed;
 mod record;
 mod signature;
 

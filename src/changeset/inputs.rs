@@ -25,6 +25,8 @@ pub struct Inputs {
     #[serde(skip)]
     sees: Vec<String>,
     #[serde(skip)]
+    for_everybody: bool,
+    #[serde(skip)]
     secrets: Vec<String>,
     #[serde(skip)]
     summary: String,
@@ -57,6 +59,7 @@ impl Inputs {
             rootfs: false,
             seen: false,
             sees: Vec::new(),
+            for_everybody: false,
             secrets: Vec::new(),
             summary: summary.into(),
             contents: Vec::new(),
@@ -95,6 +98,12 @@ impl Inputs {
     pub fn seeing(self, layers: impl IntoIterator<Item = String>) -> Self {
         let sees: Vec<String> = layers.into_iter().collect();
         Self { rootfs: true, seen: sees.is_empty(), sees, ..self }
+    }
+
+    /// Says that the layer is the same for everybody: that of a distribution, or of what
+    /// goes with it, and nothing of whoever wrote the recipe. Other recipes will want it.
+    pub fn for_everybody(self) -> Self {
+        Self { for_everybody: true, ..self }
     }
 
     /// Names the secrets that it can't be written without; no part of the key.
@@ -151,6 +160,11 @@ impl Inputs {
     /// filesystem see.
     pub fn sees(&self) -> &[String] {
         &self.sees
+    }
+
+    /// Whether the layer is the same for everybody: it can lie in a wheelhouse.
+    pub fn is_for_everybody(&self) -> bool {
+        self.for_everybody
     }
 
     /// The secrets that it can't be written without.

@@ -204,6 +204,7 @@ impl Changeset for SkeletonLayer {
             .with("interpreter", interpreter.as_str())
             .with("version", version.as_str())
             .with("payload", self.0.fingerprint().to_string())
+            .for_everybody()
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
@@ -240,7 +241,8 @@ impl Changeset for Interpreter {
             .with("sha256", self.archive.sha256.to_string())
             .with("path", self.archive.to.as_str())
             .part("sha256", name, "", &json!(self.archive.sha256))
-            .containing(name, self.archive.size);
+            .containing(name, self.archive.size)
+            .for_everybody();
         if self.runs { inputs.seen() } else { inputs }
     }
 
@@ -332,7 +334,8 @@ impl Changeset for Wheels {
         let inputs = Inputs::new("wheels", WHEELS, self.summary())
             .with("path", self.python.scheme.prefix())
             .with("python", self.python.scheme.python().to_string())
-            .with("wheels", wheels.collect::<Vec<_>>());
+            .with("wheels", wheels.collect::<Vec<_>>())
+            .for_everybody();
         self.wheels.iter().fold(inputs, |inputs, wheel| told(inputs.containing(label(wheel), wheel.size), wheel))
     }
 

@@ -47,7 +47,7 @@ pub async fn build<T>(
     assemble: impl AsyncFnOnce(&Work<'_>, &Plan) -> Result<T, assemble::Error>,
 ) -> Result<T, Failure> {
     let locked = context.locked(arguments.update, store, registries).await?;
-    let mut caches = arguments.caching.caches(context, &locked.lock, registries, target)?;
+    let mut caches = arguments.caching.caches(context, &locked.lock, store, registries, target)?;
     if let Some(signer) = signer {
         caches = caches.signed_by(signer)?;
     }

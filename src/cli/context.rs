@@ -176,11 +176,14 @@ impl Context {
 
     /// Resolves the recipe anew and writes its lock.
     pub async fn resolve(&self, store: &Store, registries: &Registries) -> Result<Locked, Failure> {
-        let recipe = self.recipe_path();
-        let path = lock::path_for(&recipe);
+        self.resolve_at(&self.recipe_path(), store, registries).await
+    }
+
+    async fn resolve_at(&self, recipe: &Path, store: &Store, registries: &Registries) -> Result<Locked, Failure> {
+        let path = lock::path_for(recipe);
         // An earlier lock has a say in the packing alone; one that can't be read has none.
         let earlier = lock::read(&path).ok().flatten();
-        let loaded = self.load(&recipe, earlier.as_ref())?;
+        let loaded = self.load(recipe, earlier.as_ref())?;
         loaded.check_files()?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         let platform = platform.unwrap_or_else(Platform::host);
@@ -193,26 +196,40 @@ impl Context {
     /// The lock that a build goes by: the one beside the recipe, which must fit the
     /// recipe if that is there, too; made if there is none, or if `update` says so.
     pub async fn locked(&self, update: bool, store: &Store, registries: &Registries) -> Result<Locked, Failure> {
-        match self.fitting(update)? {
+        self.locked_at(&self.recipe_path(), update, store, registries).await
+    }
+
+    /// The same for the recipe at `recipe`.
+    pub async fn locked_at(
+        &self,
+        recipe: &Path,
+        update: bool,
+        store: &Store,
+        registries: &Registries,
+    ) -> Result<Locked, Failure> {
+        match self.fitting_at(recipe, update)? {
             Some(locked) => Ok(locked),
-            None => self.resolve(store, registries).await,
+            None => self.resolve_at(recipe, store, registries).await,
         }
     }
 
     /// The lock beside the recipe, which must fit; nothing if there is none or if it
     /// is to be made anew.
     pub fn fitting(&self, update: bool) -> Result<Option<Locked>, Failure> {
-        let recipe = self.recipe_path();
-        let lock = if update { None } else { lock::read(&lock::path_for(&recipe))? };
+        self.fitting_at(&self.recipe_path(), update)
+    }
+
+    fn fitting_at(&self, recipe: &Path, update: bool) -> Result<Option<Locked>, Failure> {
+        let lock = if update { None } else { lock::read(&lock::path_for(recipe))? };
         let Some(lock) = lock else { return Ok(None) };
         if !recipe.exists() && recipe::shipped(&recipe.to_string_lossy()).is_none() {
-            self.nothing_to_resolve(&lock, &recipe)?;
+            self.nothing_to_resolve(&lock, recipe)?;
             // Nowhere is no directory that a process can be started in.
             let parent = recipe.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = parent.unwrap_or(Path::new(".")).to_owned();
             return Ok(Some(Locked { lock, directory, sources: None, container: Container::default() }));
         }
-        let loaded = self.load(&recipe, Some(&lock))?;
+        let loaded = self.load(recipe, Some(&lock))?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
         let Loaded { directory, sources, container, .. } = loaded;

@@ -124,6 +124,7 @@ explain!(crate::sandbox::ExtractError, self => match self {
 });
 
 explain!(cache::Error, self => match self {
+    Self::Store(error) => error.exit(),
     Self::Read { source, .. }
     | Self::Keep { source, .. }
     | Self::List { source, .. }
@@ -215,6 +216,7 @@ explain!(export::Error, self => match self {
 
 explain!(assemble::Error, self => match self {
     Self::Plan(error) => error.exit(),
+    Self::Cache(error) => error.exit(),
     Self::Layer { source, .. } => source.exit(),
     Self::Extract(error) => error.exit(),
     Self::Index(error) => error.exit(),

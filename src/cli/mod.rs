@@ -32,6 +32,7 @@ mod shell;
 mod signals;
 mod tally;
 mod verify;
+mod wheelhouse;
 mod why;
 
 use std::path::PathBuf;
@@ -103,6 +104,7 @@ enum Verb {
     Login(login::Arguments),
     Logout(logout::Arguments),
     Cache(cache::Arguments),
+    Wheelhouse(wheelhouse::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -180,6 +182,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
             blocking(move || logout::run(&context, arguments)).await
         }
         Verb::Cache(arguments) => cache::run(context, arguments).await,
+        Verb::Wheelhouse(arguments) => wheelhouse::run(context, arguments).await,
         Verb::Completions(arguments) => completions::run(arguments),
         Verb::Man(arguments) => man::run(arguments),
     }

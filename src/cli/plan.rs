@@ -1,5 +1,6 @@
 //! `dlpack plan`: which layers there will be, where each is, what will be sent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -38,7 +39,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let (store, registries) = (context.store()?, context.registries()?);
     let locked = context.locked(arguments.update, &store, &registries).await?;
     let target = arguments.target.as_ref().map(|reference| registries.repository(reference)).transpose()?;
-    let caches = arguments.caching.caches(context, &locked.lock, &registries, target.as_ref())?;
+    let caches = arguments.caching.caches(context, &locked.lock, &store, &registries, target.as_ref())?;
     let places = Places { store: &store, target: target.as_ref(), caches: &caches };
     let host = Arc::new(context.host(&store)?);
     let plan = Plan::new(&locked.lock, &locked.directory, places, host).await?;
@@ -62,7 +63,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         }
         return show(json);
     }
-    show(as_table(&plan, &present, &store))?;
+    show(as_table(&plan, &present, target.as_ref(), &store))?;
     if let Some(why) = why {
         show(format!("\n{}", why.text(&plan)))?;
     }
@@ -87,20 +88,22 @@ fn exceeded(
     Ok(Limits::of(registry).exceeded(plan, present, base_manifest, registry, rate.as_ref()))
 }
 
-fn place(place: &Place, present: bool) -> &'static str {
-    match place {
+fn place(place: &Place, present: bool) -> Cow<'static, str> {
+    let said = match place {
         Place::Store(_) if present => "in the store and the target",
         Place::Store(_) => "in the store",
         Place::Target(_) => "in the target",
         Place::Remote(_) if present => "in the target, by a record",
-        Place::Remote(_) => "in a cache",
-        Place::Again(_) => "to be made again",
+        Place::Remote(hit) => return format!("in {}", hit.repository.place()).into(),
+        Place::Again(_, Some(other)) => return format!("in {}", other.place()).into(),
+        Place::Again(_, None) => "to be made again",
         Place::Build => "to be built",
         Place::Sandbox => "to be built in the sandbox",
-    }
+    };
+    said.into()
 }
 
-fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
+fn as_table(plan: &Plan, present: &[bool], target: Option<&Repository>, store: &Store) -> String {
     let mut rows = vec![["layer", "what", "size", "key", "where"].map(str::to_owned).to_vec()];
     if !plan.base.is_empty() {
         let base = count(plan.base.len(), "layer");
@@ -111,7 +114,7 @@ fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
         let size =
             if exact || count == 0 && step.needs.is_empty() { bytes(count) } else { format!("~{}", bytes(count)) };
         let key = step.known_key().map(|key| key.0.short()).unwrap_or_else(|| "-".into());
-        rows.push(vec![step.layer.clone(), step.title(), size, key, place(&step.place, present).into()]);
+        rows.push(vec![step.layer.clone(), step.title(), size, key, place(&step.place, present).into_owned()]);
     }
     let fetch: u64 = plan.missing(store).iter().map(|need| need.size()).sum();
     let build = plan.steps.iter().filter(|step| step.place.record().is_none()).count();
@@ -120,7 +123,7 @@ fn as_table(plan: &Plan, present: &[bool], store: &Store) -> String {
         table(&rows, &[2]),
         count(build, "layer"),
         bytes(fetch),
-        bytes(plan.sending(present).bytes)
+        bytes(plan.sending(present, target).bytes)
     )
 }
 
@@ -135,7 +138,7 @@ fn as_json(plan: &Plan, present: &[bool]) -> serde_json::Value {
                 Place::Store(_) => "store",
                 Place::Target(_) => "target",
                 Place::Remote(_) => "cache",
-                Place::Again(_) => "again",
+                Place::Again(..) => "again",
                 Place::Build => "build",
                 Place::Sandbox => "sandbox",
             },

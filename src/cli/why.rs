@@ -51,7 +51,7 @@ pub async fn ask(
     // What the image has is there, whatever else is known of it.
     let is_held = |at: usize| why.layers.get(at).is_some_and(Vec::is_empty);
     let held: Vec<bool> = present.iter().enumerate().map(|(at, present)| *present || is_held(at)).collect();
-    let mut sending = plan.sending(&held);
+    let mut sending = plan.sending(&held, Some(target));
     if let Some(image) = base::load(&lock.base, source.as_ref(), store).await? {
         let from = source.as_ref().and_then(|source| source.repository());
         sending.bytes += of_base(&image.manifest.layers, from, target, before.as_ref()).await?;

@@ -60,7 +60,7 @@ impl Places<'_> {
             }
             look_up_in_caches(steps, self.caches).await?;
             if self.target.is_some() {
-                look_up_made_before(steps, self.store)?;
+                look_up_made_before(steps, self.store, self.caches)?;
             }
             // Only for what is found nowhere as a whole machine makes it.
             if known(steps) == before {
@@ -171,7 +171,11 @@ async fn look_up_in_target(steps: &mut [Step], store: &Store, target: &Repositor
 async fn look_up_in_caches(steps: &mut [Step], caches: &Caches) -> Result<(), Error> {
     let unknown = |step: &&Step| matches!(step.place, Place::Build | Place::Sandbox);
     let keys: Vec<LayerKey> = steps.iter().filter(unknown).filter_map(|step| step.key).collect();
-    let hits = caches.look_up(&keys).await?;
+    let mut hits = caches.look_up(&keys).await?;
+    let everybodys = |step: &&Step| step.inputs.is_for_everybody();
+    let keys = steps.iter().filter(unknown).filter(everybodys).filter_map(|step| step.key);
+    let missed: Vec<LayerKey> = keys.filter(|key| !hits.contains_key(key)).collect();
+    hits.extend(caches.look_up_in_wheelhouses(&missed).await?);
     for step in steps.iter_mut().filter(|step| unknown(&&**step)) {
         if let Some(hit) = step.key.and_then(|key| hits.get(&key)) {
             step.place = Place::Remote(hit.clone());
@@ -180,11 +184,15 @@ async fn look_up_in_caches(steps: &mut [Step], caches: &Caches) -> Result<(), Er
     Ok(())
 }
 
-/// Layers that were made before, and whose blobs nobody has.
-fn look_up_made_before(steps: &mut [Step], store: &Store) -> Result<(), Error> {
+/// Layers that were made before, and whose blobs neither the store nor the target has.
+fn look_up_made_before(steps: &mut [Step], store: &Store, caches: &Caches) -> Result<(), Error> {
+    let again = |record: LayerRecord| {
+        let other = caches.pushed_to(&record.descriptor.digest).cloned();
+        Place::Again(record, other)
+    };
     for step in steps.iter_mut().filter(|step| matches!(step.place, Place::Build)) {
         let record = step.key.map(|key| store.record(&key)).transpose()?.flatten();
-        step.place = record.map_or(Place::Build, Place::Again);
+        step.place = record.map_or(Place::Build, again);
     }
     Ok(())
 }

@@ -72,7 +72,6 @@ impl Error {
 }
 
 /// Where a layer is.
-#[expect(clippy::large_enum_variant, reason = "there is one a layer of an image")]
 #[derive(Clone, Debug)]
 pub enum Place {
     /// Its blob is in the store.
@@ -82,9 +81,10 @@ pub enum Place {
     Target(LayerRecord),
     /// It was built elsewhere: a cache has its record, and the repository its blob.
     Remote(Hit),
-    /// It was built before and its blob is neither here nor in the target. It is made
-    /// again while it is sent: nothing has to run for that.
-    Again(LayerRecord),
+    /// It was built before and its blob is neither here nor in the target. Another
+    /// repository of its registry may have it, where this store pushed it to; else it is
+    /// made again while it is sent: nothing has to run for that.
+    Again(LayerRecord, Option<Repository>),
     /// It has to be built.
     Build,
     /// It has to be built in the sandbox.
@@ -95,15 +95,24 @@ impl Place {
     /// What is known of the layer, if anything.
     pub fn record(&self) -> Option<&LayerRecord> {
         match self {
-            Self::Store(record) | Self::Target(record) | Self::Again(record) => Some(record),
+            Self::Store(record) | Self::Target(record) | Self::Again(record, _) => Some(record),
             Self::Remote(hit) => Some(&hit.record),
             Self::Build | Self::Sandbox => None,
         }
     }
 
+    /// Whether `target` can take its blob from another repository of its registry.
+    pub fn can_be_mounted_in(&self, target: &Repository) -> bool {
+        match self {
+            Self::Remote(hit) => hit.repository.is_beside(target),
+            Self::Again(_, other) => other.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether its blob is nowhere.
     pub fn is_unmade(&self) -> bool {
-        matches!(self, Self::Again(_) | Self::Build | Self::Sandbox)
+        matches!(self, Self::Again(..) | Self::Build | Self::Sandbox)
     }
 }
 
@@ -188,6 +197,24 @@ impl Plan {
         Ok(Self { base, steps, machine })
     }
 
+    /// Plans those layers of `lock` alone that are the same for everybody: what a
+    /// wheelhouse has of it. They lie on no base.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn for_everybody(
+        lock: &Lock,
+        directory: &Path,
+        places: Places<'_>,
+        host: Arc<Host>,
+    ) -> Result<Self, Error> {
+        let mut steps = steps::of(lock, directory, places.store)?;
+        steps.retain(|step| step.inputs.is_for_everybody());
+        let machine = Machine::new(host);
+        places.find_all(&[], &mut steps, &machine).await?;
+        Ok(Self { base: Vec::new(), steps, machine })
+    }
+
     /// Which layers `target` has, in the order of the steps: they are not sent.
     ///
     /// # Errors
@@ -199,7 +226,7 @@ impl Plan {
                 Place::Target(_) => Ok(true),
                 Place::Remote(hit) if hit.repository.is(target) => Ok(true),
                 Place::Remote(hit) => Ok(target.has_blob(&hit.record.descriptor).await?),
-                Place::Again(_) | Place::Build | Place::Sandbox => Ok(false),
+                Place::Again(..) | Place::Build | Place::Sandbox => Ok(false),
             })
             .buffered(4)
             .try_collect()
@@ -209,7 +236,8 @@ impl Plan {
     /// What must be fetched to build what is missing, each thing once.
     pub fn missing(&self, store: &Store) -> Vec<&Need> {
         let mut missing: Vec<&Need> = Vec::new();
-        let unbuilt = self.steps.iter().filter(|step| step.place.is_unmade());
+        let unbuilt =
+            self.steps.iter().filter(|step| step.place.is_unmade() && !matches!(step.place, Place::Again(_, Some(_))));
         for need in unbuilt.flat_map(|step| &step.needs) {
             if !need.at_hand(store) && !missing.contains(&need) {
                 missing.push(need);

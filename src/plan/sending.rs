@@ -1,5 +1,5 @@
-//! What a push will send: the layers that the target has not, and of the base's those that can't
-//! be mounted.
+//! What a push will send: of the layers that the target has not, and of the base's, those that
+//! can't be mounted.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -32,9 +32,11 @@ impl Step {
 }
 
 impl Plan {
-    /// How much of the plan's layers a push sends: those that are not `present` in the target.
-    pub fn sending(&self, present: &[bool]) -> Size {
-        let absent = self.steps.iter().zip(present).filter(|(_, present)| !**present);
+    /// How much of the plan's layers a push to `target` sends: of those that are not `present`
+    /// there those that can't be mounted.
+    pub fn sending(&self, present: &[bool], target: Option<&Repository>) -> Size {
+        let mounted = |step: &Step| target.is_some_and(|target| step.place.can_be_mounted_in(target));
+        let absent = self.steps.iter().zip(present).filter(|(step, present)| !**present && !mounted(step));
         absent.fold(Size { bytes: 0, exact: true }, |sum, (step, _)| {
             let size = step.size();
             Size { bytes: sum.bytes + size.bytes, exact: sum.exact && size.exact }

@@ -16,8 +16,19 @@ use super::tree::{Entries, Value};
 use super::values::{self, Complaint};
 
 /// What a recipe's file may hold.
-const KEYS: [&str; 10] =
-    ["extends", "drop", "vars", "base", "platform", "cache-keys", "compression", "config", "run", "layer"];
+const KEYS: [&str; 11] = [
+    "extends",
+    "drop",
+    "vars",
+    "base",
+    "platform",
+    "cache-keys",
+    "wheelhouses",
+    "compression",
+    "config",
+    "run",
+    "layer",
+];
 
 /// Reads a recipe whose flavours are merged and whose variables are filled in.
 pub(super) fn decode(root: &Entries, origin: Origin, files: &Files) -> Result<Recipe, Fault> {
@@ -28,6 +39,7 @@ pub(super) fn decode(root: &Entries, origin: Origin, files: &Files) -> Result<Re
         base: table.needs("base", table.field("base").map(base).transpose()?)?,
         platform: table.field("platform").map(platform).transpose()?,
         cache_keys: table.list("cache-keys", cache_key)?,
+        wheelhouses: table.texts("wheelhouses", values::repository)?,
         compression: table.field("compression").map(compression).transpose()?.unwrap_or_default(),
         config: table.field("config").map(config).transpose()?.unwrap_or_default(),
         layers: layers(&table, files)?,

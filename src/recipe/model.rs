@@ -24,6 +24,9 @@ pub struct Recipe {
     /// used if none is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cache_keys: Vec<VerifyingKey>,
+    /// Repositories `[REGISTRY/]NAME` whose layers of wheels need not be made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wheelhouses: Vec<String>,
     /// How blobs are compressed; gzip if not given.
     #[serde(default)]
     pub compression: Compression,

@@ -141,6 +141,17 @@ pub(super) fn image(reference: &str) -> Verdict {
     })
 }
 
+/// A repository in a registry: whatever its tags name.
+pub(super) fn repository(name: &str) -> Verdict {
+    let form = "write [REGISTRY/]NAME, such as registry.example.org/team/wheels";
+    let last = name.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) {
+        return Err(Complaint::new("a repository is named without a tag or a digest").hint(form));
+    }
+    let parsed = name.parse::<oci_client::Reference>().map_err(|error| Complaint::new(error.to_string()).hint(form))?;
+    ensure(!parsed.repository().contains(|c: char| c.is_ascii_uppercase()), "a repository's name is lowercase")
+}
+
 /// The name of an archive: what its `Release` has as its origin, in lower case.
 pub(super) fn origin(name: &str) -> Verdict {
     let holds = plain(name) && !name.bytes().any(|b| b.is_ascii_uppercase());

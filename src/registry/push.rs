@@ -85,16 +85,23 @@ impl Repository {
         if self.has_blob(descriptor).await? {
             return Ok(Pushed::Existed);
         }
-        let session = match mount_from.map(|from| &from.places.push) {
-            Some(from) if from.host == self.places.push.host && from.name != self.places.push.name => {
-                match self.mount(descriptor, &from.name).await? {
-                    Mount::Mounted => return Ok(Pushed::Mounted),
-                    Mount::Declined(session) => session,
-                }
-            }
-            _ => None,
+        let session = match mount_from.filter(|from| from.is_beside(self)) {
+            Some(from) => match self.mount(descriptor, &from.places.push.name).await? {
+                Mount::Mounted => return Ok(Pushed::Mounted),
+                Mount::Declined(session) => session,
+            },
+            None => None,
         };
         Upload::new(self, descriptor, origin, progress).await?.run(session).await
+    }
+
+    /// Takes a blob from `from`, another repository of the registry; whether that did it.
+    /// A session that the registry began in its stead ends by itself.
+    ///
+    /// # Errors
+    /// Those of any request, but that the registry refuses it.
+    pub async fn mount_blob(&self, descriptor: &Descriptor, from: &Repository) -> Result<bool, Error> {
+        Ok(from.is_beside(self) && matches!(self.mount(descriptor, &from.places.push.name).await?, Mount::Mounted))
     }
 
     /// distribution-spec "Mounting a blob from another repository".

@@ -52,6 +52,12 @@ impl Repository {
         (&self.places.push.host, &self.places.push.name) == (&other.places.push.host, &other.places.push.name)
     }
 
+    /// Whether `other` is another repository of the same registry: blobs can be mounted
+    /// from one into the other.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.places.push.host == other.places.push.host && self.places.push.name != other.places.push.name
+    }
+
     /// The manifest or index that `wanted`, a tag or a digest, names: its
     /// descriptor, and the very bytes. They have been parsed once and are a manifest
     /// or an index of the type that the descriptor says.

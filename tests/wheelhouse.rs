@@ -1,0 +1,225 @@
+//! Wheelhouses: layers of wheels that somebody published are taken from there, and nobody
+//! else needs the wheels.
+
+use std::fs;
+use std::path::PathBuf;
+
+use dlpack::registry::serve::{Auth, Features, Options, Server};
+use dlpack::store::Store;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::command::Dlpack;
+use crate::support::index::{Manner, SimpleIndex, wheel};
+use crate::support::registry::DebianRegistry;
+
+/// How many bytes the big wheel has that no compressor makes less of.
+const NOISE: usize = 3 << 20;
+/// RFC 8410 section 10, and its public half.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+                   -----END PRIVATE KEY-----\n";
+const PUBLIC: &str = "ed25519:Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+
+/// The embedded registry over a store of its own.
+struct Registry {
+    server: Server,
+    directory: TempDir,
+}
+
+impl Registry {
+    fn start(options: Options) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        Self { server: Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap(), directory }
+    }
+
+    fn reference(&self, name: &str) -> String {
+        format!("{}/{name}", self.server.address())
+    }
+
+    fn blob(&self, digest: &str) -> PathBuf {
+        self.directory.path().join("store/blobs/sha256").join(digest.trim_start_matches("sha256:"))
+    }
+
+    /// What was asked since this was last called: `METHOD path`, and how many bytes came with it.
+    fn asked(&self) -> Vec<(String, u64)> {
+        let asked = self.server.requests().into_iter();
+        let asked = asked.map(|it| (format!("{} {}", it.method, it.target), it.received)).collect();
+        self.server.clear_requests();
+        asked
+    }
+}
+
+/// Whoever publishes: with wheels at hand, and a greeting in the recipe that is nobody else's business.
+struct Publisher {
+    index: SimpleIndex,
+    home: Dlpack,
+}
+
+impl Publisher {
+    fn new() -> Self {
+        let (big, small) = (wheel("big", &[("big/noise.bin", &noise())]), wheel("small", &[("s.py", b"S = 1\n")]));
+        let files: [(&str, &[u8]); 2] = [("big-1.0-py3-none-any.whl", &big), ("small-1.0-py3-none-any.whl", &small)];
+        let publisher = Self { index: SimpleIndex::start(Manner::Html, &files), home: Dlpack::new() };
+        publisher.write_recipe(&publisher.home, "dlpack.toml", "", "Ours.");
+        publisher.home.ok(["lock"]);
+        publisher
+    }
+
+    fn write_recipe(&self, dlpack: &Dlpack, name: &str, top: &str, greeting: &str) {
+        dlpack.write(
+            name,
+            &format!(
+                "base = \"scratch\"\n{top}[[layer]]\nkind = \"files\"\n\
+                 files = [{{ content = \"{greeting}\\n\", to = \"/etc/motd\" }}]\n\
+                 [[layer]]\nkind = \"venv\"\npython = \"3.11\"\ninterpreter = \"/usr/bin/python3.11\"\n\
+                 requirements = [\"big\", \"small\"]\nindex-url = \"{}\"\n",
+                self.index.url()
+            ),
+        );
+    }
+
+    /// Somebody with an empty disk and another recipe of the same wheels, and the digest of
+    /// the image that a build with these makes.
+    fn somebody(&self, top: &str) -> (Dlpack, String) {
+        let (made, somebody) = (Dlpack::new(), Dlpack::new());
+        self.write_recipe(&made, "dlpack.toml", top, "Theirs.");
+        let digest = made.ok(["build", "--no-cache"]);
+        for file in ["dlpack.toml", "dlpack.lock"] {
+            fs::copy(made.work().join(file), somebody.work().join(file)).unwrap();
+        }
+        (somebody, digest)
+    }
+}
+
+/// Xorshift: the same bytes each time.
+fn noise() -> Vec<u8> {
+    let mut state = 1u64;
+    let mut step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..NOISE / 8).flat_map(|_| step().to_le_bytes()).collect()
+}
+
+fn sums(pushed: &Value) -> [u64; 4] {
+    ["built", "present", "mounted", "uploaded"].map(|name| pushed[name].as_u64().unwrap())
+}
+
+/// How many wheels are in the store, and how many layers of `digest`.
+fn kept(dlpack: &Dlpack, digest: &str) -> (usize, usize) {
+    let wheels = fs::read_dir(dlpack.store().join("downloads/sha256")).map_or(0, Iterator::count);
+    (wheels, dlpack.layers_of(digest).iter().filter(|layer| dlpack.blob(layer).exists()).count())
+}
+
+#[test]
+fn who_never_built_the_image_pushes_it_by_moving_kilobytes() {
+    let registry = Registry::start(Options::default());
+    let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
+    let published = publisher.home.json(["wheelhouse", "push", &wheels]);
+    assert_eq!((sums(&published[0]), &published[0]["records"]), ([3, 0, 0, 3], &json!(3)), "{published}");
+    let asked = registry.asked();
+    let manifests: Vec<&str> =
+        asked.iter().filter_map(|(it, _)| it.strip_prefix("PUT /v2/shared/wheels/manifests/")).collect();
+    assert!(manifests.len() == 4 && manifests.iter().all(|tag| tag.starts_with("dlpack-")), "no image: {manifests:?}");
+
+    let (somebody, honest) = publisher.somebody("");
+    let target = registry.reference("team/env:1");
+    let plan = somebody.ok(["plan", &target, "--wheelhouse", &wheels]);
+    assert!(plan.matches("/shared/wheels").count() == 3 && plan.contains("0 B to fetch"), "{plan}");
+    registry.asked();
+    let pushed = somebody.json(["push", &target, "--wheelhouse", &wheels]);
+    assert_eq!((pushed["digest"].as_str(), sums(&pushed)), (Some(honest.as_str()), [1, 0, 3, 2]), "{pushed}");
+    assert_eq!(kept(&somebody, &honest), (0, 0));
+    let asked = registry.asked();
+    let received: u64 = asked.iter().map(|(_, received)| received).sum();
+    assert!(received < 20_000, "{received} bytes of {NOISE}: {asked:#?}");
+    assert!(
+        !asked
+            .iter()
+            .any(|(it, _)| it.contains("/shared/wheels/") && !it.starts_with("HEAD") && !it.starts_with("GET"))
+    );
+}
+
+#[test]
+fn what_is_in_the_wheelhouse_costs_a_question_whatever_recipe_it_is_of() {
+    let registry = Registry::start(Options::default());
+    let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
+    publisher.write_recipe(&publisher.home, "other.toml", "", "Others'.");
+    publisher.home.ok(["lock", "-r", "other.toml"]);
+    let both = publisher.home.json(["wheelhouse", "push", &wheels, "-r", "dlpack.toml", "other.toml"]);
+    assert_eq!((sums(&both[0]), sums(&both[1])), ([3, 0, 0, 3], [0, 3, 0, 0]), "{both}");
+    registry.asked();
+    let again = publisher.home.json(["wheelhouse", "push", &wheels, "-r", "dlpack.toml", "-r", "other.toml"]);
+    assert_eq!((sums(&again[0]), sums(&again[1])), ([0, 3, 0, 0], [0, 3, 0, 0]), "{again}");
+    let asked = registry.asked();
+    assert!(
+        !asked.iter().any(|(it, _)| ["POST", "PATCH", "PUT"].iter().any(|verb| it.starts_with(verb))),
+        "{asked:#?}"
+    );
+    assert_eq!(asked.iter().filter(|(it, _)| it.starts_with("HEAD")).count(), 6, "{asked:#?}");
+}
+
+#[test]
+fn from_another_registry_layers_stream_across_and_no_wheel_is_fetched() {
+    let (here, there) = (Registry::start(Options::default()), DebianRegistry::start());
+    let (publisher, wheels) = (Publisher::new(), there.reference("shared/wheels"));
+    publisher.home.ok(["wheelhouse", "push", &wheels]);
+    let (somebody, honest) = publisher.somebody(&format!("wheelhouses = [\"{wheels}\"]\n"));
+    there.forget_requests();
+    let pushed = somebody.json(["push", &here.reference("team/env:1")]);
+    assert_eq!((pushed["digest"].as_str(), sums(&pushed)), (Some(honest.as_str()), [1, 0, 0, 5]), "{pushed}");
+    assert_eq!((there.blob_reads().len(), kept(&somebody, &honest)), (3, (0, 0)), "each once, none to this disk");
+    assert!(somebody.layers_of(&honest).iter().all(|layer| here.blob(layer).is_file()));
+    let built = somebody.json(["build"]);
+    assert_eq!((built["digest"].as_str(), kept(&somebody, &honest)), (Some(honest.as_str()), (0, 4)), "{built}");
+}
+
+#[test]
+fn where_a_mount_is_declined_the_layers_pass_through() {
+    let features = Features { mount: false, referrers: false, ..Features::default() };
+    let registry = Registry::start(Options { features, ..Options::default() });
+    let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
+    publisher.home.ok(["wheelhouse", "push", &wheels]);
+    let (somebody, honest) = publisher.somebody("");
+    let mut push = somebody.command(["push", &registry.reference("team/env:1"), "--json"]);
+    let ran = push.env("DLPACK_WHEELHOUSE", &wheels).output().unwrap();
+    let pushed: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((pushed["digest"].as_str(), sums(&pushed)), (Some(honest.as_str()), [1, 0, 0, 5]), "{pushed}");
+    assert_eq!(kept(&somebody, &honest), (0, 0));
+}
+
+#[test]
+fn where_a_key_is_pinned_a_wheelhouse_is_signed_with_it() {
+    let registry = Registry::start(Options::default());
+    let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
+    publisher.home.ok(["wheelhouse", "push", &wheels]);
+    let (somebody, honest) = publisher.somebody(&format!("cache-keys = [{PUBLIC:?}]\nwheelhouses = [{wheels:?}]\n"));
+    let ran = somebody.run(["plan", &registry.reference("team/env:1")]);
+    assert!(ran.stdout.contains("4 layers to build"), "{}", ran.stdout);
+    assert_eq!(ran.stderr.matches("records of 3 layers that no key").count(), 1, "{}", ran.stderr);
+
+    somebody.write("key.pem", KEY);
+    let refused = somebody.refuses(2, ["wheelhouse", "push", &wheels]);
+    assert!(refused.contains("--sign-key"), "{refused}");
+    publisher.home.write("key.pem", KEY);
+    publisher.home.ok(["wheelhouse", "push", &wheels, "--sign-key", "key.pem"]);
+    let pushed = somebody.json(["push", &registry.reference("team/env:1")]);
+    assert_eq!((pushed["digest"].as_str(), sums(&pushed)), (Some(honest.as_str()), [1, 0, 3, 2]), "{pushed}");
+}
+
+#[test]
+fn a_wheelhouse_that_cannot_be_read_is_said_once_and_done_without() {
+    let registry = Registry::start(Options::default());
+    let auth = Some(Auth::Basic { user: "me".into(), password: "secret".into() });
+    let locked = Registry::start(Options { auth, ..Options::default() });
+    let publisher = Publisher::new();
+    let push = ["push", &registry.reference("team/env:1"), "--wheelhouse", &locked.reference("shared/wheels")];
+    let ran = publisher.home.run(push);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let said = format!("the wheelhouse {} can't be read, and is done without", locked.reference("shared/wheels"));
+    assert_eq!(ran.stderr.matches(&said).count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.stdout.trim(), publisher.home.ok(["build"]));
+}
