@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use dlpack::registry::serve::{Auth, Features, Options, Server};
+use dlpack::registry::serve::{Auth, Fault, Features, Options, Server, What};
 use dlpack::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -175,6 +175,33 @@ fn from_another_registry_layers_stream_across_and_no_wheel_is_fetched() {
     assert!(somebody.layers_of(&honest).iter().all(|layer| here.blob(layer).is_file()));
     let built = somebody.json(["build"]);
     assert_eq!((built["digest"].as_str(), kept(&somebody, &honest)), (Some(honest.as_str()), (0, 4)), "{built}");
+}
+
+#[test]
+fn who_keeps_blobs_has_those_that_came_across() {
+    let (here, there) = (Registry::start(Options::default()), Registry::start(Options::default()));
+    let (publisher, wheels) = (Publisher::new(), there.reference("shared/wheels"));
+    publisher.home.ok(["wheelhouse", "push", &wheels]);
+    let (somebody, honest) = publisher.somebody("");
+    let pushed = somebody.json(["push", &here.reference("team/env:1"), "--wheelhouse", &wheels, "--keep-blobs"]);
+    assert_eq!((pushed["digest"].as_str(), sums(&pushed)), (Some(honest.as_str()), [1, 0, 0, 5]), "{pushed}");
+    assert_eq!(kept(&somebody, &honest), (0, 4));
+    assert!(somebody.ok(["cache", "verify"]).contains(" 0 damaged"));
+}
+
+#[test]
+fn a_layer_that_a_wheelhouse_spoils_on_the_way_is_made_here() {
+    let (here, there) = (Registry::start(Options::default()), Registry::start(Options::default()));
+    let (publisher, wheels) = (Publisher::new(), there.reference("shared/wheels"));
+    publisher.home.ok(["wheelhouse", "push", &wheels]);
+    for (n, fault) in [What::Flip(1000), What::Answer(404, vec![], vec![])].into_iter().enumerate() {
+        let (somebody, honest) = publisher.somebody("");
+        there.server.set_faults(vec![Fault::on("GET", "/blobs/", fault).always()]);
+        let target = here.reference(&format!("team/env{n}:1"));
+        let ran = somebody.run(["push", &target, "--wheelhouse", &wheels]);
+        assert_eq!((ran.status, ran.stdout.trim()), (0, honest.as_str()), "{}", ran.stderr);
+        assert!(ran.stderr.contains("/shared/wheels is not used: "), "{}", ran.stderr);
+    }
 }
 
 #[test]

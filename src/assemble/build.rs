@@ -123,7 +123,10 @@ pub(super) async fn layers(
     };
     let known = |at: usize| {
         let step = &plan.steps[at];
-        let record = step.place.record().filter(|_| !is_missing(&at));
+        // What has to cross to the target may turn out not to be what its record says.
+        let crosses =
+            matches!(&step.place, Place::Remote(hit) if !work.target.is_some_and(|it| it.is(&hit.repository)));
+        let record = step.place.record().filter(|_| !is_missing(&at) && !crosses);
         SetOnce::new_with(record.map(|record| Appended::found(step, record.clone())))
     };
     let missing = (0..plan.steps.len()).filter(is_missing).count();
@@ -198,16 +201,41 @@ impl Building<'_> {
             }
             (Place::Build, _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
             (Place::Again(..), _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, false),
-            (Place::Remote(hit), _) if self.delivery.is_none() => self.received_or_made(step, hit).await?,
+            (Place::Remote(hit), _) if self.is_kept(hit) => self.received_or_made(step, hit).await?,
             (Place::Store(record) | Place::Target(record) | Place::Remote(Hit { record, .. }), _) => {
                 (Appended::found(step, record.clone()), false)
             }
         };
-        if let Some(delivery) = self.delivery {
-            delivery.layer(&layer).await?;
-        }
+        let (layer, written) = match self.delivery {
+            Some(delivery) => self.delivered(step, layer, written, delivery).await?,
+            None => (layer, written),
+        };
         let _ = self.layers[at].set(layer);
         Ok(written)
+    }
+
+    /// Sees that the target has `layer`. One that can't be had from where a cache found it is
+    /// said to be so, and made.
+    async fn delivered(
+        &self,
+        step: &Step,
+        layer: Appended,
+        written: bool,
+        delivery: &Delivery<'_>,
+    ) -> Result<(Appended, bool), Error> {
+        match (delivery.layer(&layer).await, &layer.place) {
+            (Ok(()), _) => return Ok((layer, written)),
+            (Err(error), Place::Remote(hit)) if error.is_of_origin() => self.doubt(hit, &error),
+            (Err(error), _) => return Err(error),
+        }
+        let made = self.made(step).await?;
+        delivery.layer(&made).await?;
+        Ok((made, true))
+    }
+
+    /// Whether the layer of `hit` is to be in the store.
+    fn is_kept(&self, hit: &Hit) -> bool {
+        self.delivery.is_none_or(|delivery| delivery.keep_blobs && delivery.is_far(&hit.repository))
     }
 
     /// Whether a step that may still have to run sees the layer on this disk.
@@ -249,8 +277,7 @@ impl Building<'_> {
     /// it may turn out that nothing is to be done, and no root filesystem needed.
     async fn sandboxed(&self, step: &Step) -> Result<(Appended, bool), Error> {
         let Work { store, target, caches, .. } = self.work;
-        let diff_ids: Vec<DiffId> = self.under(step).await.iter().map(|layer| layer.record.diff_id).collect();
-        let key = step.key_over(&self.plan.base, &diff_ids);
+        let key = self.key_of(step).await;
         let places = Places { store, target: *target, caches };
         let found = match places.find(&key, &self.plan.machine).await? {
             Some((lacks, Place::Remote(hit))) if self.delivery.is_none() => {
@@ -265,6 +292,12 @@ impl Building<'_> {
             Some(layer) => Ok((layer, false)),
             None => Ok((self.on_rootfs(step, key).await?, true)),
         }
+    }
+
+    /// The key of a sandboxed step, once those under it are done.
+    async fn key_of(&self, step: &Step) -> LayerKey {
+        let diff_ids: Vec<DiffId> = self.under(step).await.iter().map(|layer| layer.record.diff_id).collect();
+        step.key_over(&self.plan.base, &diff_ids)
     }
 
     /// The layers under a step, once they are done.
@@ -292,11 +325,26 @@ impl Building<'_> {
             Some(key) => self.received(step, key, step.lacks.clone(), hit).await?,
             None => None,
         };
-        match (received, step.key) {
-            (Some(layer), _) => Ok((layer, false)),
-            (None, Some(key)) if step.inputs.needs_rootfs() => Ok((self.on_rootfs(step, key).await?, true)),
-            (None, key) => Ok((self.fetch_and_write(step, key, &Rootfs::default()).await?, true)),
+        match received {
+            Some(layer) => Ok((layer, false)),
+            None => Ok((self.made(step).await?, true)),
         }
+    }
+
+    /// Makes a layer that could not be had from elsewhere.
+    async fn made(&self, step: &Step) -> Result<Appended, Error> {
+        if step.inputs.needs_rootfs() {
+            return self.on_rootfs(step, self.key_of(step).await).await;
+        }
+        self.fetch_and_write(step, step.key, &Rootfs::default()).await
+    }
+
+    /// Says that a layer is not taken from where a cache found it.
+    fn doubt(&self, hit: &Hit, error: &Error) {
+        let (digest, place) = (hit.record.descriptor.digest, hit.repository.place());
+        let why = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()).last();
+        let why = why.map(ToString::to_string).unwrap_or_default();
+        self.work.progress.warn(format!("layer {} of {place} is not used: {why}", digest.short()));
     }
 
     /// Brings the blob of a layer that was made elsewhere into the store. One that is not
@@ -307,8 +355,7 @@ impl Building<'_> {
             Ok(()) => Ok(Some(Appended::new(step, Some(key), lacks, Place::Store(record.clone()), record))),
             Err(Error::Store(error)) => Err(error.into()),
             Err(error) => {
-                let (digest, place) = (record.descriptor.digest, hit.repository.place());
-                self.work.progress.warn(format!("layer {} of {place} is not used: {error}", digest.short()));
+                self.doubt(hit, &error);
                 Ok(None)
             }
         }

@@ -155,6 +155,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a blob could not be had from the repository that it was to be pushed from.
+    fn is_of_origin(&self) -> bool {
+        matches!(self, Self::Registry(crate::registry::Error::OriginRepository { .. }))
+    }
+
     /// Whether what a layer is made of was damaged in the store, which has dropped it.
     fn is_of_damaged_download(&self) -> bool {
         use crate::changeset::{Error as Of, apt::AptError, bytecode, source, venv::VenvError};

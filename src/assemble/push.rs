@@ -153,6 +153,11 @@ impl<'a> Delivery<'a> {
             .await
     }
 
+    /// Whether blobs of `repository` come over the wire: it is of another registry.
+    pub(super) fn is_far(&self, repository: &Repository) -> bool {
+        !repository.is(self.target) && !repository.is_beside(self.target)
+    }
+
     /// Sees that the repository has a layer that is somewhere. What the plan saw there is
     /// not asked for again.
     pub(super) async fn layer(&self, layer: &Appended) -> Result<(), Error> {

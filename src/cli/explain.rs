@@ -27,6 +27,7 @@ explain!(store::Error, self => match self {
 
 explain!(registry::Error, self => match (self, self.kind()) {
     (Self::OriginStore { source, .. }, _) => source.exit(),
+    (Self::OriginRepository { source, .. }, _) => source.exit(),
     (Self::OriginMissing { .. }, _) => ExitKind::Store,
     (Self::Origin { .. }, _) => ExitKind::Integrity,
     (_, ErrorKind::Local) => ExitKind::Other,

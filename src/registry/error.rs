@@ -239,6 +239,17 @@ pub enum Error {
         #[source]
         source: Box<store::Error>,
     },
+    /// The blob to be pushed can't be had from the repository that has it.
+    #[error("can't read {digest} from {place}")]
+    OriginRepository {
+        /// The blob.
+        digest: Digest,
+        /// The repository.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
     /// The blob to be pushed is not in the store.
     #[error("{digest} is to be pushed and is not in the store")]
     OriginMissing {
@@ -268,6 +279,7 @@ impl Error {
     /// What sort of failure it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::OriginRepository { source, .. } => source.kind(),
             Self::Config { .. }
             | Self::ConfigSyntax { .. }
             | Self::CredentialsSyntax { .. }
@@ -299,6 +311,7 @@ impl Error {
         match self {
             Self::Http(error) => error.hint(),
             Self::OriginStore { source, .. } => source.hint(),
+            Self::OriginRepository { source, .. } => source.hint(),
             Self::Unauthorized { registry, anonymous: true, .. } => {
                 Some(format!("`dlpack login {registry}`; the repository may also not exist"))
             }
@@ -360,6 +373,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Http(error) => error.is_transient(),
+            Self::OriginRepository { source, .. } => source.is_transient(),
             Self::Broken { .. } | Self::Stalled { .. } | Self::Length { .. } | Self::Range { .. } => true,
             Self::Refused { status, .. } => is_transient(*status),
             _ => false,

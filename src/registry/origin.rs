@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 
 use super::{Error, Repository};
@@ -56,7 +56,9 @@ impl BlobOrigin {
     /// all of them.
     pub(super) fn open_at(&self, descriptor: &Descriptor, offset: u64) -> (BlobStream, u64) {
         match self {
-            Self::Repository(repository) if offset > 0 => (repository.pull_rest(descriptor, offset), offset),
+            Self::Repository(repository) if offset > 0 => {
+                (of(repository, descriptor, repository.pull_rest(descriptor, offset)), offset)
+            }
             _ => (self.open(descriptor), 0),
         }
     }
@@ -64,7 +66,7 @@ impl BlobOrigin {
     /// The bytes, verified: the last of them come only if all were right.
     pub(super) fn open(&self, descriptor: &Descriptor) -> BlobStream {
         match self {
-            Self::Repository(repository) => repository.pull_blob(descriptor),
+            Self::Repository(repository) => of(repository, descriptor, repository.pull_blob(descriptor)),
             Self::Bytes(bytes) => {
                 let (bytes, descriptor) = (bytes.clone(), descriptor.clone());
                 let checked = move || check(Hasher::new(), &bytes, &descriptor).map(|()| bytes);
@@ -123,6 +125,14 @@ impl fmt::Debug for BlobOrigin {
             Self::Repository(_) => "Repository",
         })
     }
+}
+
+/// `bytes` of a blob of `repository`, whose errors say so.
+fn of(repository: &Repository, descriptor: &Descriptor, bytes: BlobStream) -> BlobStream {
+    let (digest, place) = (descriptor.digest, repository.place().to_string());
+    bytes
+        .map_err(move |source| Error::OriginRepository { digest, place: place.clone(), source: Box::new(source) })
+        .boxed()
 }
 
 fn copy(

@@ -9,6 +9,7 @@ use dlpack::registry::{BlobOrigin, Error, ErrorKind, Pushed, RequestKind, Settin
 use dlpack::store::{self, Area, Store};
 
 use super::{Embedded, Watched, blob, block_on, pulled};
+use crate::support::shown::Shown;
 
 const SIZE: u64 = 3_000_000;
 
@@ -211,8 +212,14 @@ fn a_source_registry_that_lies_leaves_nothing_at_the_target() {
         served.fault(Fault::on("GET", "/v2/base/blobs/", What::Flip(1000)));
         let origin = BlobOrigin::Repository(Box::new(base.clone()));
         let error = image.push_blob(&layer, &origin, None, &|_| ()).await.unwrap_err();
-        assert!(matches!(error, Error::Digest { .. }), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
+        let Error::OriginRepository { source, .. } = &error else { panic!("{error}") };
+        assert!(matches!(**source, Error::Digest { .. }), "{source}");
         assert!(!image.has_blob(&layer).await.unwrap());
+        let mut shown = Shown::new();
+        shown.replace(served.reference("base").trim_end_matches("/base"), "REGISTRY");
+        shown.add("a source that lies", error);
+        shown.is("registries/sources");
     });
 }
 
