@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{Semaphore, SetOnce};
 
-use super::image::{self, Base, Image};
+use super::image::{self, Appendix, Base, Image};
 use super::making::Making;
 use super::push::Delivery;
 use super::rootfs::RootFilesystems;
@@ -15,7 +15,7 @@ use super::{EPOCH, Error, collisions, fetch, receive};
 use crate::cache::Hit;
 use crate::layer::{Layer, Sink, Threads};
 use crate::lock::{Lock, base};
-use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, media_type};
+use crate::oci::{Descriptor, DiffId, Digest, media_type};
 use crate::plan::{Place, Places, Plan, Step};
 use crate::progress::Activity;
 use crate::registry::Source;
@@ -87,7 +87,8 @@ pub(super) async fn image(work: &Work<'_>, plan: &Plan, destination: Destination
     for lacking in layers.appended.iter().flat_map(|layer| layer.lacks.iter()) {
         work.host.announce(lacking);
     }
-    let (config, manifest) = image::compose(base, work.lock, plan, &layers.appended, EPOCH).map_err(Error::Encode)?;
+    let appendix = Appendix::of(work.lock, plan, &layers.appended, EPOCH);
+    let (config, manifest) = image::compose(base, &appendix).map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &config)?;
     let bytes = manifest.encode().map_err(Error::Encode)?;
     work.store.put(Area::Blobs, &bytes)?;
@@ -451,18 +452,7 @@ fn record_of(Layer { descriptor, diff_id, unpacked }: Layer) -> LayerRecord {
 
 /// What the layers are appended to.
 async fn base_of(work: &Work<'_>, source: Option<&Source>) -> Result<Base, Error> {
-    let Some(image) = base::load(&work.lock.base, source, work.store).await? else {
-        return Ok(Base { config: ImageConfig::default(), layers: Vec::new(), manifest: None, name: None });
-    };
-    // Docker's media types and OCI's mean the same; a manifest has one kind only.
-    let normalised = |mut layer: Descriptor| {
-        layer.media_type = media_type::normalised(&layer.media_type).to_owned();
-        layer
-    };
-    Ok(Base {
-        config: image.config,
-        layers: image.manifest.layers.into_iter().map(normalised).collect(),
-        manifest: work.lock.base.manifest.as_ref().map(|pin| pin.digest),
-        name: source.and_then(Source::repository).map(|repository| repository.reference().whole()),
-    })
+    let manifest = work.lock.base.manifest.as_ref().map(|pin| pin.digest);
+    let image = base::load(&work.lock.base, source, work.store).await?;
+    Ok(image.map_or_else(Base::scratch, |image| Base::new(image, manifest, source)))
 }

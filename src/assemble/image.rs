@@ -1,11 +1,13 @@
 //! Image = config + manifest + layers, and what is appended to them.
 
+use super::added::{ANNOTATION_ADDED, Added};
 use super::annotations;
 use super::build::Appended;
 use crate::lock::Lock;
-use crate::oci::{DEFAULT_PATH, Descriptor, Digest, History, ImageConfig, Manifest, media_type};
-use crate::plan::Plan;
-use crate::recipe::Config;
+use crate::lock::base::BaseImage;
+use crate::oci::{DEFAULT_PATH, Descriptor, DiffId, Digest, History, ImageConfig, Manifest, media_type};
+use crate::plan::{Plan, Step};
+use crate::registry::Source;
 
 /// An image whose config and manifest are in the store.
 #[derive(Clone, Debug)]
@@ -28,42 +30,90 @@ pub(super) struct Base {
     pub name: Option<String>,
 }
 
-/// Config and manifest of `plan`'s layers over `base`, as bytes. `finished` are
-/// those layers, one a step.
-pub(super) fn compose(
-    base: Base,
-    lock: &Lock,
-    plan: &Plan,
-    finished: &[Appended],
-    epoch: u64,
-) -> Result<(Vec<u8>, Manifest), serde_json::Error> {
-    let created = timestamp(epoch);
-    let mut config = base.config;
-    config.os.clone_from(&lock.platform.os);
-    config.architecture.clone_from(&lock.platform.architecture);
-    if config.variant.is_none() {
-        config.variant.clone_from(&lock.platform.variant);
+impl Base {
+    /// What `scratch` is.
+    pub(super) fn scratch() -> Self {
+        Self { config: ImageConfig::default(), layers: Vec::new(), manifest: None, name: None }
     }
-    config.created = Some(created.clone());
+
+    /// The `image` whose manifest is `manifest`, as it is read from `source`.
+    pub(super) fn new(image: BaseImage, manifest: Option<Digest>, source: Option<&Source>) -> Self {
+        // Docker's media types and OCI's mean the same; a manifest has one kind only.
+        let normalised = |mut layer: Descriptor| {
+            layer.media_type = media_type::normalised(&layer.media_type).to_owned();
+            layer
+        };
+        Self {
+            config: image.config,
+            layers: image.manifest.layers.into_iter().map(normalised).collect(),
+            manifest,
+            name: source.and_then(Source::repository).map(|repository| repository.reference().whole()),
+        }
+    }
+}
+
+/// What is appended to a base.
+#[derive(Clone, Debug)]
+pub struct Appendix {
+    /// The layers, lowest first.
+    pub layers: Vec<AppendixLayer>,
+    /// What more there is to say of it.
+    pub added: Added,
+    /// When it was made, RFC 3339.
+    pub created: Option<String>,
+}
+
+/// A layer as manifest and config have it.
+#[derive(Clone, Debug)]
+pub struct AppendixLayer {
+    /// Its blob, with what is said of it.
+    pub descriptor: Descriptor,
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// What the config says of it.
+    pub history: History,
+}
+
+impl Appendix {
+    /// The layers of `plan`, which is of `lock`. `finished` are those layers, one a step; `epoch` is
+    /// when the image is said to be made, in seconds.
+    pub(super) fn of(lock: &Lock, plan: &Plan, finished: &[Appended], epoch: u64) -> Self {
+        let created = Some(timestamp(epoch));
+        let of_steps = plan.steps.iter().zip(finished).zip(annotations::of(plan, finished));
+        let layer = |((step, layer), annotations): ((&Step, &Appended), _)| AppendixLayer {
+            descriptor: Descriptor { annotations, ..layer.record.descriptor.clone() },
+            diff_id: layer.record.diff_id,
+            history: History {
+                created: created.clone(),
+                created_by: Some(step.inputs.summary().to_owned()),
+                ..History::default()
+            },
+        };
+        Self { layers: of_steps.map(layer).collect(), added: Added::of(lock, plan), created: created.clone() }
+    }
+}
+
+/// Config and manifest of `appendix` over `base`, the config as bytes.
+pub(super) fn compose(base: Base, appendix: &Appendix) -> Result<(Vec<u8>, Manifest), serde_json::Error> {
+    let Appendix { layers: appended, added, created } = appendix;
+    let mut config = base.config;
+    config.os.clone_from(&added.platform.os);
+    config.architecture.clone_from(&added.platform.architecture);
+    if config.variant.is_none() {
+        config.variant.clone_from(&added.platform.variant);
+    }
+    config.created.clone_from(created);
     pad_history(&mut config, base.layers.len());
     let mut layers = base.layers;
-    let annotations = annotations::of(plan, finished);
-    for ((step, layer), annotations) in plan.steps.iter().zip(finished).zip(annotations) {
-        config.rootfs.diff_ids.push(layer.record.diff_id);
-        config.history.push(History {
-            created: Some(created.clone()),
-            created_by: Some(step.inputs.summary().to_owned()),
-            ..History::default()
-        });
-        layers.push(Descriptor { annotations, ..layer.record.descriptor.clone() });
+    for layer in appended {
+        config.rootfs.diff_ids.push(layer.diff_id);
+        config.history.push(layer.history.clone());
+        layers.push(layer.descriptor.clone());
     }
     if config.config.env("PATH").is_none() {
         config.config.set_env("PATH", DEFAULT_PATH);
     }
-    for step in &plan.steps {
-        step.changeset.configure(&mut config);
-    }
-    apply(&lock.recipe.config, &mut config);
+    added.config.iter().for_each(|amendment| amendment.apply(&mut config));
 
     let config = serde_json::to_vec(&config)?;
     let mut manifest = Manifest::new(Descriptor::of(media_type::CONFIG, &config), layers);
@@ -74,6 +124,7 @@ pub(super) fn compose(
     if let Some(name) = base.name {
         manifest.annotations.insert(annotations::BASE_NAME.into(), name);
     }
+    manifest.annotations.insert(ANNOTATION_ADDED.into(), serde_json::to_string(added)?);
     Ok((config, manifest))
 }
 
@@ -83,35 +134,6 @@ fn pad_history(config: &mut ImageConfig, layers: usize) {
     let told = config.history.iter().filter(|entry| !entry.empty_layer).count();
     for _ in told..layers {
         config.history.push(History { comment: Some("a layer of the base".into()), ..History::default() });
-    }
-}
-
-/// The recipe's config over what base and layers say: env and labels are merged,
-/// everything else replaces.
-fn apply(recipe: &Config, config: &mut ImageConfig) {
-    let container = &mut config.config;
-    for (name, value) in &recipe.env {
-        container.set_env(name, value);
-    }
-    if !recipe.labels.is_empty() {
-        container.labels.get_or_insert_default().extend(recipe.labels.clone());
-    }
-    for port in &recipe.expose {
-        container.expose(&if port.contains('/') { port.clone() } else { format!("{port}/tcp") });
-    }
-    if let Some(workdir) = &recipe.workdir {
-        container.working_dir = Some(workdir.clone());
-    }
-    if let Some(user) = &recipe.user {
-        container.user = Some(user.clone());
-    }
-    if let Some(entrypoint) = &recipe.entrypoint {
-        container.entrypoint = Some(entrypoint.clone());
-        // A base's arguments are for a base's entrypoint, as with `docker build`.
-        container.cmd = None;
-    }
-    if let Some(cmd) = &recipe.cmd {
-        container.cmd = Some(cmd.clone());
     }
 }
 

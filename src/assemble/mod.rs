@@ -4,6 +4,7 @@
 //! The network runs on tokio; a layer is written on a plain thread. The two meet
 //! here and in the registry's push.
 
+mod added;
 mod annotations;
 mod build;
 mod collisions;
@@ -24,9 +25,10 @@ use thiserror::Error;
 pub use crate::layer::EPOCH;
 use crate::oci::{Digest, InvalidManifest, Platform};
 use crate::sandbox::ExtractError;
+pub use added::{ANNOTATION_ADDED, Added, account_files};
 pub use annotations::ANNOTATION_CONTENTS;
 pub use build::{Appended, Built, build};
-pub use image::Image;
+pub use image::{Appendix, AppendixLayer, Image};
 pub use pull::{Described, Pulled, complete, describe, describe_remote, describe_stored, import, pull};
 pub use push::{Published, Pushed, publish, push};
 pub use rootfs::lay_out_base;

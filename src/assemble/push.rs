@@ -15,14 +15,14 @@ use super::image::Base;
 use super::making::Making;
 use super::work::Work;
 use super::{Error, PARALLEL};
-use crate::cache;
+use crate::cache::{self, Caches};
 use crate::layer::Layer;
 use crate::locked::locked;
 use crate::oci::{Descriptor, Digest, media_type};
 use crate::plan::{Place, Plan, Step};
-use crate::progress::{Activity, Task};
+use crate::progress::{Activity, Progress, Task};
 use crate::registry::{self, BlobOrigin, Repository, Source};
-use crate::store::LayerKey;
+use crate::store::{LayerKey, Store};
 
 /// What a push came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub async fn push(
     target: &Repository,
     keep_blobs: bool,
 ) -> Result<(Built, Pushed), Error> {
-    let delivery = Delivery::new(work, target, keep_blobs);
+    let delivery = Delivery::new(work.store, work.progress, work.caches, target, keep_blobs);
     let built = build::image(work, plan, Destination::Registry(&delivery)).await?;
     let config = &built.image.manifest.config;
     let elsewhere = work.caches.pushed_to(&config.digest);
@@ -110,7 +110,9 @@ async fn record(work: &Work<'_>, layers: &[Appended], target: &Repository) -> Re
 
 /// The way of one image's blobs to a repository.
 pub(super) struct Delivery<'a> {
-    work: &'a Work<'a>,
+    store: &'a Store,
+    progress: &'a Progress,
+    caches: &'a Caches,
     target: &'a Repository,
     /// Whether the store keeps layers that could be made again at any time.
     pub(super) keep_blobs: bool,
@@ -125,9 +127,17 @@ pub(super) struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    fn new(work: &'a Work<'a>, target: &'a Repository, keep_blobs: bool) -> Self {
+    pub(super) fn new(
+        store: &'a Store,
+        progress: &'a Progress,
+        caches: &'a Caches,
+        target: &'a Repository,
+        keep_blobs: bool,
+    ) -> Self {
         Self {
-            work,
+            store,
+            progress,
+            caches,
             target,
             keep_blobs,
             turn: Semaphore::new(PARALLEL),
@@ -164,24 +174,23 @@ impl<'a> Delivery<'a> {
         let descriptor = &layer.record.descriptor;
         let (origin, mount_from) = match &layer.place {
             Place::Target(_) => {
-                self.present(layer);
+                self.present(descriptor, &layer.title);
                 return Ok(());
             }
             Place::Remote(hit) if hit.repository.is(self.target) => {
-                self.present(layer);
+                self.present(descriptor, &layer.title);
                 return Ok(());
             }
             Place::Remote(hit) => (BlobOrigin::Repository(Box::new(hit.repository.clone())), Some(&hit.repository)),
-            _ => (BlobOrigin::Store(self.work.store.clone()), self.work.caches.pushed_to(&descriptor.digest)),
+            _ => (BlobOrigin::Store(self.store.clone()), self.caches.pushed_to(&descriptor.digest)),
         };
         self.blob(descriptor, &layer.title, &origin, mount_from).await
     }
 
     /// Counts a layer that is there.
-    fn present(&self, layer: &Appended) {
-        let descriptor = &layer.record.descriptor;
+    pub(super) fn present(&self, descriptor: &Descriptor, title: &str) {
         if locked(&self.taken).insert(descriptor.digest) {
-            let task = self.work.progress.task(Activity::Push, &layer.title, Some(descriptor.size));
+            let task = self.progress.task(Activity::Push, title, Some(descriptor.size));
             self.count(registry::Pushed::Existed, task);
         }
     }
@@ -191,7 +200,7 @@ impl<'a> Delivery<'a> {
         let _turn = self.turn().await;
         let mounted = self.target.mount_blob(blob, from).await?;
         if mounted && locked(&self.taken).insert(blob.digest) {
-            let task = self.work.progress.task(Activity::Push, subject, Some(blob.size));
+            let task = self.progress.task(Activity::Push, subject, Some(blob.size));
             self.count(registry::Pushed::Mounted, task);
         }
         Ok(mounted)
@@ -209,7 +218,7 @@ impl<'a> Delivery<'a> {
             return Ok(());
         }
         let _turn = self.turn().await;
-        let task = self.work.progress.task(Activity::Push, subject, Some(descriptor.size));
+        let task = self.progress.task(Activity::Push, subject, Some(descriptor.size));
         let pushed = self.target.push_blob(descriptor, origin, mount_from, &|moved| moved.tell(&task)).await;
         let pushed = pushed.inspect_err(|_| {
             locked(&self.taken).remove(&descriptor.digest);
@@ -227,7 +236,7 @@ impl<'a> Delivery<'a> {
         }
         // About so many: a layer of wheels has their bytes.
         let total = Some(step.needed_bytes()).filter(|bytes| *bytes > 0);
-        let task = self.work.progress.task(Activity::Push, step.title(), total);
+        let task = self.progress.task(Activity::Push, step.title(), total);
         let sent = self.target.push_made(making, &format!("layer {key}"), &|moved| moved.tell(&task)).await?;
         let Some((layer, pushed)) = sent else {
             self.wants_length.store(true, Ordering::Relaxed);
@@ -266,7 +275,7 @@ impl<'a> Delivery<'a> {
         task.end(pushed.outcome());
     }
 
-    fn pushed(&self) -> Pushed {
+    pub(super) fn pushed(&self) -> Pushed {
         *locked(&self.pushed)
     }
 }

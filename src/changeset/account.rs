@@ -13,7 +13,7 @@ use super::password::{self, PasswordHash};
 use super::{Changeset, Inputs};
 use crate::layer::{Attributes, LayerWriter};
 use crate::lock::{BaseFile, FileKind, Lock, LockedLayer, base};
-use crate::oci::ImageConfig;
+use crate::oci::Amendment;
 use crate::python::scheme::InvalidVersion;
 use crate::recipe::{self, LayerKind};
 use crate::sandbox::{EntryKind, Rootfs};
@@ -391,8 +391,8 @@ impl Changeset for Account {
         Ok(())
     }
 
-    fn configure(&self, config: &mut ImageConfig) {
-        self.home.configure(config);
+    fn amendments(&self) -> Vec<Amendment> {
+        self.home.amendments()
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Changeset, Inputs};
 use crate::layer::{Attributes, LayerWriter};
-use crate::oci::{Digest, ImageConfig};
+use crate::oci::{Amendment, Digest};
 use crate::recipe::{LayerKind, Recipe};
 use crate::sandbox::Rootfs;
 
@@ -34,9 +34,8 @@ impl Changeset for Entrypoint {
     }
 
     /// A recipe's own entrypoint, which is set afterwards, takes the place of this one.
-    fn configure(&self, config: &mut ImageConfig) {
-        config.config.entrypoint = Some(vec!["/usr/local/bin/dlpack-entrypoint".into()]);
-        // The base's command is often a shell, which ends at once without a terminal.
-        config.config.cmd = None;
+    /// The base's command goes: it is often a shell, which ends at once without a terminal.
+    fn amendments(&self) -> Vec<Amendment> {
+        vec![Amendment::Entrypoint(vec!["/usr/local/bin/dlpack-entrypoint".into()])]
     }
 }

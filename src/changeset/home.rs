@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::account::{Error, Identity, content};
 use super::entries::Entries;
 use crate::lock::{BaseFile, FileKind, Lock, LockedLayer, LockedVenv};
-use crate::oci::{Digest, ImageConfig};
+use crate::oci::{Amendment, Digest};
 use crate::python::scheme::Scheme;
 use crate::python::venv::{Item, Skeleton};
 use crate::recipe::LayerKind;
@@ -83,19 +83,19 @@ impl Home {
     }
 
     /// Lets programs of the account's venv be found before those of the shared one.
-    pub(super) fn configure(&self, config: &mut ImageConfig) {
-        let Some(venv) = &self.venv else { return };
+    pub(super) fn amendments(&self) -> Vec<Amendment> {
+        let Some(venv) = &self.venv else { return Vec::new() };
         let own = venv.skeleton.scheme.prefix();
-        let first = [format!("{own}/bin"), format!("{}/bin", venv.shared)];
-        let path = config.config.env("PATH").unwrap_or_default().to_owned();
-        let rest = path.split(':').filter(|part| !first.iter().any(|bin| bin == part)).map(str::to_owned);
-        let path: Vec<String> = first.iter().cloned().chain(rest).collect();
-        config.config.set_env("PATH", &path.join(":"));
-        config.config.set_env("VIRTUAL_ENV", own);
+        let env = |name: &str, value: String| Amendment::Env(name.to_owned(), value);
+        let mut amendments = vec![
+            Amendment::FirstInPath(vec![format!("{own}/bin"), format!("{}/bin", venv.shared)]),
+            env("VIRTUAL_ENV", own.to_owned()),
+        ];
         if venv.ipykernel {
             // A notebook's kernel is then the account's Python, not that of Jupyter's venv.
-            config.config.set_env("JUPYTER_PATH", &format!("{own}/share/jupyter"));
+            amendments.push(env("JUPYTER_PATH", format!("{own}/share/jupyter")));
         }
+        amendments
     }
 
     /// What stands for it in a key.

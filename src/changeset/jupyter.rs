@@ -6,7 +6,7 @@ use serde_json::json;
 use super::entries::Entries;
 use super::{Changeset, Inputs, SERVICES, own_services};
 use crate::layer::{Attributes, LayerWriter};
-use crate::oci::ImageConfig;
+use crate::oci::Amendment;
 use crate::recipe::{self, LayerKind, Recipe};
 use crate::sandbox::Rootfs;
 
@@ -76,7 +76,7 @@ impl Changeset for Jupyter {
         Ok(entries.write(out)?)
     }
 
-    fn configure(&self, config: &mut ImageConfig) {
-        config.config.expose(&format!("{}/tcp", self.port));
+    fn amendments(&self) -> Vec<Amendment> {
+        vec![Amendment::Expose(format!("{}/tcp", self.port))]
     }
 }

@@ -24,7 +24,7 @@ use thiserror::Error;
 
 use crate::layer::{Attributes, LayerWriter};
 use crate::lock::{LockedDeb, LockedFile, LockedSdist, LockedWheel};
-use crate::oci::{Digest, ImageConfig};
+use crate::oci::{Amendment, Digest, ImageConfig};
 use crate::sandbox::Rootfs;
 use crate::store::{Area, Store};
 pub use inputs::{Content, Inputs};
@@ -53,7 +53,14 @@ pub trait Changeset: Send + Sync {
     fn write(&self, under: &Rootfs, out: &mut LayerWriter) -> Result<(), Error>;
 
     /// Env, user, ports that come with it.
-    fn configure(&self, _config: &mut ImageConfig) {}
+    fn amendments(&self) -> Vec<Amendment> {
+        Vec::new()
+    }
+
+    /// Makes these changes to `config`.
+    fn configure(&self, config: &mut ImageConfig) {
+        self.amendments().iter().for_each(|amendment| amendment.apply(config));
+    }
 }
 
 /// Something from outside that a changeset is written from: it must lie in the

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::entries::Entries;
 use super::{Changeset, Inputs, SERVICES, own_services};
 use crate::layer::{Attributes, LayerWriter};
-use crate::oci::{Digest, ImageConfig};
+use crate::oci::{Amendment, Digest};
 use crate::recipe;
 use crate::sandbox::Rootfs;
 
@@ -60,11 +60,10 @@ impl Changeset for Sshd {
         Ok(entries.write(out)?)
     }
 
-    fn configure(&self, config: &mut ImageConfig) {
-        config.config.expose(&format!("{}/tcp", self.port));
+    fn amendments(&self) -> Vec<Amendment> {
         // Whether it may bind a port below 1024 is the container runtime's choice.
-        if self.unprivileged && self.port < 1024 {
-            config.config.expose(&format!("{UNPRIVILEGED_PORT}/tcp"));
-        }
+        let second = (self.unprivileged && self.port < 1024).then_some(UNPRIVILEGED_PORT);
+        let ports = [self.port].into_iter().chain(second);
+        ports.map(|port| Amendment::Expose(format!("{port}/tcp"))).collect()
     }
 }

@@ -18,7 +18,7 @@ use super::source::SourceWheel;
 use super::{Changeset, Inputs, Need};
 use crate::layer::LayerWriter;
 use crate::lock::{self, LockedFile, LockedVenv, LockedWheel};
-use crate::oci::{DEFAULT_PATH, Digest, ImageConfig};
+use crate::oci::{Amendment, Digest};
 use crate::python::install::Installed;
 use crate::python::scheme::{InvalidVersion, Scheme};
 use crate::python::standalone;
@@ -211,17 +211,9 @@ impl Changeset for SkeletonLayer {
         Ok(self.0.write(out)?)
     }
 
-    fn configure(&self, config: &mut ImageConfig) {
-        let prefix = self.0.scheme.prefix();
-        let bin = format!("{prefix}/bin");
-        let path = config.config.env("PATH").unwrap_or(DEFAULT_PATH);
-        // An account's own venv, which an earlier layer set, comes before this one.
-        if path.split(':').any(|directory| directory == bin) && config.config.env("VIRTUAL_ENV").is_some() {
-            return;
-        }
-        let path = format!("{bin}:{path}");
-        config.config.set_env("PATH", &path);
-        config.config.set_env("VIRTUAL_ENV", prefix);
+    /// An account's own venv, which an earlier layer set, comes before this one.
+    fn amendments(&self) -> Vec<Amendment> {
+        vec![Amendment::Venv(self.0.scheme.prefix().to_owned())]
     }
 }
 

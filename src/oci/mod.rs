@@ -2,6 +2,7 @@
 //! config and the manifest. Everything else in the crate stands on this module;
 //! it knows none of the others.
 
+mod amendment;
 mod config;
 mod digest;
 mod layout;
@@ -9,6 +10,7 @@ mod manifest;
 pub mod media_type;
 mod platform;
 
+pub use amendment::Amendment;
 pub use config::{ContainerConfig, DEFAULT_PATH, History, ImageConfig, RootFs};
 pub use digest::{ChainId, DiffId, Digest, Hasher, InvalidDigest};
 pub use layout::{Layout, LayoutError, LayoutReader, REF_NAME};

@@ -1,0 +1,62 @@
+//! What a manifest says of what dlpack added to the base, so that it can be added to another.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lock::{Lock, LockedBase};
+use crate::oci::{Amendment, Digest, Platform};
+use crate::plan::Plan;
+use crate::recipe::{Config, LayerKind};
+
+/// The annotation of a manifest that has [`Added`], as JSON.
+pub const ANNOTATION_ADDED: &str = "dev.dlpack.added";
+
+/// What was added to a base.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Added {
+    /// How many layers: the uppermost ones of the image.
+    pub layers: usize,
+    /// What it was made for.
+    pub platform: Platform,
+    /// What stands for the base's account files, where a layer amends them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_files: Option<Digest>,
+    /// What was done to its config.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<Amendment>,
+}
+
+impl Added {
+    /// What `plan`, which is of `lock`, adds.
+    pub(super) fn of(lock: &Lock, plan: &Plan) -> Self {
+        let has_account = lock.recipe.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Account(_)));
+        let of_layers = plan.steps.iter().flat_map(|step| step.changeset.amendments());
+        Self {
+            layers: plan.steps.len(),
+            platform: lock.platform.clone(),
+            account_files: has_account.then(|| account_files(&lock.base)),
+            config: of_layers.chain(of_recipe(&lock.recipe.config)).collect(),
+        }
+    }
+}
+
+/// What stands for the account files of a base, and for the skeleton of a home.
+pub fn account_files(base: &LockedBase) -> Digest {
+    Digest::of(serde_json::json!(base.files).to_string().as_bytes())
+}
+
+/// The recipe's config over what base and layers say: env, labels and ports are added to,
+/// everything else is replaced.
+fn of_recipe(recipe: &Config) -> Vec<Amendment> {
+    let port = |port: &String| if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
+    let env = recipe.env.iter().map(|(name, value)| Amendment::Env(name.clone(), value.clone()));
+    let labels = recipe.labels.iter().map(|(name, value)| Amendment::Label(name.clone(), value.clone()));
+    let ports = recipe.expose.iter().map(|exposed| Amendment::Expose(port(exposed)));
+    env.chain(labels)
+        .chain(ports)
+        .chain(recipe.workdir.clone().map(Amendment::Workdir))
+        .chain(recipe.user.clone().map(Amendment::User))
+        .chain(recipe.entrypoint.clone().map(Amendment::Entrypoint))
+        .chain(recipe.cmd.clone().map(Amendment::Cmd))
+        .collect()
+}
