@@ -22,6 +22,7 @@ use crate::oci::{Amendment, Digest};
 use crate::python::install::Installed;
 use crate::python::scheme::{InvalidVersion, Scheme};
 use crate::python::standalone;
+use crate::python::tags::WheelTags;
 use crate::python::tree::{self, Source};
 use crate::python::venv::Skeleton;
 use crate::python::wheel::{self, Problem, Wheel};
@@ -232,6 +233,7 @@ impl Changeset for Interpreter {
         let inputs = Inputs::new("interpreter", INTERPRETER, format!("dlpack python /{}: {name}", self.archive.to))
             .with("sha256", self.archive.sha256.to_string())
             .with("path", self.archive.to.as_str())
+            .telling("libc", name.contains("-linux-gnu").then_some("glibc"))
             .part("sha256", name, "", &json!(self.archive.sha256))
             .containing(name, self.archive.size)
             .for_everybody();
@@ -327,6 +329,7 @@ impl Changeset for Wheels {
             .with("path", self.python.scheme.prefix())
             .with("python", self.python.scheme.python().to_string())
             .with("wheels", wheels.collect::<Vec<_>>())
+            .telling("libc", libc(&self.wheels))
             .for_everybody();
         self.wheels.iter().fold(inputs, |inputs, wheel| told(inputs.containing(label(wheel), wheel.size), wheel))
     }
@@ -335,6 +338,13 @@ impl Changeset for Wheels {
         let written = write_wheels(&self.store, &self.wheels, &self.python.scheme, &BTreeMap::new(), out);
         written.map_err(|error| self.explain(error).into())
     }
+}
+
+/// The C library that wheels need of what lies under them, as an image tells it: `glibc 2.28`, or
+/// `glibc` where none says which. Nothing if none has machine code.
+fn libc(wheels: &[LockedWheel]) -> Option<String> {
+    let needs = wheels.iter().filter_map(|wheel| WheelTags::parse(&wheel.file).ok()?.glibc());
+    needs.max().map(|minor| if minor == 0 { "glibc".to_owned() } else { format!("glibc 2.{minor}") })
 }
 
 /// Names `wheel` as a part of the field `wheels`.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use url::Url;
 
+use super::base::{GLIBC, Libc};
 use super::error::Error;
 use super::local;
 use super::model::{FileKind, LockedFile, LockedInterpreter};
@@ -18,10 +19,6 @@ use crate::store::Store;
 
 /// Where a standalone build lies in the image if the recipe doesn't say.
 const STANDALONE: &str = "/opt/python";
-
-/// The glibc whose wheels any base takes that has one of 2.34 or later. From there on
-/// glibc doesn't tell its version by file names, and hardly a wheel needs more.
-const GLIBC: u32 = 34;
 
 /// The interpreter, resolved, and Python's version as far as it is known.
 pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<(LockedInterpreter, String), Error> {
@@ -138,18 +135,11 @@ impl Source {
 /// # Errors
 /// [`Error::Musl`] if the base has musl in its place.
 pub(super) fn glibc(layer: &str, platform: &Platform, base: &(dyn Fn(&str) -> bool + Sync)) -> Result<u32, Error> {
-    let machine = if platform.architecture == "arm64" { "aarch64" } else { "x86_64" };
-    let directories = [format!("/lib/{machine}-linux-gnu"), "/lib64".into(), format!("/usr/lib/{machine}-linux-gnu")];
-    let has = |name: &str| directories.iter().any(|directory| base(&format!("{directory}/{name}")));
-    // Up to 2.33, libc.so.6 is a link to `libc-2.33.so`.
-    if let Some(minor) = (17..GLIBC).rev().find(|minor| has(&format!("libc-2.{minor}.so"))) {
-        return Ok(minor);
+    match Libc::of(platform, base) {
+        Some(Libc::Musl(path)) => Err(Error::Musl { layer: layer.to_owned(), path, platform: platform.clone() }),
+        Some(Libc::Glibc(minor)) => Ok(minor),
+        None => Ok(GLIBC),
     }
-    let musl = format!("/lib/ld-musl-{machine}.so.1");
-    if base(&musl) && !has("libc.so.6") {
-        return Err(Error::Musl { layer: layer.to_owned(), path: musl, platform: platform.clone() });
-    }
-    Ok(GLIBC)
 }
 
 #[cfg(test)]
@@ -162,15 +152,5 @@ mod tests {
         assert_eq!(version_in(url, "3.12").as_deref(), Some("3.12.7"));
         assert_eq!(version_in("python.tar.gz", "3.12"), None);
         assert_eq!(short("3.12.7"), "3.12");
-    }
-
-    #[test]
-    fn the_base_says_how_old_its_glibc_is_and_whether_it_is_musl() {
-        let glibc = |files: &'static [&str]| glibc("python", &Platform::host(), &|path: &str| files.contains(&path));
-        assert_eq!(glibc(&["/lib/x86_64-linux-gnu/libc.so.6"]).unwrap(), 34);
-        assert_eq!(glibc(&["/lib/x86_64-linux-gnu/libc.so.6", "/lib/x86_64-linux-gnu/libc-2.31.so"]).unwrap(), 31);
-        assert_eq!(glibc(&["/lib64/libc-2.28.so"]).unwrap(), 28);
-        assert_eq!(glibc(&[]).unwrap(), 34);
-        assert!(matches!(glibc(&["/lib/ld-musl-x86_64.so.1"]), Err(Error::Musl { .. })));
     }
 }

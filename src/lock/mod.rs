@@ -10,6 +10,7 @@ mod fits;
 mod interpreter;
 mod local;
 mod model;
+mod onto;
 mod packing;
 mod resolve;
 mod source;
@@ -26,6 +27,7 @@ pub use model::{
     LockedInterpreter, LockedLayer, LockedOrigin, LockedSdist, LockedSource, LockedSuite, LockedVenv, LockedWheel, Pin,
     VERSION,
 };
+pub use onto::onto;
 pub use packing::{bytecode_bin, bytecode_bins};
 pub use resolve::resolve;
 pub use venv::{Wheels, listings};

@@ -1,5 +1,6 @@
 //! From a recipe to a lock.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::apt::Asking;
@@ -10,7 +11,7 @@ use super::model::{Lock, LockedApt, LockedFile, LockedLayer, LockedVenv, VERSION
 use super::venv::{self, Context};
 use crate::oci::Platform;
 use crate::progress::Activity;
-use crate::recipe::{Account, Apt, IdSetting, Layer, LayerKind, Loaded};
+use crate::recipe::{Account, Apt, IdSetting, Layer, LayerKind, Loaded, Recipe};
 use crate::registry::Registries;
 use crate::sandbox::{Host, Rootfs};
 use crate::store::Store;
@@ -47,7 +48,7 @@ pub async fn resolve(
     let recipe = &loaded.recipe;
     let needs = Needs::of(recipe);
     let base = base::resolve(&recipe.base, &loaded.directory, platform, needs, registries, store, host).await?;
-    let mut packages = resolve_packages(loaded, &base, registries, store, host).await?.into_iter();
+    let mut packages = resolve_packages(recipe, &loaded.directory, &base, registries, store, host).await?.into_iter();
     let budget = wheel_layers(base.locked.diff_ids.len(), &recipe.layers)?;
     let mut layers = Vec::new();
     for layer in &recipe.layers {
@@ -97,8 +98,9 @@ pub async fn resolve(
 }
 
 /// What each apt layer installs, in their order. The base is brought onto the disk for it.
-async fn resolve_packages(
-    loaded: &Loaded,
+pub(super) async fn resolve_packages(
+    recipe: &Recipe,
+    directory: &Path,
     base: &Resolved,
     registries: &Registries,
     store: &Store,
@@ -108,15 +110,15 @@ async fn resolve_packages(
         LayerKind::Apt(apt) => Some((layer.name.clone(), apt.clone())),
         _ => None,
     };
-    let asked: Vec<(String, Apt)> = loaded.recipe.layers.iter().filter_map(layer).collect();
+    let asked: Vec<(String, Apt)> = recipe.layers.iter().filter_map(layer).collect();
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let source = base::source(&loaded.recipe.base, &loaded.directory, registries, store)?;
+    let source = base::source(&recipe.base, directory, registries, store)?;
     let lower = base::extracted(&base.locked, source.as_ref(), store, &host.progress).await?;
     let task = host.progress.task(Activity::Resolve, "packages", None);
     let rootfs = Rootfs::new(lower.into_iter().collect(), Arc::clone(host)).labelled("lock-apt", task.output());
-    let directory = loaded.directory.clone();
+    let directory = directory.to_owned();
     let asking = tokio::task::spawn_blocking(move || {
         let mut apt = Asking::on(&rootfs, &directory, &asked[0].0)?;
         asked.iter().map(|(layer, recipe)| apt.resolve(layer, recipe)).collect::<Result<Vec<_>, _>>()
@@ -140,7 +142,7 @@ fn brings_interpreter(layers: &[LockedLayer], path: &str) -> bool {
 
 /// A layer is unpacked by itself before it is laid over the others: a file below a
 /// link of the base would make a directory there, and hide what the link leads to.
-fn check_links(layer: &str, files: &[LockedFile], base: Option<&FileList>) -> Result<(), Error> {
+pub(super) fn check_links(layer: &str, files: &[LockedFile], base: Option<&FileList>) -> Result<(), Error> {
     let behind = |file: &LockedFile| Some((file.to.clone(), base?.behind_links(&file.to)?));
     match files.iter().find_map(behind) {
         Some((to, real)) => Err(Error::BehindLink { layer: layer.to_owned(), to, real }),

@@ -51,6 +51,18 @@ impl WheelTags {
         let set = |part: &str| part.split('.').map(str::to_owned).collect();
         Ok(Self { build, pythons: set(tags[0]), abis: set(tags[1]), platforms: set(tags[2]) })
     }
+
+    /// The minor version of the oldest glibc that the wheel runs on; 0 where it needs one and does
+    /// not say which. Nothing for a wheel without machine code, or for musl alone.
+    pub fn glibc(&self) -> Option<u32> {
+        // PEP 600's aliases; `linux` says nothing of the C library, and is glibc's on indexes of their own.
+        let aliases = [("manylinux1_", 5), ("manylinux2010_", 12), ("manylinux2014_", 17), ("linux_", 0)];
+        let minor = |platform: &String| {
+            let alias = aliases.iter().find(|(alias, _)| platform.starts_with(alias)).map(|(_, minor)| *minor);
+            alias.or_else(|| platform.strip_prefix("manylinux_2_")?.split('_').next()?.parse().ok())
+        };
+        self.platforms.iter().filter_map(minor).min()
+    }
 }
 
 /// The wheels' machine and C library.
@@ -191,6 +203,16 @@ mod tests {
             assert_eq!(best(&amd64, &[file]).is_some(), fits, "{file}");
         }
         assert_eq!(best(&tags(12, "aarch64"), &["a-1-cp312-cp312-manylinux1_aarch64.whl"]), None);
+    }
+
+    #[test]
+    fn a_wheel_says_which_glibc_it_needs() {
+        let glibc = |platform: &str| WheelTags::parse(&format!("a-1-cp310-cp310-{platform}.whl")).unwrap().glibc();
+        assert_eq!(glibc("manylinux_2_28_x86_64"), Some(28));
+        assert_eq!(glibc("manylinux_2_17_x86_64.manylinux2014_x86_64"), Some(17));
+        assert_eq!(glibc("manylinux_2_12_x86_64.manylinux2010_x86_64.manylinux_2_17_x86_64"), Some(12));
+        assert_eq!(glibc("linux_x86_64"), Some(0));
+        assert_eq!((glibc("any"), glibc("musllinux_1_2_x86_64")), (None, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod error;
 mod image;
+mod libc;
 mod made;
 mod read;
 mod rootfs;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 pub use error::Error;
 pub use image::{BaseImage, load};
+pub use libc::{GLIBC, Libc};
 pub use rootfs::extracted;
 pub use scan::{LayerError, scan};
 pub use tree::{FileList, Node, NodeKind};

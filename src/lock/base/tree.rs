@@ -59,6 +59,17 @@ impl FileList {
         self.nodes.get(&self.resolve(path, true)?)
     }
 
+    /// Where `path` leads, symbolic links followed, without a leading slash; nothing if there is no
+    /// file.
+    pub fn real(&self, path: &str) -> Option<String> {
+        self.resolve(path, true).filter(|path| self.nodes.contains_key(path))
+    }
+
+    /// Whether a file anywhere is called `name`.
+    pub fn has_named(&self, name: &str) -> bool {
+        self.nodes.keys().any(|path| path.rsplit('/').next() == Some(name))
+    }
+
     /// What lies under the directory `path`, which may be reached by links: paths
     /// relative to it, parents first. Links in it are not followed.
     pub fn under(&self, path: &str) -> impl Iterator<Item = (&str, &Node)> {

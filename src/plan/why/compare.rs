@@ -9,7 +9,7 @@ use crate::changeset::{Part, Told};
 use crate::plan::Step;
 
 /// Fields that follow from others and from dlpack's own files: told only if nothing else is.
-const DERIVED: [&str; 5] = ["settings", "service", "account-files", "home-files", "payload"];
+const DERIVED: [&str; 6] = ["settings", "service", "account-files", "home-files", "payload", "libc"];
 
 /// Which recipe layer's, of which kind, which field, which part.
 type PartOf = (String, String, String, String);
