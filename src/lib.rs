@@ -12,8 +12,8 @@
 //! [`plan`], [`assemble`], and [`cli`] over all of them. They stand on [`oci`],
 //! [`store`] and [`registry`]. What layers are made of is in [`changeset`], on
 //! [`layer`] (tar and compression) and [`python`] (wheels and venvs). Layers that
-//! run commands wait for [`sandbox`]; [`run`] starts containers from images on it, and
-//! [`export`] writes images in other tools' forms.
+//! run commands wait for [`sandbox`]; [`run`] starts containers from images on it,
+//! [`export`] writes images in other tools' forms, and [`rebase`] puts them on other bases.
 
 pub mod apt;
 pub mod assemble;
@@ -29,6 +29,7 @@ pub mod oci;
 pub mod plan;
 pub mod progress;
 pub mod python;
+pub mod rebase;
 pub mod recipe;
 pub mod registry;
 pub mod run;

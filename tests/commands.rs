@@ -17,11 +17,12 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "lock",
     "plan",
     "build",
     "push",
+    "rebase",
     "pull",
     "inspect",
     "diff",

@@ -37,6 +37,7 @@ mod owners;
 mod plan;
 mod pull;
 mod push;
+mod rebase;
 mod recipes;
 mod recipes_whole;
 mod registries;

@@ -23,6 +23,7 @@ pub struct Image {
 }
 
 /// The base that layers are appended to: its config and its layers' descriptors.
+#[derive(Clone)]
 pub(super) struct Base {
     pub config: ImageConfig,
     pub layers: Vec<Descriptor>,

@@ -87,7 +87,7 @@ pub struct Published {
 /// # Errors
 /// Those of [`push`]; [`Error::Cache`] if the records can't be written.
 pub async fn publish(work: &Work<'_>, plan: &Plan, target: &Repository, keep_blobs: bool) -> Result<Published, Error> {
-    let delivery = Delivery::new(work, target, keep_blobs);
+    let delivery = Delivery::new(work.store, work.progress, work.caches, target, keep_blobs);
     let Layers { appended, written } = build::layers(work, plan, None, Destination::Registry(&delivery)).await?;
     let records = record(work, &appended, target).await?;
     Ok(Published { layers: appended.len(), written, records, pushed: delivery.pushed() })

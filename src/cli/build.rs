@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::building;
+use super::building::{self, Ends};
 use super::context::Context;
 use super::display::show;
 use super::error::Failure;
@@ -25,7 +25,8 @@ pub struct Arguments {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let (store, registries) = (context.store()?, context.registries()?);
     let _lease = store.lease()?;
-    let built = building::build(context, &arguments.building, &store, &registries, None, None, assemble::build).await?;
+    let built =
+        building::build(context, &arguments.building, &store, &registries, Ends::default(), assemble::build).await?;
     if let Some(name) = &arguments.name {
         store.tag(&name.whole(), &built.image.descriptor)?;
     }

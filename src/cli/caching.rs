@@ -31,8 +31,8 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The caches that a build of `lock` asks: the target's own, then those that are named,
-    /// then wheelhouses.
+    /// The caches that a build of `lock` asks: the target's own, that of the image that it is made
+    /// from, if it is, then those that are named, then wheelhouses.
     pub fn caches(
         &self,
         context: &Context,
@@ -40,6 +40,7 @@ impl Arguments {
         store: &Store,
         registries: &Registries,
         target: Option<&Repository>,
+        from: Option<&Repository>,
     ) -> Result<Caches, Failure> {
         if self.no_cache {
             return Ok(Caches::none());
@@ -55,8 +56,13 @@ impl Arguments {
         if let Some(target) = target {
             caches = caches.with_target(target);
         }
+        // An image's own repository has the records of its layers, too.
+        let from = from.filter(|from| is_new(&asked, from) && !target.is_some_and(|target| target.is(from)));
+        if let Some(from) = from {
+            caches = caches.with_target(from);
+        }
         caches = asked.iter().fold(caches, Caches::with_named);
-        asked.extend(target.cloned());
+        asked.extend([target, from].into_iter().flatten().cloned());
         for wheelhouse in self.wheelhouses(lock)? {
             let wheelhouse = registries.repository(&wheelhouse)?;
             if is_new(&asked, &wheelhouse) {

@@ -218,11 +218,12 @@ async fn built(
     registries: &Registries,
 ) -> Result<(Described, recipe::Container), Failure> {
     let arguments = building::Arguments::default();
-    let image = building::build(context, &arguments, store, registries, None, None, async |work, plan| {
-        let built = assemble::build(work, plan).await?;
-        assemble::lay_out_base(work).await?;
-        Ok(built.image.descriptor)
-    });
+    let image =
+        building::build(context, &arguments, store, registries, building::Ends::default(), async |work, plan| {
+            let built = assemble::build(work, plan).await?;
+            assemble::lay_out_base(work).await?;
+            Ok(built.image.descriptor)
+        });
     let image = assemble::describe_stored(store, &image.await?)?;
     let container = match context.fitting(false)? {
         Some(locked) => locked.container.located_in(&locked.directory),

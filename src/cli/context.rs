@@ -13,7 +13,7 @@ use crate::lock::{self, Lock};
 use crate::locked::locked;
 use crate::oci::Platform;
 use crate::progress::Progress;
-use crate::recipe::{self, Container, Loaded, Recipe, Sources};
+use crate::recipe::{self, Base, Container, Loaded, Recipe, Sources};
 use crate::registry::{Environment, Interrupt, Registries, Settings};
 use crate::sandbox::Host;
 use crate::store::Store;
@@ -234,6 +234,29 @@ impl Context {
         lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
         let Loaded { directory, sources, container, .. } = loaded;
         Ok(Some(Locked { lock, directory, sources: Some(sources), container }))
+    }
+
+    /// The lock beside the recipe, which must fit but for the base that the recipe names; and that
+    /// base.
+    pub fn fitting_but_for_the_base(&self) -> Result<(Locked, Base), Failure> {
+        let recipe = self.recipe_path();
+        let path = lock::path_for(&recipe);
+        let lock = lock::read(&path)?.ok_or_else(|| {
+            Failure::new(ExitKind::Recipe, format!("there is no lock {}", path.display()))
+                .hint("write it with `dlpack lock`")
+        })?;
+        let loaded = self.load(&recipe, Some(&lock))?;
+        let base = loaded.recipe.base.clone();
+        let on_its_base = Recipe { base: base.clone(), ..lock.recipe.clone() };
+        let platform = self.options.platform.clone().unwrap_or_else(|| lock.platform.clone());
+        lock::fits(&Lock { recipe: on_its_base, ..lock.clone() }, &loaded, &platform)?;
+        let Loaded { directory, sources, container, .. } = loaded;
+        Ok((Locked { lock, directory, sources: Some(sources), container }, base))
+    }
+
+    /// Writes the lock beside the recipe.
+    pub fn write_lock(&self, lock: &Lock) -> Result<(), Failure> {
+        Ok(lock::write(&lock::path_for(&self.recipe_path()), lock)?)
     }
 
     /// Where there is a lock alone, nothing can become of options that a recipe takes.

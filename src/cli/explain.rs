@@ -3,7 +3,7 @@
 use super::error::{ExitKind, Explain};
 use crate::registry::{self, ErrorKind, SourceError};
 use crate::sandbox::Refusal;
-use crate::{apt, assemble, cache, changeset, diff, export, lock, plan, python, store};
+use crate::{apt, assemble, cache, changeset, diff, export, lock, plan, python, rebase, store};
 
 /// An error whose status depends on which one it is.
 macro_rules! explain {
@@ -213,6 +213,12 @@ explain!(export::Error, self => match self {
     Self::Missing { .. } | Self::Write { .. } => ExitKind::Store,
     Self::Exists { .. } | Self::Terminal | Self::Stdout { .. } => ExitKind::Usage,
     Self::Encode { .. } | Self::Stopped { .. } => ExitKind::Other,
+});
+
+explain!(rebase::Error, self => match self {
+    Self::Base(error) => error.exit(),
+    Self::Layers { .. } => ExitKind::Integrity,
+    _ => ExitKind::Recipe,
 });
 
 explain!(assemble::Error, self => match self {

@@ -23,6 +23,7 @@ mod plan;
 mod progress;
 mod pull;
 mod push;
+mod rebase;
 mod records;
 mod run;
 mod sandbox;
@@ -93,6 +94,7 @@ enum Verb {
     Plan(plan::Arguments),
     Build(build::Arguments),
     Push(push::Arguments),
+    Rebase(Box<rebase::Arguments>),
     Pull(pull::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
@@ -168,6 +170,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Plan(arguments) => plan::run(context, arguments).await,
         Verb::Build(arguments) => build::run(context, arguments).await,
         Verb::Push(arguments) => push::run(context, arguments).await,
+        Verb::Rebase(arguments) => rebase::run(context, *arguments).await,
         Verb::Pull(arguments) => pull::run(context, arguments).await,
         Verb::Inspect(arguments) => inspect::run(context, arguments).await,
         Verb::Diff(arguments) => diff::run(context, arguments).await,

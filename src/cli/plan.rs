@@ -39,7 +39,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let (store, registries) = (context.store()?, context.registries()?);
     let locked = context.locked(arguments.update, &store, &registries).await?;
     let target = arguments.target.as_ref().map(|reference| registries.repository(reference)).transpose()?;
-    let caches = arguments.caching.caches(context, &locked.lock, &store, &registries, target.as_ref())?;
+    let caches = arguments.caching.caches(context, &locked.lock, &store, &registries, target.as_ref(), None)?;
     let places = Places { store: &store, target: target.as_ref(), caches: &caches };
     let host = Arc::new(context.host(&store)?);
     let plan = Plan::new(&locked.lock, &locked.directory, places, host).await?;

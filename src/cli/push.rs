@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::building;
+use super::building::{self, Ends};
 use super::context::Context;
 use super::display::{bytes, show};
 use super::error::Failure;
@@ -46,8 +46,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let signer = arguments.sign_key.as_deref().map(Signer::read).transpose()?;
     let keep_blobs = arguments.keep_blobs;
     let push = async |work: &Work<'_>, plan: &Plan| assemble::push(work, plan, &target, keep_blobs).await;
-    let (built, pushed) =
-        building::build(context, &arguments.building, &store, &registries, Some(&target), signer, push).await?;
+    let ends = Ends { target: Some(&target), signer, ..Ends::default() };
+    let (built, pushed) = building::build(context, &arguments.building, &store, &registries, ends, push).await?;
     // Here, too, the name is what the registry has under it: only once it has.
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;
     // What a limit let through says nothing about the line.

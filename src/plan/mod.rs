@@ -169,6 +169,14 @@ impl Step {
     }
 }
 
+/// The layers of `lock`, lowest first, looked up nowhere; `directory` is the recipe's.
+///
+/// # Errors
+/// [`Error::Changeset`], [`Error::Kind`].
+pub fn unasked(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Step>, Error> {
+    steps::of(lock, directory, store)
+}
+
 /// The layers over the base, lowest first.
 pub struct Plan {
     /// The base's layers, lowest first.

@@ -1,7 +1,10 @@
 //! The embedded registry in the test's own process: its requests can be read, and faults put in.
 
+use dlpack::oci::{Index, media_type};
 use dlpack::registry::serve::{Exchange, Fault, Options, Server};
+use dlpack::registry::{Reference, Registries, Repository, Settings};
 use dlpack::store::Store;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A registry over a store of its own.
@@ -51,9 +54,42 @@ impl Embedded {
         uploads.map(|request| request.received).sum()
     }
 
+    /// Puts what `change` makes of the manifest of `image` into its repository as `changed`.
+    pub fn change_manifest(&self, image: &str, changed: &str, change: &dyn Fn(&mut Value)) {
+        let mut manifest = with_repository(image, async |repository, tag| {
+            let (_, bytes) = repository.manifest(tag).await.expect("a manifest");
+            serde_json::from_slice(&bytes).expect("JSON")
+        });
+        change(&mut manifest);
+        with_repository(changed, async |repository, tag| {
+            let bytes = manifest.to_string().into_bytes();
+            repository.push_manifest(tag, media_type::MANIFEST, &bytes).await.expect("pushed");
+        });
+    }
+
+    /// Puts an index into the repository of `name` that has the manifest `digest` there for linux/amd64.
+    pub fn push_index(&self, name: &str, digest: &str) {
+        with_repository(name, async |repository, tag| {
+            let platform = "linux/amd64".parse().expect("a platform");
+            let (manifest, _) = repository.manifest(digest).await.expect("a manifest");
+            let index = Index { manifests: vec![manifest.with_platform(&platform)], ..Index::default() };
+            let bytes = serde_json::to_vec(&index).expect("JSON");
+            repository.push_manifest(tag, media_type::INDEX, &bytes).await.expect("pushed");
+        });
+    }
+
     /// The requests since they were last cleared that are of `method` and whose target has `part` in it.
     pub fn requests(&self, method: &str, part: &str) -> Vec<Exchange> {
         let wanted = |request: &Exchange| request.method == method && request.target.contains(part);
         self.server.requests().into_iter().filter(wanted).collect()
     }
+}
+
+/// Does something with the repository of `name`, and the tag.
+fn with_repository<T>(name: &str, work: impl AsyncFnOnce(Repository, &str) -> T) -> T {
+    let reference: Reference = name.parse().expect("a reference");
+    let registries = Registries::new(Settings::default()).expect("registries");
+    let repository = registries.repository(&reference).expect("a repository");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(work(repository, reference.tag().expect("a tag")))
 }

@@ -20,7 +20,7 @@ pub fn layout(at: &Path) {
     layout.image().layer(Packing::Gzip, tar()).tagged("base");
 }
 
-fn tar() -> Tar {
+pub fn tar() -> Tar {
     let mut tar = Tar::new()
         .file("etc/group", "root:x:0:\nstaff:x:50:\n")
         .file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nworker:x:1234:50::/home/worker:/bin/sh\n")

@@ -24,7 +24,7 @@ impl Libc {
             [format!("/lib/{machine}-linux-gnu"), "/lib64".into(), format!("/usr/lib/{machine}-linux-gnu")];
         let has_library = |name: &str| directories.iter().any(|directory| has(&format!("{directory}/{name}")));
         // Up to 2.33, libc.so.6 is a link to `libc-2.33.so`.
-        if let Some(minor) = (17..GLIBC).rev().find(|minor| has_library(&format!("libc-2.{minor}.so"))) {
+        if let Some(minor) = (5..GLIBC).rev().find(|minor| has_library(&format!("libc-2.{minor}.so"))) {
             return Some(Self::Glibc(minor));
         }
         if has_library("libc.so.6") {
