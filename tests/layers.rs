@@ -1,6 +1,7 @@
 //! What LayerWriter promises: a canonical tar, one gzip member or zstd frame that
 //! every tool reads, and nothing in the store until it is complete.
 
+mod parts;
 mod streams;
 
 use std::fs;

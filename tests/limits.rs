@@ -46,6 +46,11 @@ fn a_layer_that_the_registry_takes_not_is_warned_of() {
     let registry = Embedded::start();
     let dlpack = with_a_wheel_of(&registry, 11_000_000_000);
     let planned = dlpack.run(["plan", "ghcr.io/team/env:1"]);
+    assert!(planned.status == 0 && !planned.stderr.contains("warning"), "it will be in two parts: {planned:?}");
+    dlpack.edit("dlpack.toml", "[vars]", "max-layer-size = \"20GB\"\n\n[vars]");
+    dlpack.ok(["lock"]);
+    dlpack.edit("dlpack.lock", "size = 11053\n", "size = 11000000000\n");
+    let planned = dlpack.run(["plan", "ghcr.io/team/env:1"]);
     let warning = "six 1.16.0 has about 11 GB, and ghcr.io takes layers of at most 10 GB";
     assert!(planned.status == 0 && planned.stderr.contains(warning), "{planned:?}");
     let exceeded = &dlpack.json(["plan", "ghcr.io/team/env:1"])["exceeded"];

@@ -45,6 +45,7 @@ mod run;
 mod run_image;
 mod sandbox;
 mod serve;
+mod split;
 mod steps;
 mod store;
 mod streams;

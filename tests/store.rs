@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use dlpack::oci::{Descriptor, DiffId, Digest, Manifest, media_type};
-use dlpack::store::{Area, Error, Kind, LayerKey, LayerRecord, Link, Policy, Store};
+use dlpack::store::{Area, Error, Kind, LayerKey, LayerPart, Link, Policy, Store};
 use tempfile::TempDir;
 
 use crate::support::command::Dlpack;
@@ -37,8 +37,8 @@ fn put_image(store: &Store, tag: &str, layer: &[u8]) -> Digest {
 fn put_record(store: &Store, name: &str, layer: &[u8]) -> LayerKey {
     let key = LayerKey(Digest::of(name.as_bytes()));
     let descriptor = Descriptor::of(media_type::LAYER_TAR, layer);
-    let record = LayerRecord { diff_id: DiffId(descriptor.digest), unpacked: descriptor.size, descriptor };
-    store.put_record(&key, &record).unwrap();
+    let record = LayerPart { diff_id: DiffId(descriptor.digest), unpacked: descriptor.size, descriptor };
+    store.put_record(&key, &record.into()).unwrap();
     key
 }
 

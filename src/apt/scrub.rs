@@ -140,14 +140,13 @@ pub fn write(change: Change, content: &mut dyn Read, out: &mut LayerWriter) -> R
         fate => fate,
     };
     match fate {
-        Fate::Drop => {}
+        Fate::Drop => Ok(false),
         Fate::Empty => {
             let kind = ChangeKind::File { size: 0 };
-            Change { kind, ..change }.write_to(out, &mut io::empty())?;
+            Change { kind, ..change }.write_to(out, &mut io::empty()).map(|_| false)
         }
-        Fate::Keep | Fate::IfCheckedByHash => change.write_to(out, &mut beginning.as_slice().chain(content))?,
+        Fate::Keep | Fate::IfCheckedByHash => change.write_to(out, &mut beginning.as_slice().chain(content)),
     }
-    Ok(matches!(fate, Fate::Keep | Fate::IfCheckedByHash))
 }
 
 #[cfg(test)]

@@ -338,7 +338,8 @@ impl Unpacked {
                     out.stream(&path, attributes, length, Read::by_ref(&mut spool).take(length))?;
                 }
                 Kind::Symlink(target) => out.symlink(&path, attributes, &target)?,
-                Kind::HardLink(to) => out.hard_link(&path, attributes, &to)?,
+                // this layer has one part
+                Kind::HardLink(to) => _ = out.hard_link(&path, attributes, &to)?,
             }
         }
         Ok(())

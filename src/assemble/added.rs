@@ -27,12 +27,12 @@ pub struct Added {
 }
 
 impl Added {
-    /// What `plan`, which is of `lock`, adds.
-    pub(super) fn of(lock: &Lock, plan: &Plan) -> Self {
+    /// What `plan`, which is of `lock`, adds in `layers` layers.
+    pub(super) fn of(lock: &Lock, plan: &Plan, layers: usize) -> Self {
         let has_account = lock.recipe.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Account(_)));
         let of_layers = plan.steps.iter().flat_map(|step| step.changeset.amendments());
         Self {
-            layers: plan.steps.len(),
+            layers,
             platform: lock.platform.clone(),
             account_files: has_account.then(|| account_files(&lock.base)),
             config: of_layers.chain(of_recipe(&lock.recipe.config)).collect(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::build::Appended;
-use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, Content, Told};
+use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, ANNOTATION_PART, Content, Told};
 use crate::oci::{ChainId, DiffId};
 use crate::plan::Plan;
 
@@ -17,10 +17,12 @@ pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// How many things a manifest names in one layer; a venv's bin has some dozens.
 const MAX_CONTENTS: usize = 100;
 
-/// The annotations of the layers of `plan`, in its order. `finished` are those layers.
+/// The annotations of the layers of `plan`, in its order; of one that is in parts those of the
+/// first. `finished` are those layers.
 pub(super) fn of(plan: &Plan, finished: &[Appended]) -> Vec<BTreeMap<String, String>> {
     let under = |at: usize| -> Vec<DiffId> {
-        plan.steps[at].under.iter().filter_map(|below| Some(finished.get(*below)?.record.diff_id)).collect()
+        let below = plan.steps[at].under.iter().filter_map(|below| finished.get(*below));
+        below.flat_map(|layer| layer.record.diff_ids()).collect()
     };
     let chain = |at: usize| ChainId::of(&[plan.base.as_slice(), &under(at)].concat());
     let lacks = |at: usize| finished.get(at).map(|layer| layer.lacks.clone()).unwrap_or_default();
@@ -42,6 +44,14 @@ pub(super) fn of(plan: &Plan, finished: &[Appended]) -> Vec<BTreeMap<String, Str
         .collect()
     });
     annotations.collect()
+}
+
+/// The annotations of part `number`, from 2, of the layer whose first part has `first`.
+pub(super) fn of_part(first: &BTreeMap<String, String>, number: usize) -> BTreeMap<String, String> {
+    let common = first.iter().filter(|(name, _)| [ANNOTATION_LAYER, ANNOTATION_KEY].contains(&name.as_str()));
+    let mut annotations: BTreeMap<_, _> = common.map(|(name, value)| (name.clone(), value.clone())).collect();
+    annotations.insert(ANNOTATION_PART.to_owned(), number.to_string());
+    annotations
 }
 
 /// What a manifest says of a layer's contents: all of it, or the biggest and how many

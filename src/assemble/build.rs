@@ -16,11 +16,11 @@ use crate::cache::Hit;
 use crate::layer::{Layer, Sink, Threads};
 use crate::lock::{Lock, base};
 use crate::oci::{Descriptor, DiffId, Digest, media_type};
-use crate::plan::{Place, Places, Plan, Step};
+use crate::plan::{self, Place, Places, Plan, Step};
 use crate::progress::Activity;
 use crate::registry::Source;
 use crate::sandbox::{Lacks, Rootfs};
-use crate::store::{Area, LayerKey, LayerRecord};
+use crate::store::{Area, LayerKey, LayerPart, LayerRecord};
 
 /// A layer of a finished build, over the base.
 pub struct Appended {
@@ -84,6 +84,7 @@ pub(super) async fn image(work: &Work<'_>, plan: &Plan, destination: Destination
     };
     let (base, layers) = tokio::try_join!(base, layers(work, plan, source.as_ref(), destination))?;
     let base_layers = base.layers.len();
+    plan::check_count(base_layers, layers.appended.iter().map(|layer| layer.record.count()).sum())?;
     for lacking in layers.appended.iter().flat_map(|layer| layer.lacks.iter()) {
         work.host.announce(lacking);
     }
@@ -180,11 +181,11 @@ impl Building<'_> {
         let step = &self.plan.steps[at];
         let delivery = self.delivery.filter(|_| !self.is_seen(at));
         let (layer, written) = match (&step.place, delivery) {
-            (Place::Again(record, other), Some(delivery)) if !delivery.keep_blobs => {
+            (Place::Again(record, other), Some(delivery)) if !delivery.keep_blobs && record.rest.is_empty() => {
                 // Here and below: nobody else sets it.
                 let _ = self.layers[at].set(Appended::sent(step, record.clone()));
                 let mounted = match other {
-                    Some(other) => delivery.mounted(&record.descriptor, &step.title(), other).await?,
+                    Some(other) => delivery.mounted(&record.first.descriptor, &step.title(), other).await?,
                     None => false,
                 };
                 if !mounted {
@@ -198,7 +199,13 @@ impl Building<'_> {
             }
             (Place::Sandbox, _) => self.sandboxed(step).await?,
             (Place::Build, _) if self.discards && !self.is_seen(at) => {
-                (self.downloads.with(step, async || self.discard(step).await).await?, true)
+                let discarded = self.downloads.with(step, async || self.discard(step).await).await;
+                match discarded {
+                    Err(error) if error.is_of_parts() => {
+                        (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true)
+                    }
+                    discarded => (discarded?, true),
+                }
             }
             (Place::Build, _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, true),
             (Place::Again(..), _) => (self.fetch_and_write(step, step.key, &Rootfs::default()).await?, false),
@@ -247,8 +254,8 @@ impl Building<'_> {
 
     /// Sends a layer while it is made; nothing if the registry won't have it so.
     async fn send(&self, step: &Step, delivery: &Delivery<'_>) -> Result<Option<LayerRecord>, Error> {
-        let Some(key) = &step.key else { return Ok(None) };
-        let mut making = Making::new(step, self.work.lock.recipe.compression, self.threads);
+        let Some(key) = step.key.as_ref().filter(|_| !self.may_be_in_parts(step)) else { return Ok(None) };
+        let mut making = Making::new(step, &self.work.lock.recipe, self.threads);
         if delivery.keep_blobs {
             making = making.kept_in(self.work.store);
         }
@@ -257,17 +264,28 @@ impl Building<'_> {
             let _turn = self.turn.acquire().await;
             delivery.made(&making, step, key).await
         };
-        let made = self.downloads.with(step, send).await?;
-        made.map(|layer| self.remember(step, step.key, layer)).transpose()
+        let made = match self.downloads.with(step, send).await {
+            Err(error) if error.is_of_parts() => None,
+            made => made?,
+        };
+        let record = |layer: Layer| self.remember(step, step.key, LayerPart::from(layer).into());
+        made.map(record).transpose()
+    }
+
+    /// Whether a layer may turn out to be longer than one may be. A stream takes one part;
+    /// what has several goes through the store.
+    fn may_be_in_parts(&self, step: &Step) -> bool {
+        let bytes = step.size().bytes;
+        bytes + bytes / 64 > self.plan.ceiling
     }
 
     /// Sends a layer that was made before, which is made anew for it.
     async fn send_again(&self, step: &Step, record: &LayerRecord, delivery: &Delivery<'_>) -> Result<(), Error> {
-        let making = Making::new(step, self.work.lock.recipe.compression, self.threads);
+        let making = Making::new(step, &self.work.lock.recipe, self.threads);
         let again = || async {
             let _turn = self.turn.acquire().await;
             let (origin, failure) = making.origin();
-            let sent = delivery.blob(&record.descriptor, &step.title(), &origin, None).await;
+            let sent = delivery.blob(&record.first.descriptor, &step.title(), &origin, None).await;
             // What the registry's client saw of it is an end before its time.
             sent.map_err(|error| failure.take().unwrap_or(error))
         };
@@ -297,7 +315,8 @@ impl Building<'_> {
 
     /// The key of a sandboxed step, once those under it are done.
     async fn key_of(&self, step: &Step) -> LayerKey {
-        let diff_ids: Vec<DiffId> = self.under(step).await.iter().map(|layer| layer.record.diff_id).collect();
+        let under = self.under(step).await;
+        let diff_ids: Vec<DiffId> = under.iter().flat_map(|layer| layer.record.diff_ids()).collect();
         step.key_over(&self.plan.base, &diff_ids)
     }
 
@@ -342,7 +361,7 @@ impl Building<'_> {
 
     /// Says that a layer is not taken from where a cache found it.
     fn doubt(&self, hit: &Hit, error: &Error) {
-        let (digest, place) = (hit.record.descriptor.digest, hit.repository.place());
+        let (digest, place) = (hit.record.first.descriptor.digest, hit.repository.place());
         let why = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()).last();
         let why = why.map(ToString::to_string).unwrap_or_default();
         self.work.progress.warn(format!("layer {} of {place} is not used: {why}", digest.short()));
@@ -369,19 +388,18 @@ impl Building<'_> {
 
     /// Writes one layer on a plain thread and remembers it under its key.
     async fn write(&self, step: &Step, key: Option<LayerKey>, under: &Rootfs) -> Result<Appended, Error> {
-        let (layer, under) = self.written(step, key, under, Sink::Store(self.work.store.clone())).await?;
+        let (record, under) = self.written(step, key, under, Sink::Store(self.work.store.clone())).await?;
         // Before it is remembered: what is known is not looked at again.
-        collisions::check(step, &layer, self.work, &self.downloads).await?;
+        collisions::check(step, &record, self.work, &self.downloads).await?;
         let lacks = under.lacks();
-        let record = self.remember(step, key.map(|key| lacks.key(key)), layer)?;
+        let record = self.remember(step, key.map(|key| lacks.key(key)), record)?;
         Ok(Appended::new(step, key, lacks, Place::Store(record.clone()), record))
     }
 
     /// Writes one layer that needs no root filesystem for its digests alone.
     async fn discard(&self, step: &Step) -> Result<Appended, Error> {
         let nowhere = Sink::Stream(Box::new(std::io::sink()));
-        let (layer, _) = self.written(step, step.key, &Rootfs::default(), nowhere).await?;
-        let record = record_of(layer);
+        let (record, _) = self.written(step, step.key, &Rootfs::default(), nowhere).await?;
         Ok(Appended::new(step, step.key, Lacks::default(), Place::Again(record.clone(), None), record))
     }
 
@@ -393,7 +411,7 @@ impl Building<'_> {
         key: Option<LayerKey>,
         under: &Rootfs,
         sink: Sink,
-    ) -> Result<(Layer, Rootfs), Error> {
+    ) -> Result<(LayerRecord, Rootfs), Error> {
         let work = self.work;
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         // How long a command takes nobody knows.
@@ -403,21 +421,32 @@ impl Building<'_> {
         let task = work.progress.task(Activity::Build, subject, total);
         let label = key.map_or_else(|| step.layer.clone(), |key| format!("{}-{}", step.layer, key.0.short()));
         let under = under.clone().labelled(label, task.output());
-        let making = Making::new(step, work.lock.recipe.compression, self.threads).on(under.clone());
+        let making = Making::new(step, &work.lock.recipe, self.threads).on(under.clone());
         let written = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            making.write(sink)
+            making.record(sink)
         });
-        let layer = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
+        let record = written.await.map_err(|_| Error::Thread { layer: step.layer.clone() })??;
+        self.tell_of_long(step, &record);
         if step.needed_bytes() > 0 {
             task.advance(step.needed_bytes());
         }
         task.end("built");
-        Ok((layer, under))
+        Ok((record, under))
     }
 
-    fn remember(&self, step: &Step, key: Option<LayerKey>, layer: Layer) -> Result<LayerRecord, Error> {
-        let record = record_of(layer);
+    /// Says that a single file has made a layer longer than one may be.
+    fn tell_of_long(&self, step: &Step, record: &LayerRecord) {
+        for part in record.parts().filter(|part| part.descriptor.size > self.plan.ceiling) {
+            let (title, size, most) = (step.title(), part.descriptor.size, self.plan.ceiling);
+            self.work.progress.warn(format!(
+                "a single file makes a layer of {title} {size} bytes long, more than the {most} of `max-layer-size`: \
+                 registries may refuse it, so leave the file out and fetch it where it is used, or cut it up"
+            ));
+        }
+    }
+
+    fn remember(&self, step: &Step, key: Option<LayerKey>, record: LayerRecord) -> Result<LayerRecord, Error> {
         if let Some(key) = &key {
             // What a step has to run for is not made again from its downloads alone.
             let needs = step.needs.iter().filter(|_| !step.inputs.needs_rootfs());
@@ -444,10 +473,6 @@ impl Appended {
     fn sent(step: &Step, record: LayerRecord) -> Self {
         Self::new(step, step.key, Lacks::default(), Place::Target(record.clone()), record)
     }
-}
-
-fn record_of(Layer { descriptor, diff_id, unpacked }: Layer) -> LayerRecord {
-    LayerRecord { descriptor, diff_id, unpacked }
 }
 
 /// What the layers are appended to.

@@ -4,7 +4,6 @@
 use super::Error;
 use super::fetch::Downloads;
 use super::work::Work;
-use crate::layer::Layer;
 use crate::layer::read::{self, ReadError};
 use crate::lock::{self, LockedLayer, Wheels, collisions};
 use crate::oci::Digest;
@@ -12,14 +11,19 @@ use crate::plan::Step;
 use crate::python::install::Listed;
 use crate::python::scheme::Scheme;
 use crate::recipe::LayerKind;
-use crate::store::{Area, Store};
+use crate::store::{Area, LayerPart, LayerRecord, Store};
 
-/// Checks the `layer` of a `step` that built a wheel; any other's is fine. Trivial files that
+/// Checks the layer of a `step` that built a wheel, of which `record` tells; any other's is fine. Trivial files that
 /// another wheel has otherwise are told of.
 ///
 /// # Errors
 /// [`Error::Wheels`] if they can't lie in one venv; those of indexes and of the store.
-pub(super) async fn check(step: &Step, layer: &Layer, work: &Work<'_>, downloads: &Downloads<'_>) -> Result<(), Error> {
+pub(super) async fn check(
+    step: &Step,
+    record: &LayerRecord,
+    work: &Work<'_>,
+    downloads: &Downloads<'_>,
+) -> Result<(), Error> {
     let Work { lock, directory, store, registries, progress, .. } = work;
     let of_venv = lock.recipe.layers.get(step.index).map(|layer| &layer.kind).zip(lock.layers.get(step.index));
     let (Some((LayerKind::Venv(venv), LockedLayer::Venv(locked))), "source") = (of_venv, step.inputs.kind()) else {
@@ -30,7 +34,10 @@ pub(super) async fn check(step: &Step, layer: &Layer, work: &Work<'_>, downloads
     let indexes = downloads.indexes(step).await?;
     let from = Wheels { layer: &step.layer, directory, store, http: registries.http(), indexes: &indexes, progress };
     let listings = lock::listings(&from, &locked.wheels, &[], &scheme).await?;
-    let files = files(layer, scheme.prefix(), store).await?;
+    let mut files = Vec::new();
+    for part in record.parts() {
+        files.extend(files_of(part, scheme.prefix(), store).await?);
+    }
     let built = step.title();
     for (path, other) in collisions::of_built(&step.layer, &built, &files, &locked.wheels, &listings)? {
         progress
@@ -39,9 +46,9 @@ pub(super) async fn check(step: &Step, layer: &Layer, work: &Work<'_>, downloads
     Ok(())
 }
 
-/// The files of a layer below `prefix`, relative to that.
-async fn files(layer: &Layer, prefix: &str, store: &Store) -> Result<Vec<Listed>, Error> {
-    let (descriptor, diff_id, store) = (layer.descriptor.clone(), layer.diff_id, store.clone());
+/// The files of a layer's part below `prefix`, relative to that.
+async fn files_of(part: &LayerPart, prefix: &str, store: &Store) -> Result<Vec<Listed>, Error> {
+    let (descriptor, diff_id, store) = (part.descriptor.clone(), part.diff_id, store.clone());
     let inside = format!("{}/", prefix.trim_matches('/'));
     let reading = tokio::task::spawn_blocking(move || {
         let digest: Digest = descriptor.digest;
@@ -60,5 +67,5 @@ async fn files(layer: &Layer, prefix: &str, store: &Store) -> Result<Vec<Listed>
             Ok::<_, Error>(files)
         })
     });
-    reading.await.map_err(|_| Error::Thread { layer: layer.descriptor.digest.to_string() })?
+    reading.await.map_err(|_| Error::Thread { layer: part.descriptor.digest.to_string() })?
 }

@@ -6,7 +6,7 @@ use super::build::Appended;
 use crate::lock::Lock;
 use crate::lock::base::BaseImage;
 use crate::oci::{DEFAULT_PATH, Descriptor, DiffId, Digest, History, ImageConfig, Manifest, media_type};
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::registry::Source;
 
 /// An image whose config and manifest are in the store.
@@ -81,16 +81,21 @@ impl Appendix {
     pub(super) fn of(lock: &Lock, plan: &Plan, finished: &[Appended], epoch: u64) -> Self {
         let created = Some(timestamp(epoch));
         let of_steps = plan.steps.iter().zip(finished).zip(annotations::of(plan, finished));
-        let layer = |((step, layer), annotations): ((&Step, &Appended), _)| AppendixLayer {
-            descriptor: Descriptor { annotations, ..layer.record.descriptor.clone() },
-            diff_id: layer.record.diff_id,
-            history: History {
-                created: created.clone(),
-                created_by: Some(step.inputs.summary().to_owned()),
-                ..History::default()
-            },
-        };
-        Self { layers: of_steps.map(layer).collect(), added: Added::of(lock, plan), created: created.clone() }
+        let mut layers = Vec::new();
+        for ((step, layer), annotations) in of_steps {
+            let (summary, count) = (step.inputs.summary(), layer.record.count());
+            for (number, part) in (1..).zip(layer.record.parts()) {
+                let annotations =
+                    if number > 1 { annotations::of_part(&annotations, number) } else { annotations.clone() };
+                let told = if count > 1 { format!("{summary} ({number} of {count})") } else { summary.to_owned() };
+                layers.push(AppendixLayer {
+                    descriptor: Descriptor { annotations, ..part.descriptor.clone() },
+                    diff_id: part.diff_id,
+                    history: History { created: created.clone(), created_by: Some(told), ..History::default() },
+                });
+            }
+        }
+        Self { added: Added::of(lock, plan, layers.len()), layers, created: created.clone() }
     }
 }
 

@@ -9,9 +9,10 @@ use crate::changeset::Changeset;
 use crate::layer::{Compression, Layer, LayerWriter, Sink, Threads};
 use crate::locked::locked;
 use crate::plan::Step;
+use crate::recipe::Recipe;
 use crate::registry::{BlobOrigin, Maker, Outlet};
 use crate::sandbox::Rootfs;
-use crate::store::Store;
+use crate::store::{LayerPart, LayerRecord, Store};
 
 /// What it takes to write a layer, again and again with the same bytes.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub(super) struct Making {
     /// The recipe's layer.
     layer: String,
     compression: Compression,
+    /// How long a blob may be, in bytes.
+    ceiling: u64,
     threads: Threads,
     under: Rootfs,
     /// The store that keeps the blob, if one does.
@@ -27,11 +30,12 @@ pub(super) struct Making {
 }
 
 impl Making {
-    pub(super) fn new(step: &Step, compression: Compression, threads: Threads) -> Self {
+    pub(super) fn new(step: &Step, recipe: &Recipe, threads: Threads) -> Self {
         Self {
             changeset: Arc::clone(&step.changeset),
             layer: step.layer.clone(),
-            compression,
+            compression: recipe.compression,
+            ceiling: recipe.ceiling(),
             threads,
             under: Rootfs::default(),
             kept: None,
@@ -48,12 +52,24 @@ impl Making {
         Self { kept: Some(store.clone()), ..self }
     }
 
-    /// Writes the layer into `sink`.
-    pub(super) fn write(&self, sink: Sink) -> Result<Layer, Error> {
-        let mut writer = LayerWriter::to(sink, self.compression, EPOCH, self.threads)?;
+    /// Writes the layer into `sink`; into a store in parts if it is longer than one may be.
+    pub(super) fn record(&self, sink: Sink) -> Result<LayerRecord, Error> {
+        let (earlier, last) = self.written(sink)?.complete_parts()?;
+        let mut parts = earlier.into_iter().chain([last]).map(LayerPart::from);
+        let first = parts.next().ok_or_else(|| Error::Thread { layer: self.layer.clone() })?;
+        Ok(LayerRecord { first, rest: parts.collect() })
+    }
+
+    /// Writes it into `sink`, which takes one part alone.
+    fn pass_on(&self, sink: Sink) -> Result<Layer, Error> {
+        Ok(self.written(sink)?.complete()?)
+    }
+
+    fn written(&self, sink: Sink) -> Result<LayerWriter, Error> {
+        let mut writer = LayerWriter::to(sink, self.compression, EPOCH, self.threads)?.in_parts_of(self.ceiling);
         let written = self.changeset.write(&self.under, &mut writer);
         written.map_err(|source| Error::Layer { layer: self.layer.clone(), source })?;
-        Ok(writer.complete()?)
+        Ok(writer)
     }
 }
 
@@ -85,7 +101,7 @@ impl Making {
         let (reader, writer) = io::pipe()?;
         let making = self.clone();
         let thread = thread::Builder::new().name("layer-again".into());
-        let thread = thread.spawn(move || making.write(Sink::Stream(Box::new(writer))))?;
+        let thread = thread.spawn(move || making.pass_on(Sink::Stream(Box::new(writer))))?;
         Ok(Box::new(Again { reader, thread: Some(thread), failure: failure.clone() }))
     }
 }
@@ -118,7 +134,7 @@ impl Maker for Making {
     type Error = Error;
 
     fn make(&self, out: Outlet) -> Result<Layer, Error> {
-        self.write(match &self.kept {
+        self.pass_on(match &self.kept {
             Some(store) => Sink::Both(store.clone(), Box::new(out)),
             None => Sink::Stream(Box::new(out)),
         })

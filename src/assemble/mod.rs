@@ -178,6 +178,12 @@ impl Error {
         matches!(error, crate::store::Error::Damaged { .. })
     }
 
+    /// Whether a layer that was sent as it was made is longer than one may be.
+    fn is_of_parts(&self) -> bool {
+        let Self::Layer { source: crate::changeset::Error::Layer(error), .. } = self else { return false };
+        matches!(error, crate::layer::Error::Parts { .. })
+    }
+
     /// Whether it is that a registry has no such image, or none for the platform.
     pub fn is_no_such_image(&self) -> bool {
         matches!(self, Self::Registry(crate::registry::Error::NotFound { .. }) | Self::Platform { .. })

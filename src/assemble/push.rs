@@ -22,7 +22,7 @@ use crate::oci::{Descriptor, Digest, media_type};
 use crate::plan::{Place, Plan, Step};
 use crate::progress::{Activity, Progress, Task};
 use crate::registry::{self, BlobOrigin, Repository, Source};
-use crate::store::{LayerKey, Store};
+use crate::store::{LayerKey, LayerPart, Store};
 
 /// What a push came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,24 +171,38 @@ impl<'a> Delivery<'a> {
     /// Sees that the repository has a layer that is somewhere. What the plan saw there is
     /// not asked for again.
     pub(super) async fn layer(&self, layer: &Appended) -> Result<(), Error> {
-        let descriptor = &layer.record.descriptor;
-        let (origin, mount_from) = match &layer.place {
+        let remote = match &layer.place {
             Place::Target(_) => {
-                self.present(descriptor, &layer.title);
+                self.present(layer);
                 return Ok(());
             }
             Place::Remote(hit) if hit.repository.is(self.target) => {
-                self.present(descriptor, &layer.title);
+                self.present(layer);
                 return Ok(());
             }
-            Place::Remote(hit) => (BlobOrigin::Repository(Box::new(hit.repository.clone())), Some(&hit.repository)),
-            _ => (BlobOrigin::Store(self.store.clone()), self.caches.pushed_to(&descriptor.digest)),
+            Place::Remote(hit) => Some(&hit.repository),
+            _ => None,
         };
-        self.blob(descriptor, &layer.title, &origin, mount_from).await
+        let origin = match remote {
+            Some(repository) => BlobOrigin::Repository(Box::new(repository.clone())),
+            None => BlobOrigin::Store(self.store.clone()),
+        };
+        for LayerPart { descriptor, .. } in layer.record.parts() {
+            let mount_from = remote.or_else(|| self.caches.pushed_to(&descriptor.digest));
+            self.blob(descriptor, &layer.title, &origin, mount_from).await?;
+        }
+        Ok(())
     }
 
     /// Counts a layer that is there.
-    pub(super) fn present(&self, descriptor: &Descriptor, title: &str) {
+    fn present(&self, layer: &Appended) {
+        for LayerPart { descriptor, .. } in layer.record.parts() {
+            self.present_blob(descriptor, &layer.title);
+        }
+    }
+
+    /// Counts a blob that is there.
+    pub(super) fn present_blob(&self, descriptor: &Descriptor, title: &str) {
         if locked(&self.taken).insert(descriptor.digest) {
             let task = self.progress.task(Activity::Push, title, Some(descriptor.size));
             self.count(registry::Pushed::Existed, task);

@@ -64,7 +64,7 @@ impl Rebased {
             .map(async |AppendixLayer { descriptor, history, .. }| {
                 let title = history.created_by.as_deref().unwrap_or("layer");
                 if from.is(target) {
-                    delivery.present(descriptor, title);
+                    delivery.present_blob(descriptor, title);
                     return Ok(());
                 }
                 let origin = BlobOrigin::Repository(Box::new(from.clone()));

@@ -16,16 +16,18 @@ use crate::store::{Area, LayerKey, Store};
 /// Those of the repository and of the store; [`Error::Read`] if the blob unpacks to
 /// another tar than the record says.
 pub(super) async fn layer(hit: &Hit, key: &LayerKey, work: &Work<'_>) -> Result<(), Error> {
-    blob(&hit.record.descriptor, &hit.repository, work).await?;
-    let (store, record) = (work.store.clone(), hit.record.clone());
-    let unpacking = tokio::task::spawn_blocking(move || {
-        let digest = record.descriptor.digest;
-        let gone = || Error::Gone { path: store.path(Area::Blobs, &digest) };
-        let blob = store.open_blob(Area::Blobs, &digest)?.ok_or_else(gone)?;
-        read::walk(&record.descriptor, record.diff_id, blob, |_| Ok::<_, ReadError>(()))?;
-        Ok::<_, Error>(())
-    });
-    unpacking.await.map_err(|_| Error::Thread { layer: hit.record.descriptor.digest.to_string() })??;
+    for part in hit.record.parts() {
+        let digest = part.descriptor.digest;
+        blob(&part.descriptor, &hit.repository, work).await?;
+        let (store, part) = (work.store.clone(), part.clone());
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let gone = || Error::Gone { path: store.path(Area::Blobs, &digest) };
+            let blob = store.open_blob(Area::Blobs, &digest)?.ok_or_else(gone)?;
+            read::walk(&part.descriptor, part.diff_id, blob, |_| Ok::<_, ReadError>(()))?;
+            Ok::<_, Error>(())
+        });
+        unpacking.await.map_err(|_| Error::Thread { layer: digest.to_string() })??;
+    }
     Ok(work.store.put_record(key, &hit.record)?)
 }
 

@@ -14,7 +14,7 @@ use crate::oci::{ChainId, DiffId};
 use crate::plan::Place;
 use crate::registry::Source;
 use crate::sandbox::{Rootfs, extract};
-use crate::store::Store;
+use crate::store::{LayerPart, Store};
 
 /// Brings the base's root filesystem onto the disk, unless it is there, for the image of
 /// `work` to be run on.
@@ -45,8 +45,10 @@ impl<'a> RootFilesystems<'a> {
         let mut lower: Vec<PathBuf> = self.base().await?.iter().cloned().collect();
         let mut under: Vec<DiffId> = self.work.lock.base.diff_ids.clone();
         for layer in layers {
-            lower.push(self.layer(layer, &under, &lower).await?);
-            under.push(layer.record.diff_id);
+            for part in layer.record.parts() {
+                lower.push(self.layer(&layer.place, part, &under, &lower).await?);
+                under.push(part.diff_id);
+            }
         }
         Ok(Rootfs::new(lower, Arc::clone(&self.work.host)))
     }
@@ -59,10 +61,16 @@ impl<'a> RootFilesystems<'a> {
 
     /// A layer of ours over those of `under`. Its blob may be nowhere but in the target, or
     /// where a cache says.
-    async fn layer(&self, layer: &Appended, under: &[DiffId], lower: &[PathBuf]) -> Result<PathBuf, Error> {
+    async fn layer(
+        &self,
+        place: &Place,
+        part: &LayerPart,
+        under: &[DiffId],
+        lower: &[PathBuf],
+    ) -> Result<PathBuf, Error> {
         let Work { store, target, .. } = self.work;
-        let (descriptor, diff_id) = (layer.record.descriptor.clone(), layer.record.diff_id);
-        match (&layer.place, target) {
+        let (descriptor, diff_id) = (part.descriptor.clone(), part.diff_id);
+        match (place, target) {
             (Place::Target(_), Some(target)) => receive::blob(&descriptor, target, self.work).await?,
             (Place::Remote(hit), _) => receive::blob(&descriptor, &hit.repository, self.work).await?,
             _ => {}
@@ -70,7 +78,7 @@ impl<'a> RootFilesystems<'a> {
         let (store, under, lower) = (Store::clone(store), ChainId::of(under), lower.to_vec());
         let extracting =
             tokio::task::spawn_blocking(move || extract::layer(&store, &descriptor, diff_id, under, &lower));
-        let interrupted = |_| Error::Thread { layer: layer.record.descriptor.digest.to_string() };
+        let interrupted = |_| Error::Thread { layer: part.descriptor.digest.to_string() };
         Ok(extracting.await.map_err(interrupted)??)
     }
 }

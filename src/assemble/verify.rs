@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Error;
-use super::build::{self, Built, Destination};
+use super::build::{self, Appended, Built, Destination};
 use super::pull::{Described, describe_stored};
 use super::work::Work;
 use crate::changeset::{ANNOTATION_KEY, ANNOTATION_LAYER};
@@ -143,8 +143,15 @@ pub async fn verify(work: &Work<'_>, plan: &Plan, image: &Described) -> Result<V
 fn check(at: usize, image: &Described, made: &Described, plan: &Plan, built: &Built, before: &[Checked]) -> Checked {
     let (expected, ours) = (blob(image, at), blob(made, at));
     let base = built.image.base_layers;
-    let step = at.checked_sub(base).and_then(|step| Some((plan.steps.get(step)?, built.layers.get(step)?)));
-    let unproved = |under: &usize| before.get(base + under).is_some_and(|below| below.verdict == Verdict::Unproved);
+    // One that is in parts has several layers of the image.
+    let parts = |(step, layer): (usize, &Appended)| std::iter::repeat_n(step, layer.record.count());
+    let steps: Vec<usize> = built.layers.iter().enumerate().flat_map(parts).collect();
+    let step = at.checked_sub(base).and_then(|at| steps.get(at).copied());
+    let step = step.and_then(|step| Some((plan.steps.get(step)?, built.layers.get(step)?)));
+    let unproved = |under: &usize| {
+        let mut below = before.iter().skip(base).zip(&steps).filter(|(_, step)| *step == under);
+        below.any(|(below, _)| below.verdict == Verdict::Unproved)
+    };
     let key = |of: &Described| of.manifest.layers.get(at)?.annotations.get(ANNOTATION_KEY).cloned();
     let reason = match (&expected, &ours) {
         (Some(expected), Some(ours)) if expected == ours => None,

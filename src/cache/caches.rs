@@ -177,6 +177,16 @@ impl Caches {
     }
 }
 
+/// Whether the blobs of a layer can be had from `repository`.
+async fn offers(repository: &Repository, record: &LayerRecord) -> Result<bool, registry::Error> {
+    for part in record.parts() {
+        if !repository.offers_blob(&part.descriptor).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 impl Cache {
     /// Whether it failed in a way that an image's arrival there doesn't change.
     pub(super) fn is_given_up(&self) -> bool {
@@ -192,7 +202,7 @@ impl Cache {
             .map(async |(key, records)| {
                 for dated in records {
                     let record = dated.record.layer();
-                    if repository.offers_blob(&record.descriptor).await? {
+                    if offers(repository, &record).await? {
                         return Ok(Some((key, Hit { record, repository: repository.clone() })));
                     }
                 }

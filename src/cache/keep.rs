@@ -25,7 +25,7 @@ pub struct Layer {
     pub record: Record,
     /// What is in it, in a few words.
     pub title: String,
-    /// Where its blob can be read, for a cache that is another repository.
+    /// Where its blobs can be read, for a cache that is another repository.
     pub origin: BlobOrigin,
 }
 
@@ -98,11 +98,10 @@ impl Caches {
         manifest: &[u8],
         target: &Repository,
     ) -> Result<(), registry::Error> {
-        let descriptor = &layer.record.descriptor;
-        if !cache.is(target) {
-            let task =
-                self.progress.task(Activity::Push, format!("{} to the cache", layer.title), Some(descriptor.size));
-            let pushed = cache.push_blob(descriptor, &layer.origin, Some(target), &|moved| moved.tell(&task)).await?;
+        let blobs = if cache.is(target) { Vec::new() } else { layer.record.descriptors() };
+        for blob in &blobs {
+            let task = self.progress.task(Activity::Push, format!("{} to the cache", layer.title), Some(blob.size));
+            let pushed = cache.push_blob(blob, &layer.origin, Some(target), &|moved| moved.tell(&task)).await?;
             task.end(pushed.outcome());
         }
         cache.push_manifest(&tag(&layer.record.key), media_type::MANIFEST, manifest).await?;

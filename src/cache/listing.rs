@@ -119,7 +119,7 @@ impl Listing {
             return Err(Flaw::Unreadable);
         };
         let dated = Record::read(&manifest.annotations, &self.pinned)?;
-        let same = dated.record.key == *key && manifest.layers == [dated.record.descriptor.clone()];
+        let same = dated.record.key == *key && manifest.layers == dated.record.descriptors();
         if same { Ok(dated) } else { Err(Flaw::Unreadable) }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Signer, VerifyingKey};
 use crate::oci::{Descriptor, DiffId, Digest, Manifest, media_type};
-use crate::store::{LayerKey, LayerRecord};
+use crate::store::{LayerKey, LayerPart, LayerRecord};
 
 /// What a record's manifest is.
 pub const ARTIFACT_TYPE: &str = "application/vnd.dlpack.layer.v1";
@@ -40,8 +40,23 @@ pub struct Record {
     pub diff_id: DiffId,
     /// The tar's length in bytes.
     pub unpacked: u64,
+    /// The other parts of a layer that is longer than one may be, lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rest: Vec<Part>,
     /// What an image's history says of it.
     pub history: String,
+}
+
+/// A part of a layer, but the first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Part {
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// The tar's length in bytes.
+    pub unpacked: u64,
 }
 
 /// A record that was read, and when it was written.
@@ -74,15 +89,31 @@ pub(super) enum Flaw {
 impl Record {
     /// The record of the layer of `key`.
     pub fn new(key: LayerKey, layer: &LayerRecord, history: impl Into<String>) -> Self {
-        // What an image says about the layer is no part of it.
-        let descriptor = Descriptor::new(&layer.descriptor.media_type, layer.descriptor.digest, layer.descriptor.size);
-        let (diff_id, unpacked) = (layer.diff_id, layer.unpacked);
-        Self { version: VERSION, key, descriptor, diff_id, unpacked, history: history.into() }
+        let part = |part: &LayerPart| Part {
+            // What an image says about the layer is no part of it.
+            descriptor: bare(&part.descriptor),
+            diff_id: part.diff_id,
+            unpacked: part.unpacked,
+        };
+        let Part { descriptor, diff_id, unpacked } = part(&layer.first);
+        let rest = layer.rest.iter().map(part).collect();
+        Self { version: VERSION, key, descriptor, diff_id, unpacked, rest, history: history.into() }
     }
 
     /// The layer that it tells of.
     pub fn layer(&self) -> LayerRecord {
-        LayerRecord { descriptor: self.descriptor.clone(), diff_id: self.diff_id, unpacked: self.unpacked }
+        let part = |descriptor: &Descriptor, diff_id, unpacked| {
+            let descriptor = descriptor.clone();
+            LayerPart { descriptor, diff_id, unpacked }
+        };
+        let first = part(&self.descriptor, self.diff_id, self.unpacked);
+        let rest = self.rest.iter().map(|other| part(&other.descriptor, other.diff_id, other.unpacked)).collect();
+        LayerRecord { first, rest }
+    }
+
+    /// The blobs of its parts, lowest first.
+    pub(super) fn descriptors(&self) -> Vec<Descriptor> {
+        std::iter::once(&self.descriptor).chain(self.rest.iter().map(|part| &part.descriptor)).cloned().collect()
     }
 
     /// The artifact, written at `created`. It has a subject where `listed`, that is where
@@ -98,7 +129,7 @@ impl Record {
     ) -> Result<Manifest, serde_json::Error> {
         let text = serde_json::to_string(self)?;
         // manifest.md, "Guidelines for Artifact Usage": a config of `{}` where there is none
-        let mut manifest = Manifest::new(empty(), vec![self.descriptor.clone()]);
+        let mut manifest = Manifest::new(empty(), self.descriptors());
         manifest.artifact_type = Some(ARTIFACT_TYPE.to_owned());
         // distribution-spec: a client that pushes a subject where there is no list MUST keep one
         // itself, in an index that all would write to; there, records are found by their tags
@@ -128,15 +159,17 @@ impl Record {
         Ok(Dated { record, created: created.map(Timestamp::as_second), signature: signature.cloned() })
     }
 
-    /// Whether it tells of a layer as dlpack writes them: a bare descriptor of a blob.
+    /// Whether it tells of a layer as dlpack writes them: bare descriptors of blobs.
     fn is_sound(&self) -> bool {
         let written = [media_type::LAYER_GZIP, media_type::LAYER_ZSTD];
-        let bare = Descriptor::new(&self.descriptor.media_type, self.descriptor.digest, self.descriptor.size);
-        self.version == VERSION
-            && self.descriptor == bare
-            && written.contains(&self.descriptor.media_type.as_str())
-            && self.descriptor.size > 0
+        let is_blob =
+            |blob: &Descriptor| *blob == bare(blob) && written.contains(&blob.media_type.as_str()) && blob.size > 0;
+        self.version == VERSION && self.descriptors().iter().all(is_blob)
     }
+}
+
+fn bare(descriptor: &Descriptor) -> Descriptor {
+    Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size)
 }
 
 /// The tag under which the record of `key` lies.
@@ -174,8 +207,8 @@ mod tests {
 
     fn record() -> Record {
         let descriptor = Descriptor::of(media_type::LAYER_GZIP, b"a layer");
-        let layer = LayerRecord { descriptor, diff_id: DiffId(Digest::of(b"its tar")), unpacked: 10_240 };
-        Record::new(LayerKey(Digest::of(b"its inputs")), &layer, "torch 2.6.0")
+        let layer = LayerPart { descriptor, diff_id: DiffId(Digest::of(b"its tar")), unpacked: 10_240 };
+        Record::new(LayerKey(Digest::of(b"its inputs")), &layer.into(), "torch 2.6.0")
     }
 
     #[test]
@@ -193,6 +226,20 @@ mod tests {
         assert!(tag(&record().key).len() <= 128);
         assert_eq!(key_of_tag(&tag(&record().key)), Some(record().key));
         assert_eq!(key_of_tag(ANCHOR_TAG), None);
+    }
+
+    #[test]
+    fn a_record_of_a_layer_in_parts_names_all_of_them() {
+        let mut layer = record().layer();
+        let descriptor = Descriptor::of(media_type::LAYER_GZIP, b"more of it");
+        layer.rest.push(LayerPart { descriptor, diff_id: DiffId(Digest::of(b"its tar, too")), unpacked: 512 });
+        let record = Record::new(record().key, &layer, "torch 2.6.0");
+        let manifest = record.manifest(Timestamp::UNIX_EPOCH, true, None).unwrap();
+        let read = Record::read(&manifest.annotations, &[]).unwrap().record;
+        assert_eq!((&read.layer(), manifest.layers), (&layer, read.descriptors()));
+        let text = manifest.annotations[ANNOTATION_RECORD].replace("\"size\":10", "\"size\":0");
+        let forged = BTreeMap::from([(ANNOTATION_RECORD.to_owned(), text)]);
+        assert_eq!(Record::read(&forged, &[]), Err(Flaw::Unreadable));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::oci::{Amendment, Digest, ImageConfig};
 use crate::sandbox::Rootfs;
 use crate::store::{Area, Store};
 pub use inputs::{Content, Inputs};
-pub use told::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, Part, Told};
+pub use told::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, ANNOTATION_PART, Part, Told};
 
 /// Where the entrypoint finds what it starts, in layers of several kinds.
 const SERVICES: &str = "usr/local/lib/dlpack/services.d";

@@ -17,6 +17,10 @@ pub const ANNOTATION_KEY: &str = "dev.dlpack.key";
 /// The annotation that has [`Told`], as JSON.
 pub const ANNOTATION_INPUTS: &str = "dev.dlpack.inputs";
 
+/// The annotation of each part but the first of a layer that is longer than one may be: which
+/// it is, from 2. What is told of the layer stands at its first part.
+pub const ANNOTATION_PART: &str = "dev.dlpack.part";
+
 /// The field that says what the sandbox did without, where it did.
 const SANDBOX: &str = "sandbox";
 

@@ -99,7 +99,7 @@ explain!(crate::layer::Error, self => match self {
     Self::Io { .. } => ExitKind::Store,
     Self::Content { .. } => ExitKind::Integrity,
     Self::Path { .. } | Self::Parent { .. } => ExitKind::Recipe,
-    Self::Order { .. } | Self::Unfinished { .. } => ExitKind::Other,
+    Self::Order { .. } | Self::Unfinished { .. } | Self::Parts { .. } => ExitKind::Other,
 });
 
 explain!(crate::sandbox::Error, self => match self {

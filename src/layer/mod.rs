@@ -9,6 +9,7 @@ mod inflate;
 mod lane;
 mod order;
 mod output;
+mod parts;
 pub mod read;
 mod sink;
 pub(crate) mod tar;
@@ -19,6 +20,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::oci::{Descriptor, DiffId};
+use crate::store::LayerPart;
 pub use sink::Sink;
 pub use writer::LayerWriter;
 
@@ -32,6 +34,10 @@ pub const FORMAT: u32 = 3;
 /// in seconds since 1970: 1980-01-01, the first time that a zip can hold, so that
 /// tools which pack an image's files again don't trip over it.
 pub const EPOCH: u64 = 315_532_800;
+
+/// How long the blob of a layer is at most where the recipe says nothing, in bytes: what every
+/// registry takes (docs/registries.md), with room for whoever counts otherwise.
+pub const CEILING: u64 = 9_500_000_000;
 
 /// Why a layer can't be written.
 #[derive(Debug, Error)]
@@ -70,6 +76,12 @@ pub enum Error {
     #[error("the layer broke off at `{path}`")]
     Unfinished {
         /// The entry.
+        path: String,
+    },
+    /// A layer that is sent as it is written, and is longer than one may be.
+    #[error("the layer is too long from `{path}` on: it is in parts, of which a stream takes one")]
+    Parts {
+        /// The first entry that has no room.
         path: String,
     },
     /// The content can't be read, or no thread be started for it.
@@ -200,6 +212,12 @@ pub struct Layer {
     pub diff_id: DiffId,
     /// The tar's length in bytes.
     pub unpacked: u64,
+}
+
+impl From<Layer> for LayerPart {
+    fn from(layer: Layer) -> Self {
+        Self { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked }
+    }
 }
 
 impl AsRef<Descriptor> for Layer {

@@ -16,10 +16,17 @@ const ZSTD_LEVEL: i32 = 3;
 // RFC 1952, 2.3: ID1 ID2, CM = deflate, FLG, MTIME (none), XFL, OS = unknown
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
+/// RFC 1952, 2.3.1: CRC32 and ISIZE.
+const TRAILER: u64 = 8;
+/// What zstd needs besides for frame and blocks, in bytes, with room to spare.
+const ZSTD_MARGIN: u64 = 1024;
+
 /// Takes a tar, part of it compressed already.
 pub(super) struct Output {
     diff: Lane<Hasher>,
     blob: Blob,
+    /// How many bytes of the tar there are.
+    tar: u64,
     inflater: Option<Box<Inflater>>,
 }
 
@@ -34,6 +41,23 @@ struct Gzip {
     encoder: Encoder,
     /// Of the whole tar so far.
     crc: crc32fast::Hasher,
+    /// How many bytes went into the lane.
+    length: u64,
+}
+
+impl Gzip {
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.length += bytes.len() as u64;
+        self.lane.write(bytes)
+    }
+
+    fn pass_encoded(&mut self) -> io::Result<()> {
+        let Self { lane, encoder, length, .. } = self;
+        encoder.take(&mut |encoded| {
+            *length += encoded.len() as u64;
+            lane.write(encoded)
+        })
+    }
 }
 
 impl Output {
@@ -42,26 +66,29 @@ impl Output {
         let diff = Lane::new(Hasher::new(), thread("layer-diff-id"))?;
         let blob = match compression {
             Compression::Gzip => {
-                let mut lane = Lane::new(blob, thread("layer-blob"))?;
-                lane.write(&GZIP_HEADER)?;
-                Blob::Gzip(Box::new(Gzip { lane, encoder: Encoder::new(), crc: crc32fast::Hasher::new() }))
+                let lane = Lane::new(blob, thread("layer-blob"))?;
+                let crc = crc32fast::Hasher::new();
+                let mut gzip = Box::new(Gzip { lane, encoder: Encoder::new(), crc, length: 0 });
+                gzip.pass(&GZIP_HEADER)?;
+                Blob::Gzip(gzip)
             }
             Compression::Zstd => {
                 let frame = zstd::Encoder::new(blob, ZSTD_LEVEL)?;
                 Blob::Zstd(Box::new(Lane::new(frame, thread("layer-blob"))?))
             }
         };
-        Ok(Self { diff, blob, inflater: None })
+        Ok(Self { diff, blob, tar: 0, inflater: None })
     }
 
     /// Takes bytes of the tar that are compressed here.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.diff.write(bytes)?;
+        self.tar += bytes.len() as u64;
         match &mut self.blob {
             Blob::Gzip(gzip) => {
                 gzip.crc.update(bytes);
                 gzip.encoder.write(bytes);
-                gzip.encoder.take(&mut |encoded| gzip.lane.write(encoded))
+                gzip.pass_encoded()
             }
             Blob::Zstd(lane) => lane.write(bytes),
         }
@@ -77,17 +104,29 @@ impl Output {
     ) -> Result<(u64, u32), Flaw> {
         if let Blob::Gzip(gzip) = &mut self.blob {
             gzip.encoder.align();
-            gzip.encoder.take(&mut |encoded| gzip.lane.write(encoded)).map_err(Flaw::Pass)?;
+            gzip.pass_encoded().map_err(Flaw::Pass)?;
         }
         let inflater = self.inflater.get_or_insert_with(|| Box::new(Inflater::new()));
         let mut splice = Splice { diff: &mut self.diff, blob: &mut self.blob, crc: crc32fast::Hasher::new(), inspect };
         let (size, tail) = inflater.inflate(raw, limit, &mut splice)?;
         let crc = splice.crc;
+        self.tar += size;
         if let Blob::Gzip(gzip) = &mut self.blob {
             gzip.crc.combine(&crc);
             gzip.encoder.resume(tail);
         }
         Ok((size, crc.finalize()))
+    }
+
+    /// How long the blob is at most if it ends after so many `more` bytes of tar: the same
+    /// on any machine, however many threads there are.
+    pub(super) fn at_most(&self, more: u64) -> u64 {
+        match &self.blob {
+            Blob::Gzip(gzip) => gzip.length + Encoder::at_most(gzip.encoder.pending() + more) + TRAILER,
+            // zstd.h, ZSTD_COMPRESSBOUND: a 256th more than there was, and a little. What
+            // its thread has written until now depends on chance.
+            Blob::Zstd(_) => self.tar + more + (self.tar + more) / 256 + ZSTD_MARGIN,
+        }
     }
 
     /// Ends both. Returns what hashed the tar, and the blob.
@@ -96,7 +135,7 @@ impl Output {
         let blob = match self.blob {
             Blob::Gzip(mut gzip) => {
                 gzip.encoder.finish();
-                gzip.encoder.take(&mut |encoded| gzip.lane.write(encoded))?;
+                gzip.pass_encoded()?;
                 // RFC 1952, 2.3.1: CRC32, and ISIZE "modulo 2^32"
                 gzip.lane.write(&gzip.crc.finalize().to_le_bytes())?;
                 gzip.lane.write(&(diff.length() as u32).to_le_bytes())?;
@@ -119,7 +158,7 @@ struct Splice<'a> {
 impl Taker for Splice<'_> {
     fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.blob {
-            Blob::Gzip(gzip) => gzip.lane.write(bytes),
+            Blob::Gzip(gzip) => gzip.pass(bytes),
             Blob::Zstd(_) => Ok(()),
         }
     }

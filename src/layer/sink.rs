@@ -19,6 +19,11 @@ pub enum Sink {
 }
 
 impl Sink {
+    /// Whether somebody takes the bytes as they come.
+    pub(super) fn is_stream(&self) -> bool {
+        !matches!(self, Self::Store(_))
+    }
+
     /// The store that keeps the blob, if one does.
     pub(super) fn store(&self) -> Option<&Store> {
         match self {

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write as _};
 use super::inflate::Flaw;
 use super::order::{self, Order};
 use super::output::Output;
+use super::parts::Parts;
 use super::sink::{Blob, Sink};
 use super::tar::{self, Kind};
 use super::{Attributes, Compression, Device, Error, Layer, Threads};
@@ -26,8 +27,12 @@ const CHUNK: usize = 64 * 1024;
 pub struct LayerWriter {
     /// The store that keeps the blob, if one does.
     store: Option<Store>,
+    /// Whether it goes to somebody as it is written.
+    streams: bool,
     compression: Compression,
+    threads: Threads,
     mtime: u64,
+    parts: Parts,
     order: Order,
     /// Those of the next entry.
     xattrs: BTreeMap<String, Vec<u8>>,
@@ -60,11 +65,19 @@ impl LayerWriter {
     /// # Errors
     /// As [`LayerWriter::new`].
     pub fn to(sink: Sink, compression: Compression, mtime: u64, threads: Threads) -> Result<Self, Error> {
-        let store = sink.store().cloned();
+        let (store, streams) = (sink.store().cloned(), sink.is_stream());
         let begun = Output::new(Blob::begin(sink)?, compression, threads);
         let output = begun.map_err(|source| Error::Io { path: String::new(), source })?;
-        let (order, xattrs) = (Order::default(), BTreeMap::new());
-        Ok(Self { store, compression, mtime, order, xattrs, output, broken: false })
+        let (parts, order, xattrs) = (Parts::default(), Order::default(), BTreeMap::new());
+        Ok(Self { store, streams, compression, threads, mtime, parts, order, xattrs, output, broken: false })
+    }
+
+    /// The same layer in parts, each with a blob of at most `ceiling` bytes unless a single
+    /// entry has more. Where it is cut is a function of the entries and of `ceiling`. The
+    /// directories that the layer owns stand again in a part that has paths below them,
+    /// whiteouts in one part alone, and a hard link in that of its file.
+    pub fn in_parts_of(self, ceiling: u64) -> Self {
+        Self { parts: Parts::of(ceiling), ..self }
     }
 
     /// The modification time of all entries, in seconds since 1970.
@@ -175,16 +188,24 @@ impl LayerWriter {
         self.end(0)
     }
 
-    /// Another name of `to`, a file that comes before it in the layer.
+    /// Another name of `to`, a file that comes before it in the layer. Returns whether it
+    /// was written: not if that lies in an earlier part, since some runtimes unpack each
+    /// layer by itself. The file's content is to be written again then.
     ///
     /// # Errors
-    /// As [`LayerWriter::symlink`].
-    pub fn hard_link(&mut self, path: &str, attributes: Attributes, to: &str) -> Result<(), Error> {
+    /// As [`LayerWriter::symlink`]; also [`Error::Parts`].
+    pub fn hard_link(&mut self, path: &str, attributes: Attributes, to: &str) -> Result<bool, Error> {
         if to >= path || !order::is_plain_path(to) {
             return Err(Error::Path { path: to.to_owned() });
         }
+        self.refuse_if_broken()?;
+        let header = tar::header(path, Kind::HardLink(to), attributes, &self.xattrs, self.mtime);
+        self.make_room(path, header.len() as u64)?;
+        if !self.parts.has(to) {
+            return Ok(false);
+        }
         self.begin(path, Kind::HardLink(to), attributes)?;
-        self.end(0)
+        self.end(0).map(|()| true)
     }
 
     /// A FIFO.
@@ -213,6 +234,8 @@ impl LayerWriter {
     pub fn whiteout(&mut self, path: &str) -> Result<(), Error> {
         self.refuse_if_broken()?;
         self.order.take(path, false)?;
+        self.make_room(path, 0)?;
+        self.parts.take(path, None);
         // layer.md: "Whiteout files MUST be … the basename of the deleted path prefixed with .wh."
         let (parent, name) = path.rsplit_once('/').map_or(("", path), |(parent, name)| (parent, name));
         let slash = if parent.is_empty() { "" } else { "/" };
@@ -248,20 +271,52 @@ impl LayerWriter {
     ///
     /// # Errors
     /// [`Error::Unfinished`] if an entry failed before; [`Error::Store`]; [`Error::Io`] if
-    /// nobody took the stream to its end. No file is then left behind.
-    pub fn complete(mut self) -> Result<Layer, Error> {
+    /// nobody took the stream to its end; [`Error::Parts`] if it is in several. No file is
+    /// then left behind.
+    pub fn complete(self) -> Result<Layer, Error> {
+        if !self.parts.finished.is_empty() {
+            return Err(Error::Parts { path: self.order.last().to_owned() });
+        }
+        self.finish().map(|(_, last)| last)
+    }
+
+    /// The same for a layer that may be in parts, of which there is at least one: those
+    /// before the last, and the last.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::complete`].
+    pub fn complete_parts(self) -> Result<(Vec<Layer>, Layer), Error> {
+        self.finish()
+    }
+
+    fn finish(mut self) -> Result<(Vec<Layer>, Layer), Error> {
         self.refuse_if_broken()?;
         self.write(&tar::END)?;
-        let Self { store, order, compression, output, .. } = self;
-        let finished = output.finish().and_then(|(diff, mut blob)| blob.flush().map(|()| (diff, blob)));
-        let (diff, blob) = finished.map_err(|source| cannot_write(store.as_ref(), &order, source))?;
-        let (digest, size) = blob.complete()?;
-        let (diff_id, unpacked) = diff.finish();
-        let media_type = match compression {
-            Compression::Gzip => media_type::LAYER_GZIP,
-            Compression::Zstd => media_type::LAYER_ZSTD,
+        let Self { store, order, compression, output, parts, .. } = self;
+        Ok((parts.finished, finish(output, compression, store.as_ref(), &order)?))
+    }
+
+    /// Ends the part before `path` if the entry there, of `length` bytes of tar, might make
+    /// it too long, and begins another.
+    fn make_room(&mut self, path: &str, length: u64) -> Result<(), Error> {
+        // with the headers of a directory's marker, and what ends an archive
+        let more = length + (tar::BLOCK + tar::END.len()) as u64;
+        if !self.parts.is_full_at(self.output.at_most(more)) {
+            return Ok(());
+        }
+        let Some(store) = self.store.clone().filter(|_| !self.streams) else {
+            return Err(Error::Parts { path: path.to_owned() });
         };
-        Ok(Layer { descriptor: Descriptor::new(media_type, digest, size), diff_id: DiffId(diff_id), unpacked })
+        self.broken = true;
+        self.write(&tar::END)?;
+        let begun = Output::new(Blob::begin(Sink::Store(store))?, self.compression, self.threads);
+        let next = begun.map_err(|source| self.cannot_write(source))?;
+        let full = std::mem::replace(&mut self.output, next);
+        let finished = finish(full, self.compression, self.store.as_ref(), &self.order)?;
+        let directories = self.parts.next(finished, path);
+        self.write(&directories)?;
+        self.broken = false;
+        Ok(())
     }
 
     fn begin(&mut self, path: &str, kind: Kind<'_>, attributes: Attributes) -> Result<(), Error> {
@@ -271,9 +326,13 @@ impl LayerWriter {
             return Err(Error::Path { path: name.clone() });
         }
         self.order.take(path, kind == Kind::Directory)?;
-        self.broken = true;
         let xattrs = std::mem::take(&mut self.xattrs);
-        self.write(&tar::header(path, kind, attributes, &xattrs, self.mtime))
+        let header = tar::header(path, kind, attributes, &xattrs, self.mtime);
+        let size = if let Kind::File(size) = kind { size } else { 0 };
+        self.make_room(path, header.len() as u64 + size + tar::padding(size) as u64)?;
+        self.broken = true;
+        self.parts.take(path, (kind == Kind::Directory).then_some(&header));
+        self.write(&header)
     }
 
     fn end(&mut self, size: u64) -> Result<(), Error> {
@@ -296,6 +355,19 @@ impl LayerWriter {
     fn cannot_write(&self, source: io::Error) -> Error {
         cannot_write(self.store.as_ref(), &self.order, source)
     }
+}
+
+/// Ends a blob, which has a name then.
+fn finish(output: Output, compression: Compression, store: Option<&Store>, order: &Order) -> Result<Layer, Error> {
+    let finished = output.finish().and_then(|(diff, mut blob)| blob.flush().map(|()| (diff, blob)));
+    let (diff, blob) = finished.map_err(|source| cannot_write(store, order, source))?;
+    let (digest, size) = blob.complete()?;
+    let (diff_id, unpacked) = diff.finish();
+    let media_type = match compression {
+        Compression::Gzip => media_type::LAYER_GZIP,
+        Compression::Zstd => media_type::LAYER_ZSTD,
+    };
+    Ok(Layer { descriptor: Descriptor::new(media_type, digest, size), diff_id: DiffId(diff_id), unpacked })
 }
 
 /// A file never fails as a pipe does that nobody reads from any more.

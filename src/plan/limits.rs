@@ -88,7 +88,8 @@ impl Limits {
         rate: Option<&Rate>,
     ) -> Vec<Exceeded> {
         let absent = plan.steps.iter().zip(present).filter(|(_, present)| !**present).map(|(step, _)| step);
-        let mut exceeded: Vec<Exceeded> = absent.flat_map(|step| self.of_layer(step, registry, rate)).collect();
+        let mut exceeded: Vec<Exceeded> =
+            absent.flat_map(|step| self.of_layer(step, plan.ceiling, registry, rate)).collect();
         let told: Vec<Told> = plan.steps.iter().map(|step| step.inputs.told(None)).collect();
         let told = Told::annotations(&told).iter().flatten().map(String::len).sum::<usize>() as u64;
         let bytes = base_manifest + told + DESCRIPTOR * plan.steps.len() as u64;
@@ -98,8 +99,8 @@ impl Limits {
         exceeded
     }
 
-    fn of_layer(&self, step: &Step, registry: &str, rate: Option<&Rate>) -> Option<Exceeded> {
-        let (bytes, layer, registry) = (step.size().bytes, step.title(), registry.to_owned());
+    fn of_layer(&self, step: &Step, ceiling: u64, registry: &str, rate: Option<&Rate>) -> Option<Exceeded> {
+        let (bytes, layer, registry) = (longest_part(step, ceiling), step.title(), registry.to_owned());
         match (self.layer, self.upload, rate.map(|rate| rate.span(bytes))) {
             (Some(most), ..) if bytes > most => Some(Exceeded::Layer { layer, bytes, most, registry }),
             (_, Some(most), Some(span)) if span > most => {
@@ -108,4 +109,15 @@ impl Limits {
             _ => None,
         }
     }
+}
+
+/// About how long the longest part of a layer is, in bytes: what is longer than one may be is
+/// cut, but no file.
+fn longest_part(step: &Step, ceiling: u64) -> u64 {
+    if let Some(record) = step.place.record() {
+        return record.parts().map(|part| part.descriptor.size).max().unwrap_or_default();
+    }
+    let files = step.inputs.contents().iter().filter(|_| step.inputs.kind() == "files");
+    let longest = files.map(|file| file.bytes).max().unwrap_or_default();
+    step.size().bytes.min(ceiling).max(longest)
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
-use super::{Error, Place, Step};
+use super::{Error, Place, Step, has};
 use crate::cache::Caches;
 use crate::oci::DiffId;
 use crate::registry::Repository;
 use crate::sandbox::{Host, Lacks};
-use crate::store::{Area, LayerKey, LayerRecord, Store};
+use crate::store::{Area, LayerKey, LayerPart, LayerRecord, Store};
 
 /// Where layers are looked for.
 #[derive(Clone, Copy)]
@@ -126,10 +126,10 @@ fn look_up_in_store(base: &[DiffId], steps: &mut [Step], store: &Store) -> Resul
         if step.place.record().is_some() {
             continue;
         }
-        let known = |under: &usize| steps[*under].place.record().map(|record| record.diff_id);
-        let under: Option<Vec<DiffId>> = step.under.iter().map(known).collect();
+        let known = |under: &usize| steps[*under].place.record().map(|record| record.diff_ids().collect());
+        let under: Option<Vec<Vec<DiffId>>> = step.under.iter().map(known).collect();
         let key = match step.inputs.needs_rootfs() {
-            true => under.map(|under| step.key_over(base, &under)),
+            true => under.map(|under| step.key_over(base, &under.concat())),
             false => Some(step.inputs.key(None)),
         };
         let place = key.map(|key| find(&key, store)).transpose()?.flatten().map(Place::Store);
@@ -140,17 +140,17 @@ fn look_up_in_store(base: &[DiffId], steps: &mut [Step], store: &Store) -> Resul
     Ok(())
 }
 
-/// The record under `key`, if the store has its blob, too.
+/// The record under `key`, if the store has its blobs, too.
 fn find(key: &LayerKey, store: &Store) -> Result<Option<LayerRecord>, Error> {
-    let here = |layer: &LayerRecord| store.size(Area::Blobs, &layer.descriptor.digest) == Some(layer.descriptor.size);
-    Ok(store.record(key)?.filter(here))
+    let here = |part: &LayerPart| store.size(Area::Blobs, &part.descriptor.digest) == Some(part.descriptor.size);
+    Ok(store.record(key)?.filter(|record| record.parts().all(here)))
 }
 
 /// A layer whose record is here and whose blob is in the target need not be made
 /// again to be pushed there.
 async fn find_in_target(key: &LayerKey, store: &Store, target: &Repository) -> Result<Option<LayerRecord>, Error> {
     let Some(record) = store.record(key)? else { return Ok(None) };
-    Ok(if target.has_blob(&record.descriptor).await? { Some(record) } else { None })
+    Ok(if has(target, &record).await? { Some(record) } else { None })
 }
 
 async fn look_up_in_target(steps: &mut [Step], store: &Store, target: &Repository) -> Result<(), Error> {
@@ -187,7 +187,7 @@ async fn look_up_in_caches(steps: &mut [Step], caches: &Caches) -> Result<(), Er
 /// Layers that were made before, and whose blobs neither the store nor the target has.
 fn look_up_made_before(steps: &mut [Step], store: &Store, caches: &Caches) -> Result<(), Error> {
     let again = |record: LayerRecord| {
-        let other = caches.pushed_to(&record.descriptor.digest).cloned();
+        let other = caches.pushed_to(&record.first.descriptor.digest).cloned();
         Place::Again(record, other)
     };
     for step in steps.iter_mut().filter(|step| matches!(step.place, Place::Build)) {

@@ -183,6 +183,8 @@ pub struct Plan {
     pub base: Vec<DiffId>,
     /// The layers that the recipe adds.
     pub steps: Vec<Step>,
+    /// How long a layer's blob may be, in bytes: what is longer is in parts.
+    pub ceiling: u64,
     /// What makes them.
     pub machine: Machine,
 }
@@ -197,12 +199,12 @@ impl Plan {
     pub async fn new(lock: &Lock, directory: &Path, places: Places<'_>, host: Arc<Host>) -> Result<Self, Error> {
         let mut steps = steps::of(lock, directory, places.store)?;
         let base = lock.base.diff_ids.clone();
-        if base.len() + steps.len() > MAX_LAYERS {
-            return Err(Error::TooManyLayers { count: base.len() + steps.len(), base: base.len() });
-        }
+        check_count(base.len(), steps.len())?;
         let machine = Machine::new(host);
         places.find_all(&base, &mut steps, &machine).await?;
-        Ok(Self { base, steps, machine })
+        let parts = steps.iter().map(|step| step.place.record().map_or(1, LayerRecord::count)).sum();
+        check_count(base.len(), parts)?;
+        Ok(Self { base, steps, ceiling: lock.recipe.ceiling(), machine })
     }
 
     /// Plans those layers of `lock` alone that are the same for everybody: what a
@@ -220,7 +222,7 @@ impl Plan {
         steps.retain(|step| step.inputs.is_for_everybody());
         let machine = Machine::new(host);
         places.find_all(&[], &mut steps, &machine).await?;
-        Ok(Self { base: Vec::new(), steps, machine })
+        Ok(Self { base: Vec::new(), steps, ceiling: lock.recipe.ceiling(), machine })
     }
 
     /// Which layers `target` has, in the order of the steps: they are not sent.
@@ -230,10 +232,10 @@ impl Plan {
     pub async fn present(&self, target: &Repository) -> Result<Vec<bool>, Error> {
         stream::iter(&self.steps)
             .map(async |step| match &step.place {
-                Place::Store(record) => Ok(target.has_blob(&record.descriptor).await?),
+                Place::Store(record) => has(target, record).await,
                 Place::Target(_) => Ok(true),
                 Place::Remote(hit) if hit.repository.is(target) => Ok(true),
-                Place::Remote(hit) => Ok(target.has_blob(&hit.record.descriptor).await?),
+                Place::Remote(hit) => has(target, &hit.record).await,
                 Place::Again(..) | Place::Build | Place::Sandbox => Ok(false),
             })
             .buffered(4)
@@ -252,5 +254,26 @@ impl Plan {
             }
         }
         missing
+    }
+}
+
+/// Whether the blobs of a layer are in `target`.
+async fn has(target: &Repository, record: &LayerRecord) -> Result<bool, Error> {
+    for part in record.parts() {
+        if !target.has_blob(&part.descriptor).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Checks that a runtime mounts so many layers over a base of so many.
+///
+/// # Errors
+/// [`Error::TooManyLayers`].
+pub fn check_count(base: usize, layers: usize) -> Result<(), Error> {
+    match base + layers {
+        count if count > MAX_LAYERS => Err(Error::TooManyLayers { count, base }),
+        _ => Ok(()),
     }
 }

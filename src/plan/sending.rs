@@ -21,7 +21,7 @@ impl Step {
     /// The size of its blob, or that of what it is made of.
     pub fn size(&self) -> Size {
         match self.place.record() {
-            Some(record) => Size { bytes: record.descriptor.size, exact: true },
+            Some(record) => Size { bytes: record.size(), exact: true },
             None if self.needs.is_empty() => {
                 let bytes = self.inputs.contents().iter().map(|content| content.bytes).sum();
                 Size { bytes, exact: false }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use super::{Error, Place, Step};
 use crate::apt::architecture;
 use crate::changeset::{Changeset, Inputs, Need, account, apt, entrypoint, files, jupyter, run, sshd, timezone, venv};
-use crate::layer::Compression;
 use crate::lock::{Lock, LockedLayer};
-use crate::recipe::LayerKind;
+use crate::recipe::{LayerKind, Recipe};
 use crate::sandbox::Lacks;
 use crate::store::Store;
 
@@ -19,7 +18,7 @@ pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Ste
     let mut steps = Vec::new();
     for (index, (layer, locked)) in lock.recipe.layers.iter().zip(&lock.layers).enumerate() {
         let mut add = |changeset: Arc<dyn Changeset>, needs: Vec<Need>| {
-            let step = step(&layer.name, index, changeset, needs, lock.recipe.compression);
+            let step = step(&layer.name, index, changeset, needs, &lock.recipe);
             push(&mut steps, step);
         };
         match (&layer.kind, locked) {
@@ -60,13 +59,17 @@ pub(super) fn of(lock: &Lock, directory: &Path, store: &Store) -> Result<Vec<Ste
     }
     if let Some(entrypoint) = entrypoint::changeset(&lock.recipe) {
         let index = lock.recipe.layers.len();
-        push(&mut steps, step("entrypoint", index, Arc::new(entrypoint), Vec::new(), lock.recipe.compression));
+        push(&mut steps, step("entrypoint", index, Arc::new(entrypoint), Vec::new(), &lock.recipe));
     }
     Ok(steps)
 }
 
-fn step(layer: &str, index: usize, changeset: Arc<dyn Changeset>, needs: Vec<Need>, compression: Compression) -> Step {
-    let inputs = changeset.inputs().with("compression", compression.name());
+fn step(layer: &str, index: usize, changeset: Arc<dyn Changeset>, needs: Vec<Need>, recipe: &Recipe) -> Step {
+    let mut inputs = changeset.inputs().with("compression", recipe.compression.name());
+    // Where it is cut into parts.
+    if let Some(ceiling) = recipe.max_layer_size {
+        inputs = inputs.with("max-layer-size", ceiling);
+    }
     Step {
         layer: layer.to_owned(),
         index,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Error;
 use crate::assemble::{ANNOTATION_ADDED, ANNOTATION_CONTENTS, Added, Appendix, AppendixLayer, Described};
-use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_LAYER, Content, Told};
+use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_LAYER, ANNOTATION_PART, Content, Told};
 use crate::oci::{Descriptor, DiffId, Digest, History};
 use crate::plan::Step;
 use crate::registry::Reference;
@@ -38,20 +38,25 @@ pub struct Layer {
     pub title: String,
     /// What it was made of; nothing for an older image.
     pub told: Option<Told>,
-    descriptor: Descriptor,
-    diff_id: DiffId,
-    history: History,
+    /// Its lowest part; mostly the only one.
+    first: AppendixLayer,
+    /// The other parts, lowest first.
+    rest: Vec<AppendixLayer>,
 }
 
 impl Layer {
-    /// Its blob.
+    /// Its blob; that of its lowest part if it has several.
     pub fn digest(&self) -> &Digest {
-        &self.descriptor.digest
+        &self.first.descriptor.digest
     }
 
     /// Its length in bytes.
     pub fn size(&self) -> u64 {
-        self.descriptor.size
+        self.parts().map(|part| part.descriptor.size).sum()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &AppendixLayer> {
+        std::iter::once(&self.first).chain(&self.rest)
     }
 }
 
@@ -87,10 +92,18 @@ impl Upper {
         let histories = told.iter().skip(told.len().saturating_sub(own)).map(|entry| (*entry).clone());
         let histories = histories.chain(std::iter::repeat_with(History::default));
         let of_upper = upper.iter().zip(&config.rootfs.diff_ids[base.len()..]).zip(histories);
+        let mut layers: Vec<Layer> = Vec::new();
+        for ((descriptor, diff_id), history) in of_upper {
+            let part = AppendixLayer { descriptor: descriptor.clone(), diff_id: *diff_id, history };
+            match layers.last_mut() {
+                Some(layer) if descriptor.annotations.contains_key(ANNOTATION_PART) => layer.rest.push(part),
+                _ => layers.push(Layer::of(part)),
+            }
+        }
         Ok(Self {
             reference,
             base: config.rootfs.diff_ids[..base.len()].to_vec(),
-            layers: of_upper.map(|((layer, diff_id), history)| Layer::of(layer, *diff_id, history)).collect(),
+            layers,
             added,
             created: config.created.clone(),
         })
@@ -109,13 +122,8 @@ impl Upper {
     /// # Errors
     /// [`Error::Older`] if it does not tell.
     pub fn appendix(&self) -> Result<Appendix, Error> {
-        let layer = |layer: &Layer| AppendixLayer {
-            descriptor: layer.descriptor.clone(),
-            diff_id: layer.diff_id,
-            history: layer.history.clone(),
-        };
         Ok(Appendix {
-            layers: self.layers.iter().map(layer).collect(),
+            layers: self.layers.iter().flat_map(Layer::parts).cloned().collect(),
             added: self.added()?.clone(),
             created: self.created.clone(),
         })
@@ -123,7 +131,7 @@ impl Upper {
 
     /// Whether one of its layers has this blob.
     pub fn has(&self, blob: &Digest) -> bool {
-        self.layers.iter().any(|layer| layer.digest() == blob)
+        self.layers.iter().flat_map(Layer::parts).any(|part| part.descriptor.digest == *blob)
     }
 
     /// Checks that `steps`, which are of a lock on the base `base`, are what its layers were made of.
@@ -163,8 +171,8 @@ fn inputs(told: &Told, whole: bool) -> (&str, u32, u32, BTreeMap<&str, &str>) {
 }
 
 impl Layer {
-    fn of(descriptor: &Descriptor, diff_id: DiffId, history: History) -> Self {
-        let annotation = |name: &str| descriptor.annotations.get(name).map(String::as_str).unwrap_or_default();
+    fn of(first: AppendixLayer) -> Self {
+        let annotation = |name: &str| first.descriptor.annotations.get(name).map(String::as_str).unwrap_or_default();
         let name = annotation(ANNOTATION_LAYER).to_owned();
         let contents: Vec<Content> = serde_json::from_str(annotation(ANNOTATION_CONTENTS)).unwrap_or_default();
         let title = match contents.as_slice() {
@@ -173,6 +181,6 @@ impl Layer {
             [first, others @ ..] => format!("{} and {} more", first.name, others.len()),
         };
         let told = serde_json::from_str(annotation(ANNOTATION_INPUTS)).ok();
-        Self { name, title, told, descriptor: descriptor.clone(), diff_id, history }
+        Self { name, title, told, first, rest: Vec::new() }
     }
 }

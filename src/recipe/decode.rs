@@ -16,7 +16,7 @@ use super::tree::{Entries, Value};
 use super::values::{self, Complaint};
 
 /// What a recipe's file may hold.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "extends",
     "drop",
     "vars",
@@ -24,6 +24,7 @@ const KEYS: [&str; 11] = [
     "platform",
     "cache-keys",
     "wheelhouses",
+    "max-layer-size",
     "compression",
     "config",
     "run",
@@ -40,6 +41,7 @@ pub(super) fn decode(root: &Entries, origin: Origin, files: &Files) -> Result<Re
         platform: table.field("platform").map(platform).transpose()?,
         cache_keys: table.list("cache-keys", cache_key)?,
         wheelhouses: table.texts("wheelhouses", values::repository)?,
+        max_layer_size: table.field("max-layer-size").map(layer_size).transpose()?,
         compression: table.field("compression").map(compression).transpose()?.unwrap_or_default(),
         config: table.field("config").map(config).transpose()?.unwrap_or_default(),
         layers: layers(&table, files)?,
@@ -84,6 +86,22 @@ fn cache_key(field: Field<'_>) -> Result<VerifyingKey, Fault> {
     let text = field.text(values::any)?;
     let expected = || Complaint::new("a key is \"ed25519:\" and the base64 of its 32 bytes");
     text.parse().map_err(|_| field.refused(&text, expected()))
+}
+
+/// `"9.5GB"`: bytes, with a unit of 1000.
+fn layer_size(field: Field<'_>) -> Result<u64, Fault> {
+    let text = field.text(values::any)?;
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "MB" => Some(1e6),
+        "GB" => Some(1e9),
+        _ => None,
+    };
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let count = digits.parse::<f64>().ok().filter(|_| plain).zip(unit).map(|(count, unit)| (count * unit).round());
+    // Below, all but the smallest files would have a layer each.
+    let size = count.filter(|bytes| (1e6..1e15).contains(bytes)).map(|bytes| bytes as u64);
+    size.ok_or_else(|| field.refused(&text, Complaint::new("a layer's size is \"1MB\" or more, such as \"9.5GB\"")))
 }
 
 fn compression(field: Field<'_>) -> Result<Compression, Fault> {

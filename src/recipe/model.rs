@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::VerifyingKey;
-use crate::layer::Compression;
+use crate::layer::{CEILING, Compression};
 use crate::oci::Platform;
 
 /// A recipe with nothing left to fill in.
@@ -27,6 +27,9 @@ pub struct Recipe {
     /// Repositories `[REGISTRY/]NAME` whose layers of wheels need not be made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wheelhouses: Vec<String>,
+    /// How long the blob of a layer may be, in bytes; [`CEILING`] if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_layer_size: Option<u64>,
     /// How blobs are compressed; gzip if not given.
     #[serde(default)]
     pub compression: Compression,
@@ -36,6 +39,13 @@ pub struct Recipe {
     /// The layers, lowest first.
     #[serde(default, rename = "layer")]
     pub layers: Vec<Layer>,
+}
+
+impl Recipe {
+    /// How long the blob of a layer may be, in bytes: what is longer is in parts.
+    pub fn ceiling(&self) -> u64 {
+        self.max_layer_size.unwrap_or(CEILING)
+    }
 }
 
 /// What lies under the layers.

@@ -72,25 +72,27 @@ impl Change {
         matches!(self.kind, ChangeKind::File { .. })
     }
 
-    /// Writes it into a layer. `content` is that of a file.
+    /// Writes it into a layer. `content` is that of a file. Returns whether it was written:
+    /// a hard link is not if its file lies in another part of the layer.
     ///
     /// # Errors
     /// Those of [`LayerWriter`].
-    pub fn write_to(&self, out: &mut LayerWriter, content: &mut dyn Read) -> Result<(), layer::Error> {
+    pub fn write_to(&self, out: &mut LayerWriter, content: &mut dyn Read) -> Result<bool, layer::Error> {
         let (path, attributes) = (self.path.as_str(), self.attributes);
         out.with_xattrs(&self.xattrs);
-        match &self.kind {
+        let written = match &self.kind {
+            ChangeKind::HardLink { to } => return out.hard_link(path, attributes, to),
             ChangeKind::Directory { opaque: false } => out.directory(path, attributes),
             ChangeKind::Directory { opaque: true } => out.opaque_directory(path, attributes),
             ChangeKind::File { size } => out.stream(path, attributes, *size, content),
             ChangeKind::Symlink { target } => out.symlink(path, attributes, target),
-            ChangeKind::HardLink { to } => out.hard_link(path, attributes, to),
             ChangeKind::Fifo => out.fifo(path, attributes),
             ChangeKind::Device { block, major, minor } => {
                 out.device(path, attributes, Device { block: *block, major: *major, minor: *minor })
             }
             ChangeKind::Whiteout => out.whiteout(path),
-        }
+        };
+        written.map(|()| true)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::keys::noted;
 use super::tree_files::Look;
-use super::{Area, Error, LayerKey, LayerRecord, Link, Listing, Store, Tree, sealed};
+use super::{Area, Error, LayerKey, Link, Listing, Store, Tree, sealed};
 use crate::oci::Digest;
 
 /// The kinds that are files, and those that are trees of them.
@@ -150,12 +150,14 @@ impl Store {
     fn use_with_records(&self, entries: &mut [Entry]) {
         let mut said: BTreeMap<Digest, (SystemTime, bool)> = BTreeMap::new();
         for record in entries.iter().filter(|entry| entry.kind == Kind::Record) {
-            if let Some((LayerRecord { descriptor, .. }, made_from)) = self.peek_noted(&LayerKey(record.digest)) {
+            if let Some((layer, made_from)) = self.peek_noted(&LayerKey(record.digest)) {
                 let here = |download: &Digest| self.size(Area::Downloads, download).is_some();
                 let twice = !made_from.is_empty() && made_from.iter().all(here);
-                let (latest, any) = said.entry(descriptor.digest).or_insert((record.last_used, twice));
-                *latest = record.last_used.max(*latest);
-                *any |= twice;
+                for part in layer.parts() {
+                    let (latest, any) = said.entry(part.descriptor.digest).or_insert((record.last_used, twice));
+                    *latest = record.last_used.max(*latest);
+                    *any |= twice;
+                }
             }
         }
         for blob in entries.iter_mut().filter(|entry| entry.kind == Kind::Blob) {

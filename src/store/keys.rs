@@ -21,15 +21,55 @@ impl fmt::Display for LayerKey {
     }
 }
 
-/// What is known of a finished layer.
+/// What is known of a finished layer. One that would be longer than a layer may be is in
+/// parts, each an image's layer of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerRecord {
+    /// The lowest part; mostly the only one.
+    #[serde(flatten)]
+    pub first: LayerPart,
+    /// The other parts, lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rest: Vec<LayerPart>,
+}
+
+/// What is known of one part of a layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerPart {
     /// The blob.
     pub descriptor: Descriptor,
     /// The digest of its tar.
     pub diff_id: DiffId,
     /// The tar's length in bytes.
     pub unpacked: u64,
+}
+
+impl From<LayerPart> for LayerRecord {
+    fn from(only: LayerPart) -> Self {
+        Self { first: only, rest: Vec::new() }
+    }
+}
+
+impl LayerRecord {
+    /// All parts, lowest first.
+    pub fn parts(&self) -> impl Iterator<Item = &LayerPart> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// The digests of their tars.
+    pub fn diff_ids(&self) -> impl Iterator<Item = DiffId> {
+        self.parts().map(|part| part.diff_id)
+    }
+
+    /// The length of all blobs, in bytes.
+    pub fn size(&self) -> u64 {
+        self.parts().map(|part| part.descriptor.size).sum()
+    }
+
+    /// How many parts there are.
+    pub fn count(&self) -> usize {
+        1 + self.rest.len()
+    }
 }
 
 /// The file of a record.

@@ -56,7 +56,7 @@ use crate::oci::Digest;
 pub use apart::Apart;
 pub use blobs::{Area, BlobReader, BlobWriter};
 pub use collect::{Collected, Entry, Kind, Policy, Verified};
-pub use keys::{LayerKey, LayerRecord};
+pub use keys::{LayerKey, LayerPart, LayerRecord};
 pub use lease::Lease;
 pub use links::Link;
 pub use listings::{Listed, ListedKind, Listing};

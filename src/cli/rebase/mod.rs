@@ -196,7 +196,7 @@ impl Scene<'_> {
     /// What a layer becomes that is known as `record`.
     fn becomes(&self, record: Option<&LayerRecord>) -> Becomes {
         match record {
-            Some(record) if self.image.has(&record.descriptor.digest) => Becomes::Kept,
+            Some(record) if record.parts().all(|part| self.image.has(&part.descriptor.digest)) => Becomes::Kept,
             Some(_) => Becomes::Replaced,
             None => Becomes::ToBeMade,
         }

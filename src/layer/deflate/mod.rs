@@ -88,6 +88,19 @@ impl Encoder {
         self.out.align();
     }
 
+    /// How many bytes wait to be encoded.
+    pub(super) fn pending(&self) -> u64 {
+        (self.text.len() - self.pending) as u64
+    }
+
+    /// How many bytes a stream of `length` bytes has at most: each block that can't be
+    /// compressed is stored, and some are short.
+    pub(super) fn at_most(length: u64) -> u64 {
+        // RFC 1951, 3.2.4: a stored block has a header of 3 bits, and four bytes of length
+        const HEADER: u64 = 5;
+        length + HEADER * (length / BLOCK as u64 + 4)
+    }
+
     /// The whole bytes that were made since the last call.
     pub(super) fn take(&mut self, with: &mut dyn FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
         self.out.take(with)

@@ -25,7 +25,7 @@ use crate::recipe::Archive;
 use crate::registry::download;
 use crate::registry::http::Http;
 use crate::sandbox::{Host, Lacks};
-use crate::store::{Area, LayerKey, LayerRecord, Store};
+use crate::store::{Area, LayerKey, LayerPart, Store};
 
 /// The version of the code that unpacks and configures.
 const VERSION: u32 = 1;
@@ -130,7 +130,7 @@ impl Making<'_> {
     }
 
     /// The layers, lowest first: those that were made of the same before, or new ones.
-    async fn layers(&self, archive: &Archive, locked: &LockedArchive) -> Result<Vec<LayerRecord>, Error> {
+    async fn layers(&self, archive: &Archive, locked: &LockedArchive) -> Result<Vec<LayerPart>, Error> {
         let extras = self.extras(archive, locked)?;
         let inputs = json!({
             "kind": "base", "version": VERSION, "format": FORMAT,
@@ -139,10 +139,10 @@ impl Making<'_> {
         });
         let key = |n: usize| LayerKey(Digest::of(format!("{n} {inputs}").as_bytes()));
         let here =
-            |layer: &LayerRecord| self.store.size(Area::Blobs, &layer.descriptor.digest) == Some(layer.descriptor.size);
+            |layer: &LayerPart| self.store.size(Area::Blobs, &layer.descriptor.digest) == Some(layer.descriptor.size);
         let known = |lacks: &Lacks| {
-            let record = |n: usize| self.store.record(&lacks.key(key(n))).ok().flatten().filter(here);
-            Some(vec![record(0)?, record(1)?])
+            let part = |n: usize| Some(self.store.record(&lacks.key(key(n))).ok()??.first).filter(here);
+            Some(vec![part(0)?, part(1)?])
         };
         if let Some(layers) = known(&Lacks::default()) {
             return Ok(layers);
@@ -156,13 +156,13 @@ impl Making<'_> {
         let (store, host) = (self.store.clone(), Arc::clone(self.host));
         let making = tokio::task::spawn_blocking(move || made::make(&debs, &extras, &store, &host));
         let made = making.await.map_err(|source| Error::Broken { layer: key(0).0, source })??;
-        let mut records = Vec::new();
+        let mut parts = Vec::new();
         for (n, layer) in made.layers.into_iter().enumerate() {
-            let record = LayerRecord { descriptor: layer.descriptor, diff_id: layer.diff_id, unpacked: layer.unpacked };
-            self.store.put_record(&made.lacks.key(key(n)), &record)?;
-            records.push(record);
+            let part = LayerPart::from(layer);
+            self.store.put_record(&made.lacks.key(key(n)), &part.clone().into())?;
+            parts.push(part);
         }
-        Ok(records)
+        Ok(parts)
     }
 
     /// What sandboxes here do without. A machine that can't run any says so when it is to.
@@ -241,7 +241,7 @@ fn locked(suites: &[base::Suite], chosen: Vec<base::Chosen>, archive: &Archive) 
 }
 
 /// Config and manifest of the base's image.
-fn image(layers: &[LayerRecord], platform: &Platform) -> Result<(Vec<u8>, Vec<u8>), serde_json::Error> {
+fn image(layers: &[LayerPart], platform: &Platform) -> Result<(Vec<u8>, Vec<u8>), serde_json::Error> {
     let created = jiff::Timestamp::from_second(EPOCH as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string();
     let mut config = ImageConfig {
         os: platform.os.clone(),

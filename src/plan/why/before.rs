@@ -1,6 +1,6 @@
 //! What is known of the image that a tag holds now, from its manifest and config alone.
 
-use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, Told};
+use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, ANNOTATION_PART, Told};
 use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest};
 use crate::store::LayerKey;
 
@@ -41,17 +41,21 @@ pub(super) struct LayerBefore {
     pub key: Option<LayerKey>,
     /// What it was made of.
     pub told: Option<Told>,
-    /// The digest of its tar.
-    pub diff_id: DiffId,
+    /// The digests of its parts' tars, lowest first.
+    pub diff_ids: Vec<DiffId>,
 }
 
 impl Before {
     /// What manifest and config of the image with the manifest `digest` say. What an annotation
     /// says that can't be read, it does not say.
     pub fn of(digest: Digest, manifest: &Manifest, config: &ImageConfig) -> Self {
-        let (mut base_layers, mut layers) = (Vec::new(), Vec::new());
+        let (mut base_layers, mut layers) = (Vec::new(), Vec::<LayerBefore>::new());
         for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
             match descriptor.annotations.get(ANNOTATION_LAYER) {
+                // A part but the first, which alone says what it was made of.
+                Some(_) if descriptor.annotations.contains_key(ANNOTATION_PART) && !layers.is_empty() => {
+                    layers.iter_mut().next_back().into_iter().for_each(|layer| layer.diff_ids.push(*diff_id));
+                }
                 Some(layer) => layers.push(LayerBefore::of(layer, descriptor, *diff_id)),
                 None => base_layers.push(*diff_id),
             }
@@ -83,7 +87,7 @@ impl LayerBefore {
             layer: layer.to_owned(),
             key: annotation(ANNOTATION_KEY).and_then(|key| key.parse().ok()).map(LayerKey),
             told: annotation(ANNOTATION_INPUTS).and_then(|inputs| serde_json::from_str(inputs).ok()),
-            diff_id,
+            diff_ids: vec![diff_id],
         }
     }
 }

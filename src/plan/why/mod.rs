@@ -83,8 +83,8 @@ struct Matched {
     under: Option<Vec<DiffId>>,
     /// The ChainId of that and the base.
     chain: Option<ChainId>,
-    /// The digest of its tar, if that is known.
-    diff_id: Option<DiffId>,
+    /// The digests of its parts' tars, if they are known.
+    diff_ids: Option<Vec<DiffId>>,
 }
 
 impl Matched {
@@ -99,16 +99,16 @@ impl Matched {
 fn matched(plan: &Plan, before: &Before) -> Vec<Matched> {
     let mut matched: Vec<Matched> = Vec::new();
     for step in &plan.steps {
-        let under: Option<Vec<DiffId>> = step.under.iter().map(|below| matched[*below].diff_id).collect();
+        let below = step.under.iter().map(|below| matched[*below].diff_ids.clone());
+        let under: Option<Vec<DiffId>> = below.collect::<Option<Vec<_>>>().map(|below| below.concat());
         let key = step.known_key().or_else(|| Some(step.key_over(&plan.base, under.as_ref()?)));
-        let built = step.place.record().map(|record| record.diff_id);
-        let is_it = |layer: &before::LayerBefore| {
-            key.is_some() && layer.key == key || built.is_some() && Some(layer.diff_id) == built
-        };
+        let built: Option<Vec<DiffId>> = step.place.record().map(|record| record.diff_ids().collect());
+        let is_it =
+            |layer: &before::LayerBefore| key.is_some() && layer.key == key || built.as_ref() == Some(&layer.diff_ids);
         let position = before.layers.iter().position(is_it);
         let chain = under.as_ref().and_then(|under| ChainId::of(&[plan.base.as_slice(), under].concat()));
-        let diff_id = built.or_else(|| position.map(|at| before.layers[at].diff_id));
-        matched.push(Matched { position, under, chain, diff_id });
+        let diff_ids = built.or_else(|| position.map(|at| before.layers[at].diff_ids.clone()));
+        matched.push(Matched { position, under, chain, diff_ids });
     }
     matched
 }

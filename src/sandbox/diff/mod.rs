@@ -53,7 +53,8 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 
 impl Trees<'_> {
     /// Tells what differs, sorted by path, each file's content with it. Of a file's names
-    /// those after the first that the layer has are hard links to that one.
+    /// those after the first that the layer has are hard links to that one, as far as it
+    /// takes them: one that is in parts has the file once in each.
     ///
     /// # Errors
     /// [`Refusal::Call`] if something can't be read, [`Refusal::Name`] for a name that is no UTF-8.
@@ -66,7 +67,12 @@ impl Trees<'_> {
                 move |source: io::Error| Refusal::call("read", path, source)
             };
             if let Some(to) = also.and_then(|inode| held.get(&inode)) {
-                change.kind = ChangeKind::HardLink { to: String::clone(to) };
+                let link = ChangeKind::HardLink { to: String::clone(to) };
+                let kind = std::mem::replace(&mut change.kind, link);
+                if out.offer(&change, None).map_err(cannot(&change.path))? {
+                    continue;
+                }
+                change.kind = kind;
             }
             let content = change.is_file().then(|| content(&upper, &change)).transpose();
             let content = content.map_err(cannot(&change.path))?;

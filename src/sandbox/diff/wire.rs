@@ -1,6 +1,6 @@
 //! Changes on their way out of the namespace: each a length, its description as JSON, and
 //! a file's content; a length of zero at the end. Back comes a byte for each file that has
-//! other names: whether the layer has it under this one.
+//! other names, and for each of these: whether the layer has it under this one.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -37,7 +37,7 @@ impl<'a> Frames<'a> {
         self.write(change, content, false)
     }
 
-    /// Writes a file that has other names; returns whether the layer has it under this one.
+    /// Writes a file that has other names, or one of these; returns whether the layer has it under this one.
     pub(super) fn offer(&mut self, change: &Change, content: Option<File>) -> io::Result<bool> {
         self.write(change, content, true)?;
         self.out.flush()?;
