@@ -361,3 +361,29 @@ fn packages_that_the_new_bases_dpkg_has_are_not_installed_again_and_its_state_is
     recipe(&new, "hello-service");
     assert_eq!(world.dlpack.ok(["push", "--update", &world.registry.reference("team/hello:2")]), done);
 }
+
+#[test]
+fn a_layer_in_parts_moves_with_all_of_them() {
+    let world = World::new();
+    let (old, new) = world.releases();
+    let files = world.dlpack.work().join("data");
+    fs::create_dir(&files).expect("a directory");
+    let mut random = fastrand::Rng::with_seed(1);
+    for name in ["one", "two", "three"] {
+        let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(700_000).collect();
+        fs::write(files.join(name), bytes).expect("a file");
+    }
+    let layers =
+        "max-layer-size = \"1MB\"\n[[layer]]\nkind = \"files\"\nfiles = [{ from = \"data\", to = \"/data\" }]\n";
+    world.dlpack.write("dlpack.toml", &format!("base = {old:?}\n{layers}"));
+    world.dlpack.ok(["lock"]);
+    let target = world.registry.reference("team/data:1");
+    world.dlpack.ok(["push", &target]);
+
+    let done = world.dlpack.json(["rebase", &target, "--onto", &new]);
+    let becomes: Vec<&Value> = done["layers"].as_array().expect("layers").iter().map(|one| &one["becomes"]).collect();
+    assert_eq!(becomes, ["kept"], "it is one layer of the recipe");
+    let digest = done["digest"].as_str().expect("a digest");
+    assert_eq!(world.dlpack.layers_of(digest).len(), 2 + 3, "the base's and the parts");
+    assert_eq!(world.push_locked_on(&new, "team/data:2"), digest);
+}

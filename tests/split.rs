@@ -16,13 +16,13 @@ const CEILING: (&str, u64) = ("max-layer-size = \"1MB\"\n", 1_000_000);
 /// Writes what a layer below has taken away, hidden, and linked, among more than one part's worth.
 const SCRIPT: &str = "\
     mkdir -m 710 /data
-    for n in $(seq 10 29); do seq ${n}0000 $((n + 4))0000 > /data/$n; done
+    for n in $(seq 10 29); do seq \"$n\"0000 $((n + 4))0000 > /data/$n; done
     chmod 640 /data/10
     ln /data/10 /data/link
     ln /data/29 /data/near
     rm -r /gone /old /zz
     mkdir -m 750 /old
-    for n in $(seq 30 39); do seq ${n}0000 $((n + 4))0000 > /old/$n; done
+    for n in $(seq 30 39); do seq \"$n\"0000 $((n + 4))0000 > /old/$n; done
     chown 50:50 /old/39";
 
 fn layers() -> String {
