@@ -83,10 +83,12 @@ impl Caches {
             None if records.iter().any(|dated| dated.signature.is_some()) => true,
             // Of several, the newest is the one that is gone by. Where keys are pinned, one of them has signed it.
             None => records.first().is_some_and(|newest| newest.record == *record && fresh(newest)),
-            Some(signer) => records.first().is_some_and(|newest| {
-                let signed = !self.pinned.is_empty() || newest.is_signed_by(&signer.verifying_key());
-                signed && newest.record == *record && fresh(newest)
-            }),
+            // One without a signature may be as new, to the second, and says the same.
+            Some(signer) => {
+                let signed = |dated: &Dated| !self.pinned.is_empty() || dated.is_signed_by(&signer.verifying_key());
+                let kept = |dated: &Dated| dated.record == *record && signed(dated) && fresh(dated);
+                records.first().is_some_and(|newest| newest.record == *record) && records.iter().any(kept)
+            }
         }
     }
 
