@@ -130,7 +130,7 @@ fn truth(directory: &Path) -> Vec<u8> {
         done
         # what a step is given: a place of its own in hosts(5)
         printf '%s\n' '127.0.0.1	localhost' '::1	localhost ip6-localhost ip6-loopback' '127.0.1.1	sandbox' >../hosts
-        mount --bind ../hosts etc/hosts
+        touch etc/hosts; mount --bind ../hosts etc/hosts
         mkdir -p dev/shm dev/pts; mount -t tmpfs none dev/shm; ln -s /proc/self/fd dev/fd
         mount -t proc proc proc; mount --rbind ../../parity parity
         export HOME=/root LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
