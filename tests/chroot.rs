@@ -4,9 +4,14 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use dlpack::sandbox::{Error, Mount, MountKind, Sandbox, Step};
+use std::sync::Arc;
 
-use super::support::sandbox::{Bench, as_root_under, chain, refusing, run};
+use dlpack::oci::ContainerConfig;
+use dlpack::recipe::Bind;
+use dlpack::run::{Container, Devices, Settings, Wanted};
+use dlpack::sandbox::{Error, Mount, MountKind, Rootfs, Sandbox, Step};
+
+use super::support::sandbox::{Bench, as_root_under, chain, refusing, root, run};
 
 /// What a container's profile refuses.
 const CONTAINER: [&str; 4] = ["unshare=EPERM", "clone-new=EPERM", "mount=EPERM", "pivot_root=EPERM"];
@@ -119,5 +124,26 @@ fn what_a_step_is_given_is_in_no_layer_wherever_it_moves_it() {
         assert_eq!(fs::read_to_string(&secret).unwrap(), "swordfish");
         assert_eq!(fs::read_to_string(source.join("file")).unwrap(), "source");
         assert!(!source.join("more").exists());
+    });
+}
+
+#[test]
+fn a_persons_directory_is_not_replaced_by_a_copy() {
+    let name = "chroot::a_persons_directory_is_not_replaced_by_a_copy";
+    as_root_under(name, &refusing(&CONTAINER), || {
+        let bench = Bench::new();
+        let data = bench.path("data");
+        fs::create_dir(&data).unwrap();
+        let rootfs = Rootfs::new(vec![root()], Arc::new(bench.host()));
+        let open = |read_only| {
+            let bind = Bind { from: data.display().to_string(), to: "/data".to_owned(), read_only };
+            let settings = Settings { mounts: vec![bind], ..Settings::default() };
+            let wanted = Wanted::Entrypoint("true".to_owned(), Vec::new());
+            Container::open(&rootfs, &ContainerConfig::default(), &settings, &Devices::default(), &wanted).map(drop)
+        };
+        let error = open(false).expect_err("it is not mounted");
+        assert!(error.to_string().starts_with("can't mount "), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("/data:ro")), "{error}");
+        open(true).unwrap_or_else(|error| panic!("{}", chain(&error)));
     });
 }

@@ -75,6 +75,7 @@ impl Options {
             env,
             shm_size: self.shm_size,
             net: self.net,
+            gpus: None,
             read_only: self.read_only,
             user: if self.root { Some("0".to_owned()) } else { self.user.clone() },
         })

@@ -13,6 +13,9 @@ use crate::sandbox::{Account, Ending, Identity, Machine, Mount, MountKind, Netwo
 /// The variable by which dlpack's own entrypoint is told what to start.
 const SERVICES: &str = "DLPACK_SERVICES";
 
+/// What a recipe says that wants no GPU.
+const NO_GPUS: &str = "none";
+
 /// A container, ready to run its command.
 pub struct Container {
     sandbox: Sandbox,
@@ -36,12 +39,21 @@ impl Container {
         if of_stdin == Ok(FileType::Directory) {
             return Err(Error::DirectoryAsStdin);
         }
+        if let Some(gpus) = settings.gpus.as_ref().filter(|gpus| *gpus != NO_GPUS) {
+            return Err(Error::Gpus { gpus: gpus.clone() });
+        }
         let own = config.user.as_deref().filter(|user| !user.is_empty()).unwrap_or("0");
         let user = settings.user.as_deref().unwrap_or(own);
         let account = rootfs.account(user)?;
         let mut step = step(config, settings, devices, wanted, &account)?;
         step.user = Some(user.to_owned());
         let sandbox = rootfs.open_as(Identity::of(account.uid, account.gid))?;
+        // A person's directory is not replaced by a copy of it.
+        if let Some(mount) = step.mounts.iter().find(|mount| mount.kind == MountKind::Writable)
+            && sandbox.copies_mounts()
+        {
+            return Err(Error::Copied { from: mount.from.clone(), to: mount.to.clone() });
+        }
         Ok(Self { sandbox, step })
     }
 

@@ -18,6 +18,8 @@ pub struct Settings {
     pub shm_size: Option<u64>,
     /// What it reaches; what this machine does if not given.
     pub net: Option<Net>,
+    /// Which GPUs it has, as the recipe says it.
+    pub gpus: Option<String>,
     /// Whether its root can't be written to.
     pub read_only: bool,
     /// Who it runs as, as the image config says it; the image's user if not given.
@@ -38,6 +40,7 @@ impl Settings {
             env,
             shm_size: self.shm_size.or(recipe.shm_size),
             net: self.net.or(recipe.net),
+            gpus: self.gpus.or_else(|| recipe.gpus.clone()),
             read_only: self.read_only,
             user: self.user,
         }

@@ -138,6 +138,12 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// Whether what steps are given is copied, and what they make of it copied back: nothing
+    /// can be mounted.
+    pub fn copies_mounts(&self) -> bool {
+        self.fallbacks.contains(&Fallback::Chroot)
+    }
+
     /// Runs `step` to its end. `output` takes what it prints, as it comes.
     ///
     /// # Errors
