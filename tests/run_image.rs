@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -188,6 +189,22 @@ fn a_container_may_be_closed_small_and_alone() {
     let script =
         "echo x >/x || echo closed; echo x >/tmp/x && cat /tmp/x; df /dev/shm | grep -c ' 16384 '; ls /sys/class/net";
     assert_eq!(says(&dlpack, &options, &format!("{{ {script}; }} 2>/dev/null")), "closed\nx\n1\nlo");
+    // what is mounted lies over the places that can be written to
+    let out = dlpack.work().join("out");
+    fs::create_dir(&out).expect("created");
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o777)).expect("set");
+    says(&dlpack, &["--read-only", "-v", "./out:/tmp/out", "-w", "/tmp/out", "oci:base"], "echo kept >file");
+    assert_eq!(fs::read_to_string(out.join("file")).expect("written"), "kept\n");
+}
+
+#[test]
+fn a_file_that_is_given_is_seen_in_place_of_this_machines() {
+    let dlpack = base();
+    for name in ["resolv.conf", "hosts"] {
+        dlpack.write(name, &format!("own {name}\n"));
+    }
+    let options = ["-v", "./resolv.conf:/etc/resolv.conf:ro", "-v", "./hosts:/etc//hosts:ro", "oci:base"];
+    assert_eq!(says(&dlpack, &options, "cat /etc/resolv.conf /etc/hosts"), "own resolv.conf\nown hosts");
 }
 
 #[test]
@@ -274,6 +291,11 @@ fn the_recipes_run_table_is_a_default_and_no_part_of_the_lock() {
     // the directory that it is called in, at the working directory
     dlpack.edit("dlpack.toml", "cwd = \"/app\"", "cwd = true");
     assert_eq!(says(&dlpack, &[], "pwd; cat data/file"), "/srv\ndata");
+    // a container without what the recipe wants is none
+    dlpack.edit("dlpack.toml", "gpus = \"none\"", "gpus = \"all\"");
+    let mut shown = Shown::new();
+    shown.run("a GPU", &mut dlpack.command(["run", "--quiet", "--", "true"]));
+    shown.is("run/gpus");
 }
 
 #[test]

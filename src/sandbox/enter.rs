@@ -91,13 +91,19 @@ fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Resul
     Ok(())
 }
 
-/// Makes the root of a step read-only, but for what is mounted in it.
-pub(super) fn close(root: &Root) -> Result<(), Refusal> {
+/// Gives a step places to write to where its root can't be written to: before anything else
+/// is mounted, which may lie in them.
+pub(super) fn scratch(root: &Root) -> Result<(), Refusal> {
     for path in SCRATCH {
         let memory = fresh("tmpfs", &[("mode", "1777")]).map_err(|source| Refusal::call("mount", path, source))?;
         let place = root.place(path, Kind::Directory)?;
         attach(memory, place).map_err(|source| Refusal::call("mount", path, source))?;
     }
+    Ok(())
+}
+
+/// Makes the root of a step read-only, but for what is mounted in it.
+pub(super) fn close(root: &Root) -> Result<(), Refusal> {
     make_only_this_read_only(root.descriptor().as_fd())
         .map_err(|source| Refusal::call("make read-only", root.path(), source))
 }

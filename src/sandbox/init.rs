@@ -91,6 +91,9 @@ impl Room {
         let user = task.user.as_deref().map(|user| user::look_up(user, &root)).transpose()?.unwrap_or_default();
         let mut furniture = None;
         if mounts {
+            if task.machine.read_only {
+                enter::scratch(&root)?;
+            }
             enter::furnish(&root, isolation, task, &user)?;
             root.make_workdir(&task.workdir)?;
             if task.machine.read_only {

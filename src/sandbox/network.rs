@@ -35,7 +35,7 @@ pub(super) fn task(step: &Step, machine: impl Fn(&str) -> Option<String>) -> Tas
     let Step { command, mut env, workdir, user, network, mut mounts, machine: room } = step.clone();
     if network == Network::Host {
         add_proxies(&mut env, &machine);
-        if Path::new(RESOLVER).is_file() {
+        if Path::new(RESOLVER).is_file() && !mounts.iter().any(|mount| mount.covers(RESOLVER)) {
             mounts.push(read_only(RESOLVER.into(), RESOLVER));
         }
         let bundle = machine("SSL_CERT_FILE").map(PathBuf::from).and_then(|path| path.canonicalize().ok());

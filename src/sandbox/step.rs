@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,11 @@ impl Mount {
     /// `from` of this machine at `to` of the step.
     pub fn new(from: impl Into<PathBuf>, to: impl Into<String>, kind: MountKind) -> Self {
         Self { from: from.into(), to: to.into(), kind }
+    }
+
+    /// Whether what the step sees at `path`, absolute, comes from it.
+    pub fn covers(&self, path: &str) -> bool {
+        Path::new(path).starts_with(&self.to)
     }
 }
 
