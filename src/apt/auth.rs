@@ -32,7 +32,7 @@ struct Entry {
 
 /// The files of credentials that this machine's apt has and the caller may read: those of
 /// `auth.conf.d` in their order, and `auth.conf`. None where there is no apt.
-pub fn files() -> Vec<PathBuf> {
+fn files() -> Vec<PathBuf> {
     let mut asked = Command::new("apt-config");
     asked.args(["shell", "FILE", "Dir::Etc::netrc/f", "PARTS", "Dir::Etc::netrcparts/d"]);
     let said = asked.stdin(Stdio::null()).stderr(Stdio::null()).output().map(|said| said.stdout).unwrap_or_default();
@@ -95,6 +95,14 @@ impl Credentials {
         Some(header)
     }
 
+    /// Those for `archives`, as apt_auth.conf(5) has them.
+    fn configuration(&self, archives: &[Url]) -> String {
+        let wanted = self.0.iter().filter(|entry| archives.iter().any(|archive| entry.is_for(archive)));
+        wanted
+            .map(|Entry { machine, login, password }| format!("machine {machine} login {login} password {password}\n"))
+            .collect()
+    }
+
     fn get(&self, url: &Url) -> Request {
         let mut request = Request::new(Method::GET, url.clone());
         request.headers_mut().extend(self.header(url).map(|header| (AUTHORIZATION, header)));
@@ -105,6 +113,12 @@ impl Credentials {
 /// A question for what lies at `url`, with this machine's credentials for it.
 pub fn get(url: &Url) -> Request {
     OF_THIS_MACHINE.get(url)
+}
+
+/// This machine's credentials for `archives` and for no others, as apt_auth.conf(5) has them;
+/// empty if there are none.
+pub fn configuration(archives: &[Url]) -> String {
+    OF_THIS_MACHINE.configuration(archives)
 }
 
 #[cfg(test)]
@@ -128,5 +142,7 @@ mod tests {
         is("http://deb.example/team/", None);
         is("http://plain.example/debian", Some("three:3"));
         is("https://plain.example/debian", None);
+        let archives = [Url::parse("https://deb.example:8443/debian").unwrap()];
+        assert_eq!(credentials.configuration(&archives), "machine deb.example:8443 login two password 2\n");
     }
 }

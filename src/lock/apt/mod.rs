@@ -7,7 +7,7 @@ mod state;
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use url::Url;
@@ -31,6 +31,9 @@ const ANSWERS: &str = "/run/dlpack-answers";
 /// What of this machine's apt.conf(5) the base's apt is given.
 const SETTINGS: &str = "apt.conf";
 
+/// What of this machine's apt_auth.conf(5) it is given.
+const CREDENTIALS: &str = "auth.conf";
+
 /// How much of an answer is read, in bytes: a whole distribution's records are less.
 const LARGEST_ANSWER: u64 = 256 << 20;
 
@@ -45,22 +48,15 @@ pub(super) struct Asking<'a> {
     archives: Vec<Url>,
     sandbox: Sandbox,
     given: Scripts,
-    /// What this machine's apt logs in to archives with.
-    credentials: Vec<Mount>,
+    /// The archives that the recipe and this machine name, as they are asked: what this machine's
+    /// apt logs in to these with, the base's may know.
+    named: Vec<Url>,
     /// Where scripts leave what apt said. Only they write here, and only files are read.
     answers: Directory,
     /// What is installed as far as the layers up to now are.
     state: State,
     /// The archives have been read.
     updated: bool,
-}
-
-/// apt_auth.conf(5) of this machine, beside what the base has; no layer is made of this sandbox.
-fn credentials() -> Vec<Mount> {
-    let part = |(number, file): (usize, PathBuf)| {
-        Mount::new(&file, format!("/etc/apt/auth.conf.d/dlpack-{number}.conf"), MountKind::Secret)
-    };
-    auth::files().into_iter().enumerate().map(part).collect()
 }
 
 /// The archives in the lists of the base.
@@ -89,15 +85,17 @@ impl<'a> Asking<'a> {
         let status = rootfs.read("var/lib/dpkg/status")?.ok_or_else(no_apt)?;
         let host = rootfs.host()?;
         let given = Scripts::new(host)?;
+        let mirrors = Mirrors::of_this_machine()?;
+        let named = mirrors.iter().filter_map(|(_, mirror)| Url::parse(mirror).ok()).collect();
         Ok(Self {
             rootfs,
             directory,
-            mirrors: Mirrors::of_this_machine()?,
+            mirrors,
             proxies: Proxies::of_this_machine(),
             archives: archives(rootfs)?,
             sandbox: rootfs.open()?,
             given,
-            credentials: credentials(),
+            named,
             answers: Directory::create(&host.scratch)?,
             state: State::new(&String::from_utf8_lossy(&status)),
             updated: false,
@@ -110,6 +108,9 @@ impl<'a> Asking<'a> {
     /// See [`Error`].
     pub(super) fn resolve(&mut self, layer: &str, recipe: &Apt) -> Result<LockedApt, Error> {
         let inputs = self.give_sources(layer, &recipe.sources)?;
+        self.named.extend(
+            recipe.sources.iter().filter_map(|source| Url::parse(&self.mirrors.there(source.url.as_str())).ok()),
+        );
         if !self.updated || !recipe.sources.is_empty() {
             let mirrors = self.mirrors.iter().map(|(from, to)| format!("{from} {to}\n"));
             self.given.write("mirrors", mirrors.collect::<String>())?;
@@ -188,7 +189,13 @@ impl<'a> Asking<'a> {
         let arguments = [&[ANSWERS], options].concat();
         let answers = Mount::new(self.answers.path(), ANSWERS, MountKind::Writable);
         let mut step = self.given.step(name, &arguments).on_network().mount(answers);
-        step.mounts.extend(self.credentials.iter().cloned());
+        let credentials = auth::configuration(&self.named);
+        if !credentials.is_empty() {
+            self.given.write(CREDENTIALS, credentials)?;
+            // apt_auth.conf(5), beside what the base has; no layer is made of this sandbox
+            let to = format!("/etc/apt/auth.conf.d/dlpack-{CREDENTIALS}");
+            step.mounts.push(Mount::new(self.given.path(CREDENTIALS), to, MountKind::Secret));
+        }
         // apt.conf(5): "the file specified by the APT_CONFIG environment variable (if any)"
         let step = step.env("APT_CONFIG", format!("{GIVEN}/{SETTINGS}"));
         let mut log = self.rootfs.log()?;
