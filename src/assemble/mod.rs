@@ -180,7 +180,15 @@ impl Error {
 
     /// Whether a layer that was sent as it was made is longer than one may be.
     fn is_of_parts(&self) -> bool {
-        let Self::Layer { source: crate::changeset::Error::Layer(error), .. } = self else { return false };
+        use crate::changeset::{Error as Of, venv::VenvError};
+        use crate::python::{standalone, tree};
+        let Self::Layer { source, .. } = self else { return false };
+        let (Of::Layer(error)
+        | Of::Venv(VenvError::Wheels(tree::Error::Layer(error)))
+        | Of::Venv(VenvError::Interpreter(standalone::Error::Layer(error)))) = source
+        else {
+            return false;
+        };
         matches!(error, crate::layer::Error::Parts { .. })
     }
 

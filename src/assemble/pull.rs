@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::added::{ANNOTATION_ADDED, Added};
 use super::annotations::BASE_NAME;
 use super::{Error, PARALLEL};
 use crate::changeset::ANNOTATION_LAYER;
@@ -91,8 +92,15 @@ pub async fn complete(
     progress: &Progress,
 ) -> Result<(), Error> {
     let base = image.manifest.annotations.get(BASE_NAME).and_then(|name| name.parse::<Reference>().ok());
+    // The base may be an image of dlpack's, too: its layers have the same annotations.
+    let added = image.manifest.annotations.get(ANNOTATION_ADDED);
+    let added = added.and_then(|added| serde_json::from_str::<Added>(added).ok());
+    let under = added.map(|added| &image.manifest.layers[..image.manifest.layers.len().saturating_sub(added.layers)]);
     let fetch = async |layer: &Descriptor| {
-        let is_ours = layer.annotations.contains_key(ANNOTATION_LAYER);
+        let is_ours = match under {
+            Some(under) => under.iter().all(|base| base.digest != layer.digest),
+            None => layer.annotations.contains_key(ANNOTATION_LAYER),
+        };
         if let Some(base) = base.as_ref().filter(|_| !is_ours) {
             let source = Source::Registry(Box::new(registries.repository(base)?));
             // another tool's image may name a base, too, and nobody says which layers are the base's

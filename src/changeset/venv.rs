@@ -306,7 +306,7 @@ impl Wheels {
     /// What is behind `error`, if it is that the bytes of a wheel are no longer those
     /// of its hash. They are not hashed on the way: each file's CRC-32 and RECORD are.
     fn explain(&self, error: VenvError) -> VenvError {
-        if matches!(&error, VenvError::Wheels(tree::Error::Layer(error)) if error.is_refusal()) {
+        if matches!(&error, VenvError::Wheels(tree::Error::Layer(error)) if error.is_of_output()) {
             return error;
         }
         for wheel in &self.wheels {

@@ -99,9 +99,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether nobody wants the rest of a layer that was to be passed on.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    /// Whether it says nothing of what the layer is made of: nobody wants the rest of it, or
+    /// it is longer than one may be.
+    pub fn is_of_output(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::BrokenPipe,
+            Self::Parts { .. } => true,
+            _ => false,
+        }
     }
 
     /// What a person can do about it.
