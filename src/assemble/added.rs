@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::lock::{Lock, LockedBase};
-use crate::oci::{Amendment, Digest, Platform};
+use crate::oci::{Amendment, Digest, Manifest, Platform};
 use crate::plan::Plan;
 use crate::recipe::{Config, LayerKind};
 
 /// The annotation of a manifest that has [`Added`], as JSON.
-pub const ANNOTATION_ADDED: &str = "dev.dlpack.added";
+pub(super) const ANNOTATION_ADDED: &str = "dev.dlpack.added";
 
 /// What was added to a base.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,12 @@ pub struct Added {
 }
 
 impl Added {
+    /// What `manifest` tells; nothing if it doesn't, or tells of more layers than it has.
+    pub fn told_by(manifest: &Manifest) -> Option<Self> {
+        let told: Self = serde_json::from_str(manifest.annotations.get(ANNOTATION_ADDED)?).ok()?;
+        Some(told).filter(|told| told.layers <= manifest.layers.len())
+    }
+
     /// What `plan`, which is of `lock`, adds in `layers` layers.
     pub(super) fn of(lock: &Lock, plan: &Plan, layers: usize) -> Self {
         let has_account = lock.recipe.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Account(_)));

@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use crate::layer::EPOCH;
 use crate::oci::{Digest, InvalidManifest, Platform};
 use crate::sandbox::ExtractError;
-pub use added::{ANNOTATION_ADDED, Added, account_files};
+pub use added::{Added, account_files};
 pub use annotations::ANNOTATION_CONTENTS;
 pub use build::{Appended, Built, build};
 pub use image::{Appendix, AppendixLayer, Image};

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::added::{ANNOTATION_ADDED, Added};
+use super::added::Added;
 use super::annotations::BASE_NAME;
 use super::{Error, PARALLEL};
 use crate::changeset::ANNOTATION_LAYER;
@@ -93,9 +93,8 @@ pub async fn complete(
 ) -> Result<(), Error> {
     let base = image.manifest.annotations.get(BASE_NAME).and_then(|name| name.parse::<Reference>().ok());
     // The base may be an image of dlpack's, too: its layers have the same annotations.
-    let added = image.manifest.annotations.get(ANNOTATION_ADDED);
-    let added = added.and_then(|added| serde_json::from_str::<Added>(added).ok());
-    let under = added.map(|added| &image.manifest.layers[..image.manifest.layers.len().saturating_sub(added.layers)]);
+    let layers = &image.manifest.layers;
+    let under = Added::told_by(&image.manifest).map(|added| &layers[..layers.len() - added.layers]);
     let fetch = async |layer: &Descriptor| {
         let is_ours = match under {
             Some(under) => under.iter().all(|base| base.digest != layer.digest),

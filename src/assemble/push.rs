@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::build::{self, Appended, Built, Destination, Layers};
-use super::image::Base;
+use super::image::{Base, Image};
 use super::making::Making;
 use super::work::Work;
 use super::{Error, PARALLEL};
@@ -56,11 +56,7 @@ pub async fn push(
 ) -> Result<(Built, Pushed), Error> {
     let delivery = Delivery::new(work.store, work.progress, work.caches, target, keep_blobs);
     let built = build::image(work, plan, Destination::Registry(&delivery)).await?;
-    let config = &built.image.manifest.config;
-    let elsewhere = work.caches.pushed_to(&config.digest);
-    delivery.blob(config, "config", &BlobOrigin::Store(work.store.clone()), elsewhere).await?;
-    let tag = target.reference().tag().unwrap_or("latest");
-    target.push_manifest(tag, media_type::MANIFEST, &built.image.bytes).await?;
+    delivery.image(&built.image).await?;
     // The image is there: what it can't leave behind for others must not fail the push.
     if let Err(error) = record(work, &built.layers, target).await {
         let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
@@ -218,6 +214,16 @@ impl<'a> Delivery<'a> {
             self.count(registry::Pushed::Mounted, task);
         }
         Ok(mounted)
+    }
+
+    /// Sends the config of `image`, and then the manifest, which all its layers come before.
+    pub(super) async fn image(&self, image: &Image) -> Result<(), Error> {
+        let config = &image.manifest.config;
+        let elsewhere = self.caches.pushed_to(&config.digest);
+        self.blob(config, "config", &BlobOrigin::Store(self.store.clone()), elsewhere).await?;
+        let tag = self.target.reference().tag().unwrap_or("latest");
+        self.target.push_manifest(tag, media_type::MANIFEST, &image.bytes).await?;
+        Ok(())
     }
 
     /// Sees that the repository has a blob.

@@ -31,10 +31,8 @@ pub struct Rebased {
 pub fn rebase(appendix: Appendix, base: Resolved, source: Source) -> Result<Rebased, Error> {
     let manifest = base.locked.manifest.map(|pin| pin.digest);
     let base = base.image.map_or_else(Base::scratch, |image| Base::new(image, manifest, Some(&source)));
-    let (base_layers, count) = (base.layers.len(), base.layers.len() + appendix.layers.len());
-    if count > plan::MAX_LAYERS {
-        return Err(plan::Error::TooManyLayers { count, base: base_layers }.into());
-    }
+    let base_layers = base.layers.len();
+    plan::check_count(base_layers, appendix.layers.len())?;
     let (config, manifest) = image::compose(base.clone(), &appendix).map_err(Error::Encode)?;
     let bytes = manifest.encode().map_err(Error::Encode)?;
     let descriptor = Descriptor::of(media_type::MANIFEST, &bytes).with_platform(&appendix.added.platform);
@@ -43,8 +41,8 @@ pub fn rebase(appendix: Appendix, base: Resolved, source: Source) -> Result<Reba
 }
 
 impl Rebased {
-    /// Writes config and manifest into `store` and pushes the image to `target` under its tag. The layers over the base are taken from `from`, whose
-    /// image has them; the base's from where that is.
+    /// Writes config and manifest into `store` and pushes the image to `target` under its tag. The
+    /// layers over the base are taken from `from`, whose image has them; the base's from where that is.
     ///
     /// # Errors
     /// Those of the store and the registries; the tag then still names what it named before.
@@ -73,10 +71,7 @@ impl Rebased {
             .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await?;
-        let config = &self.image.manifest.config;
-        delivery.blob(config, "config", &BlobOrigin::Store(store.clone()), None).await?;
-        let tag = target.reference().tag().unwrap_or("latest");
-        target.push_manifest(tag, media_type::MANIFEST, &self.image.bytes).await?;
+        delivery.image(&self.image).await?;
         Ok(delivery.pushed())
     }
 

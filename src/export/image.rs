@@ -1,6 +1,7 @@
 //! An image of the store, as what is exported: its documents in memory, its layers as they
 //! are read.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use super::Error;
@@ -66,6 +67,17 @@ impl Image {
     /// Its tag's name, if it was named by a tag.
     pub(super) fn tag(&self) -> Option<&str> {
         (!self.name.contains('@')).then_some(self.name.as_str())
+    }
+
+    /// Its labels, as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Encode`].
+    pub(super) fn labels(&self) -> Result<Vec<u8>, Error> {
+        let none = BTreeMap::new();
+        let labels = self.config.value.config.labels.as_ref().unwrap_or(&none);
+        let manifest = self.manifest.descriptor.digest;
+        serde_json::to_vec(labels).map_err(|source| Error::Encode { manifest, source })
     }
 
     /// When it was made, in seconds since 1970: the time of all in an export that no layer has.

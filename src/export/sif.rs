@@ -1,8 +1,6 @@
 //! A SIF (Singularity Image Format 1, sylabs/sif `pkg/sif`): a header, a table of descriptors, and
 //! what they describe: how the image came to be, its labels, and its files in a squashfs.
 
-use std::collections::BTreeMap;
-
 use super::output::{Job, Output};
 use super::tree::Tree;
 use super::{Error, squashfs};
@@ -67,9 +65,7 @@ pub(super) fn write(job: &Job<'_>, tree: &Tree, compression: Compression, out: &
     // apptainer(1), "Definition files": the header says where the root filesystem is from
     let digest = image.manifest.descriptor.digest;
     let definition = format!("bootstrap: docker\nfrom: {}\n# its manifest is {digest}\n", image.name);
-    let none = BTreeMap::new();
-    let labels = serde_json::to_vec(image.config.value.config.labels.as_ref().unwrap_or(&none))
-        .map_err(|source| Error::Encode { manifest: digest, source })?;
+    let labels = image.labels()?;
     let mut objects = Vec::new();
     for (kind, name, bytes) in
         [(DEFINITION, "definition", definition.as_bytes()), (LABELS, "labels.json", labels.as_slice())]

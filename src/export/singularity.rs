@@ -10,11 +10,9 @@ use crate::oci::ContainerConfig;
 pub(super) fn add(job: &Job<'_>, tree: &mut Tree) -> Result<(), Error> {
     let image = job.image;
     let config = &image.config.value.config;
-    let labels = serde_json::to_vec(config.labels.as_ref().unwrap_or(&Default::default()));
-    let labels = labels.map_err(|source| Error::Encode { manifest: image.manifest.descriptor.digest, source })?;
     for (path, content, mode) in [
         (".singularity.d/env/10-docker2singularity.sh", environment(config).into_bytes(), 0o755),
-        (".singularity.d/labels.json", labels, 0o644),
+        (".singularity.d/labels.json", image.labels()?, 0o644),
         (".singularity.d/runscript", runscript(config).into_bytes(), 0o755),
     ] {
         let node = Node::file(content, mode, image.created());

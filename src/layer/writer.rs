@@ -277,7 +277,7 @@ impl LayerWriter {
         if !self.parts.finished.is_empty() {
             return Err(Error::Parts { path: self.order.last().to_owned() });
         }
-        self.finish().map(|(_, last)| last)
+        self.complete_parts().map(|(_, last)| last)
     }
 
     /// The same for a layer that may be in parts, of which there is at least one: those
@@ -285,11 +285,7 @@ impl LayerWriter {
     ///
     /// # Errors
     /// As [`LayerWriter::complete`].
-    pub fn complete_parts(self) -> Result<(Vec<Layer>, Layer), Error> {
-        self.finish()
-    }
-
-    fn finish(mut self) -> Result<(Vec<Layer>, Layer), Error> {
+    pub fn complete_parts(mut self) -> Result<(Vec<Layer>, Layer), Error> {
         self.refuse_if_broken()?;
         self.write(&tar::END)?;
         let Self { store, order, compression, output, parts, .. } = self;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Error;
-use crate::assemble::{ANNOTATION_ADDED, ANNOTATION_CONTENTS, Added, Appendix, AppendixLayer, Described};
+use crate::assemble::{ANNOTATION_CONTENTS, Added, Appendix, AppendixLayer, Described};
 use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_LAYER, ANNOTATION_PART, Content, Told};
 use crate::oci::{Descriptor, DiffId, Digest, History};
 use crate::plan::Step;
@@ -73,8 +73,7 @@ impl Upper {
             return Err(Error::Layers { reference, layers, diff_ids });
         }
         let is_ours = |layer: &Descriptor| layer.annotations.contains_key(ANNOTATION_LAYER);
-        let told = manifest.annotations.get(ANNOTATION_ADDED).and_then(|added| serde_json::from_str(added).ok());
-        let added: Option<Added> = told.filter(|added: &Added| added.layers <= layers);
+        let added = Added::told_by(manifest);
         // The base may be an image of dlpack's, too: which layers are whose its count alone says.
         let own = match &added {
             Some(added) => added.layers,
