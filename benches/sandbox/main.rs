@@ -32,10 +32,10 @@ const QUICK_ROUNDS: usize = 21;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, flag, root, scratch] = &arguments[..]
+    if let [_, flag, store, chain] = &arguments[..]
         && flag == parts::START
     {
-        return parts::start_on(root.as_ref(), scratch.as_ref());
+        return parts::start_on(store.as_ref(), chain);
     }
     let bench = Bench::prepare();
     bench.make_ready();

@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dlpack::oci::{ChainId, Digest};
 use dlpack::progress::Progress;
 use dlpack::sandbox::{Host, Rootfs, Step};
+use dlpack::store::{Store, Tree};
 use tempfile::TempDir;
 
 use crate::peers::registry::Registry;
@@ -90,9 +92,9 @@ impl Bench {
     /// From nothing to the end of `true` in a sandbox on the extracted base.
     pub fn timed_start(&self) -> Duration {
         let roots = self.directory.join("user/store/rootfs/sha256");
-        let root = fs::read_dir(&roots).unwrap().next().unwrap().unwrap().path().join("root");
+        let chain = fs::read_dir(&roots).unwrap().next().unwrap().unwrap().file_name();
         let mut start = as_user(std::env::current_exe().unwrap().as_os_str());
-        start.arg(START).arg(root).arg(self.directory.join("user/scratch"));
+        start.arg(START).arg(self.directory.join("user/store")).arg(chain);
         let output = start.stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "no sandbox was started");
         Duration::from_secs_f64(String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())
@@ -168,20 +170,24 @@ fn packages() -> Vec<String> {
     apt["packages"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
-/// Starts a sandbox on `root`, runs `true` in it and prints how long that took, in
-/// seconds.
-pub fn start_on(root: &Path, scratch: &Path) {
+/// Finds the base `chain` in a store, starts a sandbox on it, runs `true` there and prints how
+/// long that took, in seconds.
+pub fn start_on(store: &Path, chain: &str) {
+    let scratch = store.with_file_name("scratch");
     let host = Host {
         program: env!("CARGO_BIN_EXE_dlpack").into(),
-        scratch: scratch.to_owned(),
+        scratch: scratch.clone(),
         caches: scratch.join("caches"),
         logs: scratch.join("logs"),
         secrets: Default::default(),
         shell_on_failure: false,
         progress: Progress::silent(),
     };
+    let store = Store::open(store).unwrap();
+    let chain = ChainId(Digest::from_hex(chain).unwrap());
     let since = Instant::now();
-    let mut sandbox = Rootfs::new(vec![root.to_owned()], Arc::new(host)).open().unwrap();
+    let base = store.tree(Tree::Flattened, chain).expect("the base is as it was extracted");
+    let mut sandbox = Rootfs::new(vec![base.join("root")], Arc::new(host)).open().unwrap();
     sandbox.run(&Step::new(["true"]), &mut |_| ()).unwrap();
     println!("{}", since.elapsed().as_secs_f64());
 }
