@@ -9,6 +9,7 @@ use super::Options;
 use super::error::{ExitKind, Failure};
 use super::limits;
 use super::progress::{Detail, Display};
+use super::sending;
 use crate::lock::{self, Lock};
 use crate::locked::locked;
 use crate::oci::Platform;
@@ -119,10 +120,12 @@ impl Context {
         self.speaking_to(self.settings_of_registries()?)
     }
 
-    /// The same, for pushing: uploads are noted down in `store`, and those of earlier
-    /// runs are gone on with. `chunk` is the most of a blob that goes in one request.
-    pub fn registries_to_push(&self, store: &Store, chunk: Option<u64>) -> Result<Registries, Failure> {
-        self.speaking_to(Settings { journal: Some(store.clone()), chunk, ..self.settings_of_registries()? })
+    /// The same, for pushing: uploads are noted down, in `store` unless elsewhere, and those of
+    /// earlier runs are gone on with.
+    pub fn registries_to_push(&self, store: &Store, sending: &sending::Options) -> Result<Registries, Failure> {
+        let journal = sending.journal.as_deref().map_or_else(|| Ok(store.clone()), Store::open)?;
+        let chunk = sending.max_chunk;
+        self.speaking_to(Settings { journal: Some(journal), chunk, ..self.settings_of_registries()? })
     }
 
     fn speaking_to(&self, settings: Settings) -> Result<Registries, Failure> {

@@ -28,6 +28,7 @@ mod records;
 mod run;
 mod sandbox;
 mod secrets;
+mod sending;
 mod serve;
 mod shell;
 mod signals;

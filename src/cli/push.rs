@@ -8,6 +8,7 @@ use super::building::{self, Ends};
 use super::context::Context;
 use super::display::{bytes, show};
 use super::error::Failure;
+use super::sending;
 use crate::assemble::{self, Work};
 use crate::cache::Signer;
 use crate::plan::Plan;
@@ -22,9 +23,8 @@ pub struct Arguments {
     /// Where to: NAME:TAG as docker writes it, such as yunseokim/dl-env:latest
     #[arg(value_parser = super::reference)]
     target: Reference,
-    /// The most of a layer that goes in one request, for a proxy that takes no more [default: 32 MiB]
-    #[arg(long, value_name = "SIZE", value_parser = super::cache::size)]
-    max_chunk: Option<u64>,
+    #[command(flatten)]
+    sending: sending::Options,
     #[command(flatten)]
     building: building::Arguments,
     /// Sign the records that are written with this key: PEM, as `openssl genpkey -algorithm ed25519` writes it
@@ -40,7 +40,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         return Err(Failure::usage("an image is pushed to a tag: its digest is what it turns out to be"));
     }
     let store = context.store()?;
-    let registries = context.registries_to_push(&store, arguments.max_chunk)?;
+    let registries = context.registries_to_push(&store, &arguments.sending)?;
     let _lease = store.lease()?;
     let target = registries.repository(&arguments.target)?;
     let signer = arguments.sign_key.as_deref().map(Signer::read).transpose()?;

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::context::Context;
 use super::display::{bytes, count, show};
 use super::error::{ExitKind, Failure};
+use super::sending;
 use crate::assemble::{self, Published, Work};
 use crate::cache::{Caches, Signer};
 use crate::plan::{Places, Plan};
@@ -44,6 +45,8 @@ struct Push {
     /// Resolve the recipes anew first
     #[arg(long)]
     update: bool,
+    #[command(flatten)]
+    sending: sending::Options,
     /// Sign the records with this key: PEM, as `openssl genpkey -algorithm ed25519` writes it
     #[arg(long, value_name = "FILE", env = "DLPACK_SIGN_KEY")]
     sign_key: Option<PathBuf>,
@@ -58,7 +61,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         return Err(Failure::usage("layers are pushed to a repository: a digest names one image in it"));
     }
     let store = context.store()?;
-    let registries = context.registries_to_push(&store, None)?;
+    let registries = context.registries_to_push(&store, &arguments.sending)?;
     let _lease = store.lease()?;
     let wheelhouse = registries.repository(&arguments.repository)?;
     let recipes = match &arguments.recipes[..] {

@@ -65,6 +65,25 @@ fn a_push_that_is_killed_or_ended_in_the_middle_of_a_blob_is_finished_by_the_nex
 }
 
 #[test]
+fn another_machine_goes_on_with_an_upload_that_was_noted_down_where_both_can_look() {
+    let (here, there) = (big(), big());
+    let served = Embedded::start();
+    let line = Line::to(served.address(), Vec::new());
+    let target = format!("{}/team/env:1", line.address());
+    let shared = tempfile::tempdir().unwrap();
+    let journal = shared.path().to_str().unwrap();
+    let child = start(&here, &["push", "--journal", journal, "--max-chunk", "1M", "--limit-rate", "1M", &target]);
+    line.wait_for(2 << 20);
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    ended(child);
+
+    let next = there.json(["push", "--journal", journal, &target]);
+    assert!(next["resumed"].as_u64().unwrap() > 1 << 20, "{next}");
+    let whole = BIG as u64 + 100_000;
+    assert!(served.received() < whole, "{} of {whole} bytes: none was taken twice", served.received());
+}
+
+#[test]
 fn a_registry_that_says_nothing_holds_nobody_up() {
     let dlpack = big();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -9,6 +9,7 @@ use super::building::{Ends, Making};
 use super::context::{Context, Locked};
 use super::display::{bytes, show};
 use super::error::Failure;
+use super::sending;
 use crate::assemble::{self, Work};
 use crate::cache::Signer;
 use crate::changeset::Told;
@@ -47,6 +48,8 @@ pub struct Arguments {
     update_lock: bool,
     #[command(flatten)]
     making: Making,
+    #[command(flatten)]
+    sending: sending::Options,
     /// Sign the records that are written with this key: PEM, as `openssl genpkey -algorithm ed25519` writes it
     #[arg(long, value_name = "FILE", env = "DLPACK_SIGN_KEY")]
     sign_key: Option<PathBuf>,
@@ -74,7 +77,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         return Err(Failure::usage("--update-lock writes the lock of a recipe: name it with -r"));
     }
     let store = context.store()?;
-    let registries = context.registries_to_push(&store, None)?;
+    let registries = context.registries_to_push(&store, &arguments.sending)?;
     let _lease = store.lease()?;
     let from = registries.repository(&arguments.image)?;
     let described = assemble::describe_remote(&from, &context.platform(), &store).await?;
