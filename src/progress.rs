@@ -30,6 +30,8 @@ pub enum Activity {
     Verify,
     /// Writing an image in another tool's form.
     Export,
+    /// Running a recipe's tests.
+    Test,
 }
 
 /// Something that happened. `id` is the same for all events of one piece of work.

@@ -17,7 +17,7 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "lock",
     "plan",
     "build",
@@ -30,6 +30,7 @@ const VERBS: [&str; 19] = [
     "export",
     "run",
     "shell",
+    "test",
     "serve",
     "login",
     "logout",

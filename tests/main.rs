@@ -49,6 +49,7 @@ mod split;
 mod steps;
 mod store;
 mod streams;
+mod testing;
 
 mod uploads;
 mod verify;

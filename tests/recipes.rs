@@ -184,6 +184,8 @@ fn the_reference_has_each_key_of_each_table() {
         ("## Top level", "base = \"a\"\nnonesuch = 1\n".to_owned()),
         ("### `base`", "base = { nonesuch = 1 }\n".to_owned()),
         ("## Config", "base = \"a\"\n[config]\nnonesuch = 1\n".to_owned()),
+        ("## Tests", "base = \"a\"\n[test]\nnonesuch = 1\n".to_owned()),
+        ("## Tests", "base = \"a\"\n[test]\ncommands = [{ nonesuch = 1 }]\n".to_owned()),
         ("### files", "base = \"a\"\n[[layer]]\nkind = \"files\"\nfiles = [{ nonesuch = 1 }]\n".to_owned()),
         ("### apt", "base = \"a\"\n[[layer]]\nkind = \"apt\"\nsources = [{ nonesuch = 1 }]\n".to_owned()),
         (

@@ -57,6 +57,20 @@ pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
     image(work, plan, Destination::Store).await
 }
 
+/// The manifest's digest of the image that `plan` comes to, if every layer of it is known; nothing
+/// is written.
+///
+/// # Errors
+/// Those of the base's source and of the store.
+pub async fn known(work: &Work<'_>, plan: &Plan) -> Result<Option<Digest>, Error> {
+    let found = |step: &Step| step.place.record().map(|record| Appended::found(step, record.clone()));
+    let Some(layers) = plan.steps.iter().map(found).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let source = base::source(&work.lock.recipe.base, work.directory, work.registries, work.store)?;
+    let base = base_of(work, source.as_ref()).await?;
+    let (_, manifest) = image::compose(base, &Appendix::of(work.lock, plan, &layers, EPOCH)).map_err(Error::Encode)?;
+    Ok(Some(Digest::of(&manifest.encode().map_err(Error::Encode)?)))
+}
+
 /// Where the layers of a build go.
 #[derive(Clone, Copy)]
 pub(super) enum Destination<'a> {

@@ -28,7 +28,7 @@ use crate::oci::{Digest, InvalidManifest, Platform};
 use crate::sandbox::ExtractError;
 pub use added::{Added, account_files};
 pub use annotations::ANNOTATION_CONTENTS;
-pub use build::{Appended, Built, build};
+pub use build::{Appended, Built, build, known};
 pub use image::{Appendix, AppendixLayer, Image};
 pub use pull::{Described, Pulled, complete, describe, describe_remote, describe_stored, import, pull};
 pub use push::{Published, Pushed, publish, push};

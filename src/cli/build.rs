@@ -6,6 +6,7 @@ use super::building::{self, Ends};
 use super::context::Context;
 use super::display::show;
 use super::error::Failure;
+use super::testing::{self, Testing};
 use crate::assemble;
 use crate::registry::Reference;
 
@@ -20,14 +21,30 @@ pub struct Arguments {
     name: Option<Reference>,
     #[command(flatten)]
     building: building::Arguments,
+    #[command(flatten)]
+    testing: testing::Arguments,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let (store, registries) = (context.store()?, context.registries()?);
     let _lease = store.lease()?;
-    let built =
-        building::build(context, &arguments.building, &store, &registries, Ends::default(), assemble::build).await?;
-    if let Some(name) = &arguments.name {
+    let Arguments { name, building, testing } = arguments;
+    let locked = building.locked(context, &store, &registries).await?;
+    let is_tested = testing.wants(&locked);
+    let built = building.making.build(context, &locked, &store, &registries, Ends::default(), async |work, plan| {
+        let built = assemble::build(work, plan).await?;
+        if is_tested {
+            assemble::lay_out_base(work).await?;
+        }
+        Ok::<_, assemble::Error>(built)
+    });
+    let built = built.await?;
+    if is_tested {
+        let image = assemble::describe_stored(&store, &built.image.descriptor)?;
+        let tests = &locked.tests;
+        Testing { context, store: &store, registries: &registries, tests, target: None }.pass(&image).await?;
+    }
+    if let Some(name) = &name {
         store.tag(&name.whole(), &built.image.descriptor)?;
     }
     context.finish();

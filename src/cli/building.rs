@@ -21,8 +21,16 @@ pub struct Arguments {
     /// Resolve the recipe anew first
     #[arg(long)]
     update: bool,
+    /// How.
     #[command(flatten)]
-    making: Making,
+    pub making: Making,
+}
+
+impl Arguments {
+    /// What is built: the lock beside the recipe, made if there is none or if it is to be made anew.
+    pub async fn locked(&self, context: &Context, store: &Store, registries: &Registries) -> Result<Locked, Failure> {
+        context.locked(self.update, store, registries).await
+    }
 }
 
 /// How missing layers are made.
@@ -63,7 +71,7 @@ pub async fn build<T>(
     ends: Ends<'_>,
     assemble: impl AsyncFnOnce(&Work<'_>, &Plan) -> Result<T, assemble::Error>,
 ) -> Result<T, Failure> {
-    let locked = context.locked(arguments.update, store, registries).await?;
+    let locked = arguments.locked(context, store, registries).await?;
     arguments.making.build(context, &locked, store, registries, ends, assemble).await
 }
 

@@ -234,7 +234,7 @@ async fn built(
 }
 
 /// The directories of an image's layers, extracted unless they are there.
-async fn laid_out(
+pub async fn laid_out(
     context: &Context,
     store: &Store,
     image: &Described,

@@ -14,7 +14,7 @@ use crate::lock::{self, Lock};
 use crate::locked::locked;
 use crate::oci::Platform;
 use crate::progress::Progress;
-use crate::recipe::{self, Base, Container, Loaded, Recipe, Sources};
+use crate::recipe::{self, Base, Container, Loaded, Recipe, Sources, Tests};
 use crate::registry::{Environment, Interrupt, Registries, Settings};
 use crate::sandbox::Host;
 use crate::store::Store;
@@ -39,6 +39,8 @@ pub struct Locked {
     pub sources: Option<Sources>,
     /// How the recipe starts containers; nothing said without one.
     pub container: Container,
+    /// What the recipe tests its image by; nothing without one.
+    pub tests: Tests,
 }
 
 impl Context {
@@ -193,7 +195,8 @@ impl Context {
         let host = Arc::new(self.host(store)?);
         let lock = lock::resolve(&loaded, &platform, earlier.as_ref(), registries, store, &host).await?;
         lock::write(&path, &lock)?;
-        Ok(Locked { lock, directory: loaded.directory, sources: Some(loaded.sources), container: loaded.container })
+        let Loaded { directory, sources, container, tests, .. } = loaded;
+        Ok(Locked { lock, directory, sources: Some(sources), container, tests })
     }
 
     /// The lock that a build goes by: the one beside the recipe, which must fit the
@@ -230,13 +233,19 @@ impl Context {
             // Nowhere is no directory that a process can be started in.
             let parent = recipe.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = parent.unwrap_or(Path::new(".")).to_owned();
-            return Ok(Some(Locked { lock, directory, sources: None, container: Container::default() }));
+            return Ok(Some(Locked {
+                lock,
+                directory,
+                sources: None,
+                container: Container::default(),
+                tests: Tests::default(),
+            }));
         }
         let loaded = self.load(recipe, Some(&lock))?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
-        let Loaded { directory, sources, container, .. } = loaded;
-        Ok(Some(Locked { lock, directory, sources: Some(sources), container }))
+        let Loaded { directory, sources, container, tests, .. } = loaded;
+        Ok(Some(Locked { lock, directory, sources: Some(sources), container, tests }))
     }
 
     /// The lock beside the recipe, which must fit but for the base that the recipe names; and that
@@ -253,8 +262,8 @@ impl Context {
         let on_its_base = Recipe { base: base.clone(), ..lock.recipe.clone() };
         let platform = self.options.platform.clone().unwrap_or_else(|| lock.platform.clone());
         lock::fits(&Lock { recipe: on_its_base, ..lock.clone() }, &loaded, &platform)?;
-        let Loaded { directory, sources, container, .. } = loaded;
-        Ok((Locked { lock, directory, sources: Some(sources), container }, base))
+        let Loaded { directory, sources, container, tests, .. } = loaded;
+        Ok((Locked { lock, directory, sources: Some(sources), container, tests }, base))
     }
 
     /// Writes the lock beside the recipe.

@@ -32,6 +32,8 @@ pub enum ExitKind {
     Command = 9,
     /// An image is not what its lock makes.
     Differs = 10,
+    /// A recipe's test failed in its image.
+    Test = 11,
     /// A container's program can't be executed: sh(1), Exit Status.
     NotExecutable = 126,
     /// A container's program is not there.

@@ -117,6 +117,11 @@ explain!(crate::run::Error, self => match self {
     _ => ExitKind::Usage,
 });
 
+explain!(crate::run::TestError, self => match self {
+    Self::Failed { .. } => ExitKind::Test,
+    Self::Container { source, .. } => source.exit(),
+});
+
 explain!(crate::sandbox::ExtractError, self => match self {
     Self::Store(error) => error.exit(),
     Self::Missing { .. } | Self::Io { .. } | Self::Entry { .. } | Self::Xattrs { .. } => ExitKind::Store,

@@ -33,6 +33,8 @@ mod serve;
 mod shell;
 mod signals;
 mod tally;
+mod test;
+mod testing;
 mod verify;
 mod wheelhouse;
 mod why;
@@ -103,6 +105,7 @@ enum Verb {
     Export(export::Arguments),
     Run(run::Arguments),
     Shell(shell::Arguments),
+    Test(test::Arguments),
     Serve(serve::Arguments),
     Login(login::Arguments),
     Logout(logout::Arguments),
@@ -179,6 +182,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Export(arguments) => export::run(context, arguments).await,
         Verb::Run(arguments) => run::run(context, arguments).await.map(drop),
         Verb::Shell(arguments) => shell::run(context, arguments).await.map(drop),
+        Verb::Test(arguments) => test::run(context, arguments).await,
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,
         Verb::Logout(arguments) => {

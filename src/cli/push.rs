@@ -9,6 +9,7 @@ use super::context::Context;
 use super::display::{bytes, show};
 use super::error::Failure;
 use super::sending;
+use super::testing;
 use crate::assemble::{self, Work};
 use crate::cache::Signer;
 use crate::plan::Plan;
@@ -27,6 +28,8 @@ pub struct Arguments {
     sending: sending::Options,
     #[command(flatten)]
     building: building::Arguments,
+    #[command(flatten)]
+    testing: testing::Arguments,
     /// Sign the records that are written with this key: PEM, as `openssl genpkey -algorithm ed25519` writes it
     #[arg(long, value_name = "FILE", env = "DLPACK_SIGN_KEY")]
     sign_key: Option<PathBuf>,
@@ -47,7 +50,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let keep_blobs = arguments.keep_blobs;
     let push = async |work: &Work<'_>, plan: &Plan| assemble::push(work, plan, &target, keep_blobs).await;
     let ends = Ends { target: Some(&target), signer, ..Ends::default() };
-    let (built, pushed) = building::build(context, &arguments.building, &store, &registries, ends, push).await?;
+    let (building, testing) = (&arguments.building, &arguments.testing);
+    let locked = building.locked(context, &store, &registries).await?;
+    testing.before_push(context, &building.making, &locked, &store, &registries, &target).await?;
+    let (built, pushed) = building.making.build(context, &locked, &store, &registries, ends, push).await?;
     // Here, too, the name is what the registry has under it: only once it has.
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;
     // What a limit let through says nothing about the line.

@@ -75,6 +75,7 @@ pub fn verb(activity: Activity) -> &'static str {
         Activity::Pull => "pull",
         Activity::Verify => "verify",
         Activity::Export => "export",
+        Activity::Test => "test",
     }
 }
 

@@ -12,11 +12,12 @@ use super::layers::layer;
 use super::model::{Archive, Base, Config, Layer, LayerKind, Recipe};
 use super::origin::{Files, Origin};
 use super::table::{Field, Table};
+use super::test::{Tests, tests};
 use super::tree::{Entries, Value};
 use super::values::{self, Complaint};
 
 /// What a recipe's file may hold.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "extends",
     "drop",
     "vars",
@@ -28,6 +29,7 @@ const KEYS: [&str; 12] = [
     "compression",
     "config",
     "run",
+    "test",
     "layer",
 ];
 
@@ -52,6 +54,12 @@ pub(super) fn decode(root: &Entries, origin: Origin, files: &Files) -> Result<Re
 pub(super) fn decode_container(root: &Entries, origin: Origin, files: &Files) -> Result<Container, Fault> {
     let table = Table::of(root, origin, files, "a recipe", &KEYS)?;
     Ok(table.field("run").map(container).transpose()?.unwrap_or_default())
+}
+
+/// What the image is tested by: that is in no lock either.
+pub(super) fn decode_tests(root: &Entries, origin: Origin, files: &Files) -> Result<Tests, Fault> {
+    let table = Table::of(root, origin, files, "a recipe", &KEYS)?;
+    Ok(table.field("test").map(tests).transpose()?.unwrap_or_default())
 }
 
 fn base(field: Field<'_>) -> Result<Base, Fault> {

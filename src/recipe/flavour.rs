@@ -26,7 +26,7 @@ pub(super) fn merge(mut parent: Entries, mut child: Entries, files: &Files) -> R
     for (key, entry) in child {
         let merged = match (key.as_str(), parent.remove(&key)) {
             ("config", Some(below)) => over(below, entry, config_field),
-            ("run", Some(below)) => over(below, entry, amended),
+            ("run" | "test", Some(below)) => over(below, entry, amended),
             ("vars", Some(below)) => over(below, entry, |_, _, above| above),
             _ => entry,
         };

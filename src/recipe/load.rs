@@ -6,12 +6,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::container::Container;
-use super::decode::{decode, decode_container};
+use super::decode::{decode, decode_container, decode_tests};
 use super::error::{Error, Fault, Problem};
 use super::flavour::{layer_named, merge};
 use super::model::{Base, Interpreter, LayerKind, Recipe};
 use super::origin::{Excerpt, File, Files, Location, Origin};
 use super::shipped::{shipped, shipped_names};
+use super::test::Tests;
 use super::tree::{Entries, Entry, Node, Value, parse};
 use super::values::rebased;
 use super::variables;
@@ -29,6 +30,8 @@ pub struct Loaded {
     pub recipe: Recipe,
     /// How containers of its image are started.
     pub container: Container,
+    /// What its image is tested by.
+    pub tests: Tests,
     /// The directory that its paths start from.
     pub directory: PathBuf,
     /// The variables that were given a value (`--set`).
@@ -70,9 +73,10 @@ impl Recipe {
         variables::fill(&mut root, settings, &files, &name)?;
         let recipe = decode(&root, origin, &files).map_err(|fault| fault.shown(&files))?;
         let container = decode_container(&root, origin, &files).map_err(|fault| fault.shown(&files))?;
+        let tests = decode_tests(&root, origin, &files).map_err(|fault| fault.shown(&files))?;
         let sources = Sources { files, root: Node { origin, value: Value::Table(root) } };
         let settings = settings.iter().cloned().collect();
-        Ok(Loaded { recipe, container, directory: directory.to_owned(), settings, sources })
+        Ok(Loaded { recipe, container, tests, directory: directory.to_owned(), settings, sources })
     }
 }
 

@@ -18,6 +18,7 @@ mod requirement;
 mod run;
 mod shipped;
 mod table;
+mod test;
 mod tree;
 mod values;
 mod variables;
@@ -31,4 +32,5 @@ pub use model::{
 };
 pub use origin::{Excerpt, Location};
 pub use shipped::{shipped, shipped_names};
+pub use test::{Test, Tests};
 pub use values::is_secret_name;

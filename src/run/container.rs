@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 use super::{Devices, Error, Settings, Wanted};
 use crate::oci::ContainerConfig;
 use crate::recipe::{Bind, Cwd, Net};
-use crate::sandbox::{Account, Ending, Identity, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step};
+use crate::sandbox::{Account, Ending, Identity, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step};
 
 /// The variable by which dlpack's own entrypoint is told what to start.
 const SERVICES: &str = "DLPACK_SERVICES";
@@ -55,6 +55,14 @@ impl Container {
             return Err(Error::Copied { from: mount.from.clone(), to: mount.to.clone() });
         }
         Ok(Self { sandbox, step })
+    }
+
+    /// Runs the command to its end without anything to read. What it prints goes to `log`.
+    ///
+    /// # Errors
+    /// If it can't be started, or fails.
+    pub(super) fn run_logged(&mut self, log: &mut Log) -> Result<(), Error> {
+        Ok(self.sandbox.run_logged(&self.step, log)?)
     }
 
     /// Runs the command to its end, as if it were a program of this machine's. Each byte

@@ -17,6 +17,7 @@ mod devices;
 mod environment;
 mod error;
 mod settings;
+mod test;
 mod trees;
 
 pub use command::Wanted;
@@ -25,4 +26,5 @@ pub use devices::Devices;
 pub use environment::read_file;
 pub use error::Error;
 pub use settings::Settings;
+pub use test::{Error as TestError, test};
 pub use trees::{Layers, trees};

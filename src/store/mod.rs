@@ -17,6 +17,7 @@
 //!     files                    times and sums of both, by which damage is found
 //!     content.json             how much it is; its time is that of the last use
 //!   rates/HEX.json           how fast a registry took what was pushed last, by its name (v2)
+//!   tests/HEX.json           that an image has passed its tests, by the digest of both (v1)
 //!   caches/NAME/             cache directories of `run` layers
 //!   logs/NAME.log            what steps printed
 //!   uploads/HEX.json         where the upload of a blob to a repository stands (v2)
@@ -38,6 +39,7 @@ mod keys;
 mod lease;
 mod links;
 mod listings;
+mod passed;
 mod rates;
 mod sealed;
 mod steps;

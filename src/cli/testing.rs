@@ -1,0 +1,149 @@
+//! What verbs that test have in common: which image, whether it has to be, and how.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::building::{Ends, Making};
+use super::context::{Context, Locked};
+use super::error::Failure;
+use super::{blocking, container};
+use crate::assemble::{self, Described};
+use crate::oci::Digest;
+use crate::progress::Activity;
+use crate::recipe::Tests;
+use crate::registry::{Registries, Repository};
+use crate::run::{self, Devices};
+use crate::sandbox::{ExtractError, Rootfs};
+use crate::store::Store;
+
+/// Whether an image is tested.
+#[derive(Debug, Default, clap::Args)]
+// clap names a group after its struct, and each verb's is called the same.
+#[group(id = "testing")]
+pub struct Arguments {
+    /// Don't run the recipe's tests before the image gets its name
+    #[arg(long)]
+    no_test: bool,
+}
+
+/// What became of an image's tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many passed.
+    pub passed: usize,
+    /// How many are for another machine.
+    pub skipped: usize,
+}
+
+/// The tests of a recipe, for the image that it makes.
+pub struct Testing<'a> {
+    pub context: &'a Context,
+    pub store: &'a Store,
+    pub registries: &'a Registries,
+    pub tests: &'a Tests,
+    /// Where the image's layers may be, if not here.
+    pub target: Option<&'a Repository>,
+}
+
+impl Arguments {
+    /// Builds the image of `locked` and tests it, before anything of it goes to `target`, unless
+    /// it is known to have passed.
+    pub async fn before_push(
+        &self,
+        context: &Context,
+        making: &Making,
+        locked: &Locked,
+        store: &Store,
+        registries: &Registries,
+        target: &Repository,
+    ) -> Result<(), Failure> {
+        let tests = &locked.tests;
+        if self.no_test || tests.commands.is_empty() {
+            return Ok(());
+        }
+        let testing = Testing { context, store, registries, tests, target: Some(target) };
+        let ends = Ends { target: Some(target), ..Ends::default() };
+        let built = making.build(context, locked, store, registries, ends, async |work, plan| {
+            if let Some(digest) = assemble::known(work, plan).await?
+                && testing.has_passed(&digest)?
+            {
+                return Ok(None);
+            }
+            let built = assemble::build(work, plan).await?;
+            assemble::lay_out_base(work).await?;
+            Ok::<_, Failure>(Some(assemble::describe_stored(store, &built.image.descriptor)?))
+        });
+        match built.await? {
+            Some(image) => testing.pass(&image).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is something to be tested of `locked`.
+    pub fn wants(&self, locked: &Locked) -> bool {
+        !self.no_test && !locked.tests.commands.is_empty()
+    }
+}
+
+impl Testing<'_> {
+    /// Tests `image`, unless it is known to have passed, and remembers that it has.
+    pub async fn pass(&self, image: &Described) -> Result<(), Failure> {
+        let digest = image.descriptor.digest;
+        if self.has_passed(&digest)? {
+            return Ok(());
+        }
+        self.run(image).await?;
+        Ok(self.store.put_passed(&self.tested(&digest))?)
+    }
+
+    fn has_passed(&self, image: &Digest) -> Result<bool, Failure> {
+        Ok(self.store.has_passed(&self.tested(image))?)
+    }
+
+    /// What stands for the image, its tests, and which of them are for this machine.
+    fn tested(&self, image: &Digest) -> Digest {
+        Digest::of(json!([image, self.tests, has_gpu()]).to_string().as_bytes())
+    }
+
+    /// Runs every test in a container of its own; the first that fails ends it.
+    pub async fn run(&self, image: &Described) -> Result<Summary, Failure> {
+        let lower = self.laid_out(image).await?;
+        let host = Arc::new(self.context.host(self.store)?);
+        let (config, network) = (Arc::new(image.config.config.clone()), self.tests.network);
+        let mut summary = Summary::default();
+        for (n, test) in (1..).zip(&self.tests.commands) {
+            let task = self.context.progress().task(Activity::Test, test.title(), None);
+            if test.gpu && !has_gpu() {
+                task.end("skipped: there is no GPU here");
+                summary.skipped += 1;
+                continue;
+            }
+            let label = format!("test-{}-{n}", image.descriptor.digest.short());
+            let rootfs = Rootfs::new(lower.clone(), Arc::clone(&host)).labelled(label, task.output());
+            let (test, config) = (test.clone(), Arc::clone(&config));
+            blocking(move || Ok(run::test(&test, &rootfs, &config, network, &Devices::default())?)).await?;
+            task.end("passed");
+            summary.passed += 1;
+        }
+        Ok(summary)
+    }
+
+    /// The directories of the image's layers. What was pushed while it was made is brought back.
+    async fn laid_out(&self, image: &Described) -> Result<Vec<PathBuf>, Failure> {
+        let Self { context, store, registries, target, .. } = self;
+        match (container::laid_out(context, store, image).await?, target) {
+            (Err(ExtractError::Missing { .. }), Some(target)) => {
+                assemble::complete(image, target.reference(), store, registries, context.progress()).await?;
+                Ok(container::laid_out(context, store, image).await??)
+            }
+            (lower, _) => Ok(lower?),
+        }
+    }
+}
+
+/// Whether this machine has a GPU for containers.
+fn has_gpu() -> bool {
+    false
+}
