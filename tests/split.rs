@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 
 use crate::steps::{layer, world};
 use crate::support::command::Dlpack;
+use crate::support::embedded::Embedded;
+use crate::support::image::{Layout, Packing, Tar};
+use crate::support::noise;
 use crate::support::registry::DebianRegistry;
 use crate::support::runtime::{Podman, Runc, Runtime};
+use crate::support::wheel::{Entry, made};
 
 /// How long a layer may be, in a recipe and in bytes.
 const CEILING: (&str, u64) = ("max-layer-size = \"1MB\"\n", 1_000_000);
@@ -123,6 +127,50 @@ fn a_layer_in_parts_is_known_by_its_key_here_and_elsewhere() {
     fs::remove_dir_all(first.store().join("keys")).expect("removed");
     let made = first.json(["build", "--no-cache", "--jobs", "1"]);
     assert_eq!((&made["digest"], &made["built"]), (&pushed["digest"], &json!(2)));
+}
+
+#[test]
+fn a_wheel_that_turns_out_longer_than_a_layer_goes_through_the_store() {
+    let registry = Embedded::start();
+    let (dlpack, other) = (Dlpack::new(), Dlpack::new());
+    let text = "a line of many\n".repeat(100_000);
+    let module = |name: &str, content: &[u8]| Entry::new(&format!("made/{name}.py"), content);
+    let wheel = made(vec![
+        module("a", &noise(3_500_000)),
+        module("b", text.as_bytes()),
+        module("c", text.as_bytes()),
+        module("d", text.as_bytes()),
+    ]);
+    let recipe = "base = \"scratch\"\ncompression = \"zstd\"\nmax-layer-size = \"4MB\"\n[[layer]]\nkind = \"venv\"\n\
+        python = \"3.11\"\ninterpreter = \"/usr/bin/python3.11\"\nwheels = [\"made-1.0-py3-none-any.whl\"]\n";
+    for home in [&dlpack, &other] {
+        fs::write(home.work().join("made-1.0-py3-none-any.whl"), wheel.bytes()).expect("written");
+        home.write("dlpack.toml", recipe);
+        home.ok(["lock"]);
+    }
+    let pushed = dlpack.json(["push", &registry.reference("team/env:1")]);
+    let digest = pushed["digest"].as_str().expect("a digest");
+    assert_eq!(digest, other.ok(["build"]));
+    assert!(!registry.requests("PATCH", "").is_empty(), "its wheel is short: it was begun as a stream");
+    let sizes = parts(&dlpack, digest, "venv");
+    assert!(sizes.len() > 3 && sizes.iter().all(|part| part["size"].as_u64() < Some(4_000_000)), "{sizes:#?}");
+}
+
+#[test]
+fn an_image_of_too_many_parts_is_refused_before_they_are_sent() {
+    let (registry, dlpack) = (Embedded::start(), Dlpack::new());
+    let layout = Layout::create(dlpack.work().join("base"));
+    let tar = |n: usize| Tar::new().file(&format!("{n}"), "");
+    (0..122).fold(layout.image(), |image, n| image.layer(Packing::Gzip, tar(n))).tagged("many");
+    fs::create_dir(dlpack.work().join("noise")).expect("created");
+    for part in 0..4 {
+        fs::write(dlpack.work().join(format!("noise/{part}")), noise(900_000)).expect("written");
+    }
+    let layer = "[[layer]]\nkind = \"files\"\nfiles = [{ from = \"noise\", to = \"/noise\" }]\n";
+    dlpack.write("dlpack.toml", &format!("{}base = {{ layout = \"base\" }}\n{layer}", CEILING.0));
+    let ran = dlpack.run(["push", &registry.reference("team/env:1")]);
+    assert!(ran.status > 0 && ran.stderr.contains("would have 126 layers, of which 122 are the base's"), "{ran:?}");
+    assert!(registry.received() < 500_000, "no part of it is sent: {}", registry.received());
 }
 
 #[test]

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dlpack::assemble;
 use dlpack::layer::{self, Layer};
 use dlpack::oci::{Descriptor, DiffId, Digest, media_type};
-use dlpack::registry::serve::{Fault, Features, Options, Server, What};
+use dlpack::registry::serve::{Fault, Features, Options, What};
 use dlpack::registry::{Maker, Outlet, Pushed, Registries, Retry, Settings, Transfer};
 use dlpack::store::Store;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::command::Dlpack;
+use crate::support::embedded::Embedded;
 use crate::support::index::wheel;
+use crate::support::noise;
 use crate::support::registry::DebianRegistry;
 
 /// How much no compressor makes less of, in the big wheel: several pieces on the way.
@@ -28,7 +28,7 @@ const NOISE: usize = 5 << 20;
 /// A home with a recipe of a big wheel, a small one, and a file.
 fn home() -> Dlpack {
     let dlpack = Dlpack::new();
-    let (text, noise) = ("line of text\n".repeat(10_000), noise());
+    let (text, noise) = ("line of text\n".repeat(10_000), noise(NOISE));
     let big = wheel("big", &[("big/noise.bin", &noise), ("big/text.py", text.as_bytes())]);
     fs::write(dlpack.work().join("big-1.0-py3-none-any.whl"), big).unwrap();
     let small = wheel("small", &[("small.py", b"SMALL = 1\n")]);
@@ -43,45 +43,9 @@ fn home() -> Dlpack {
     dlpack
 }
 
-/// Xorshift: the same bytes each time.
-fn noise() -> Vec<u8> {
-    let mut state = 1u64;
-    let mut step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..NOISE / 8).flat_map(|_| step().to_le_bytes()).collect()
-}
-
-/// The embedded registry, with faults.
-struct Registry {
-    server: Server,
-    directory: TempDir,
-}
-
-impl Registry {
-    fn start(options: Options) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap();
-        Self { server, directory }
-    }
-
-    fn reference(&self, name: &str) -> String {
-        format!("{}/{name}", self.server.address())
-    }
-
-    fn blob_file(&self, digest: &str) -> PathBuf {
-        self.directory.path().join("store/blobs/sha256").join(digest.trim_start_matches("sha256:"))
-    }
-
-    /// How many bytes came in each PATCH.
-    fn patches(&self) -> Vec<u64> {
-        let requests = self.server.requests();
-        requests.iter().filter(|request| request.method == "PATCH").map(|request| request.received).collect()
-    }
+/// How many bytes came in each PATCH.
+fn patches(registry: &Embedded) -> Vec<u64> {
+    registry.requests("PATCH", "").into_iter().map(|request| request.received).collect()
 }
 
 /// The image that a build of the same recipe makes, and the home that it was made in.
@@ -105,15 +69,15 @@ fn kept(dlpack: &Dlpack, digest: &str) -> usize {
 
 #[test]
 fn a_push_leaves_no_layer_in_the_store_and_the_image_is_that_of_a_build() {
-    let (dlpack, registry) = (home(), Registry::start(Options::default()));
+    let (dlpack, registry) = (home(), Embedded::start());
     let pushed = dlpack.json(["push", &registry.reference("team/env:1")]);
     let (other, built) = built(&dlpack);
     assert_eq!(digest(&pushed), built);
     assert_eq!((&pushed["built"], &pushed["uploaded"], kept(&dlpack, &built)), (&json!(4), &json!(5), 0));
     for layer in other.layers_of(&built) {
-        assert_eq!(fs::read(registry.blob_file(&layer)).unwrap(), fs::read(other.blob(&layer)).unwrap());
+        assert_eq!(fs::read(registry.blob(&layer)).unwrap(), fs::read(other.blob(&layer)).unwrap());
     }
-    assert_eq!((registry.patches().len(), dlpack.leftovers()), (1, 0), "the big one alone is a stream");
+    assert_eq!((patches(&registry).len(), dlpack.leftovers()), (1, 0), "the big one alone is a stream");
     registry.server.clear_requests();
     let again = dlpack.json(["push", &registry.reference("team/env:1")]);
     assert_eq!((&again["digest"], &again["built"], &again["present"]), (&pushed["digest"], &json!(0), &json!(5)));
@@ -124,24 +88,49 @@ fn a_push_leaves_no_layer_in_the_store_and_the_image_is_that_of_a_build() {
 }
 
 #[test]
+fn a_layer_that_an_image_has_twice_is_sent_once_and_its_manifest_after_all() {
+    let (dlpack, registry) = (Dlpack::new(), Embedded::start());
+    fs::write(dlpack.work().join("noise"), noise(NOISE)).unwrap();
+    let layer = |name: &str| {
+        format!("[[layer]]\nkind = \"files\"\nname = \"{name}\"\nfiles = [{{ from = \"noise\", to = \"/noise\" }}]\n")
+    };
+    dlpack.write("dlpack.toml", &format!("base = \"scratch\"\n{}{}", layer("one"), layer("two")));
+    let built = dlpack.ok(["build"]);
+    let layers = dlpack.layers_of(&built);
+    assert_eq!(layers[0], layers[1]);
+    // Whoever asks second must not go on while the first has to try again.
+    let fault = Fault::on("POST", "/blobs/uploads/", What::Answer(503, vec![], vec![])).times(2);
+    registry.server.set_faults(vec![fault]);
+    let pushed = dlpack.json(["push", "--no-cache", &registry.reference("team/env:1")]);
+    assert_eq!((digest(&pushed), &pushed["uploaded"]), (built.as_str(), &json!(2)), "layer and config");
+    let requests = registry.server.requests();
+    let puts: Vec<&str> = requests
+        .iter()
+        .filter(|it| it.method == "PUT" && it.status == Some(201))
+        .map(|it| it.target.as_str())
+        .collect();
+    let of_layer = puts.iter().filter(|target| target.contains(layers[0].trim_start_matches("sha256:"))).count();
+    assert!(of_layer == 1 && puts.len() == 3 && puts[2].ends_with("/manifests/1"), "{puts:#?}");
+}
+
+#[test]
 fn whoever_wants_to_keep_layers_has_them() {
-    let (dlpack, registry) = (home(), Registry::start(Options::default()));
+    let (dlpack, registry) = (home(), Embedded::start());
     let pushed = dlpack.json(["push", "--keep-blobs", &registry.reference("team/env:1")]);
-    assert_eq!((kept(&dlpack, digest(&pushed)), registry.patches().len()), (4, 1));
+    assert_eq!((kept(&dlpack, digest(&pushed)), patches(&registry).len()), (4, 1));
     assert_eq!(dlpack.json(["build"])["built"], 0);
     dlpack.ok(["cache", "verify"]);
 }
 
 #[test]
 fn a_layer_that_was_sent_to_another_registry_is_made_again_and_goes_in_one_piece() {
-    let (dlpack, first) = (home(), Registry::start(Options::default()));
-    let (first, registry) =
-        (dlpack.json(["push", &first.reference("team/env:1")]), Registry::start(Options::default()));
+    let (dlpack, first) = (home(), Embedded::start());
+    let (first, registry) = (dlpack.json(["push", &first.reference("team/env:1")]), Embedded::start());
     let plan = dlpack.ok(["plan", &registry.reference("team/env:1")]);
     assert_eq!(plan.matches("to be made again").count(), 4, "{plan}");
     let second = dlpack.json(["push", &registry.reference("team/env:1")]);
     assert_eq!((&second["digest"], &second["uploaded"]), (&first["digest"], &json!(5)));
-    assert_eq!((kept(&dlpack, digest(&first)), registry.patches()), (0, vec![]), "its length is known");
+    assert_eq!((kept(&dlpack, digest(&first)), patches(&registry)), (0, vec![]), "its length is known");
     assert_eq!(dlpack.json(["build"])["built"], 4, "a build wants them here");
     assert_eq!(dlpack.ok(["build"]), digest(&first));
 }
@@ -150,7 +139,7 @@ fn a_layer_that_was_sent_to_another_registry_is_made_again_and_goes_in_one_piece
 fn jobs_bound_what_is_made_on_its_way_as_what_is_made_for_the_store() {
     let dlpack = home();
     // as new layers, and as such that are known and made again for another registry
-    for registry in [Registry::start(Options::default()), Registry::start(Options::default())] {
+    for registry in [Embedded::start(), Embedded::start()] {
         let ran = dlpack.run(["push", "--json", "--jobs", "1", &registry.reference("team/env:1")]);
         assert_eq!(ran.status, 0, "{ran:?}");
         let (mut under_way, mut begun) = (BTreeSet::new(), 0);
@@ -172,7 +161,7 @@ fn jobs_bound_what_is_made_on_its_way_as_what_is_made_for_the_store() {
 fn a_second_repository_of_a_registry_mounts_what_the_first_one_has() {
     for mount in [true, false] {
         let features = Features { mount, ..Features::default() };
-        let (dlpack, registry) = (home(), Registry::start(Options { features, ..Options::default() }));
+        let (dlpack, registry) = (home(), Embedded::with(Options { features, ..Options::default() }));
         let pushed = dlpack.json(["push", &registry.reference("team/env:1")]);
         let plan = dlpack.ok(["plan", &registry.reference("team/other:1")]);
         assert_eq!(plan.matches("in 127.0.0.1").count(), 4, "{plan}");
@@ -198,7 +187,7 @@ fn what_the_store_has_is_mounted_all_the_same_where_it_was_pushed_before() {
 
 #[test]
 fn a_stream_that_breaks_goes_on_where_the_registry_stands() {
-    let (dlpack, registry) = (home(), Registry::start(Options::default()));
+    let (dlpack, registry) = (home(), Embedded::start());
     let honest = built(&dlpack).1;
     let faults = [What::BreakRequest(1_500_000), What::BreakRequest(1_000_000)];
     registry.server.set_faults(faults.map(|what| Fault::on("PATCH", "", what)).into());
@@ -206,13 +195,13 @@ fn a_stream_that_breaks_goes_on_where_the_registry_stands() {
     assert_eq!((digest(&pushed), kept(&dlpack, &honest)), (honest.as_str(), 0));
     let layers = dlpack.stored(&honest)["layers"].clone();
     let big = layers.as_array().unwrap().iter().filter_map(|layer| layer["size"].as_u64()).max().unwrap();
-    let patches = registry.patches();
+    let patches = patches(&registry);
     assert_eq!((patches.len(), patches[2]), (3, big - 2_500_000), "what had arrived was not sent again: {patches:?}");
 }
 
 #[test]
 fn a_session_that_is_forgotten_and_answers_that_are_lost_end_with_the_same_image() {
-    let (dlpack, registry) = (home(), Registry::start(Options::default()));
+    let (dlpack, registry) = (home(), Embedded::start());
     let honest = built(&dlpack).1;
     let cases: [(&str, Vec<Fault>); 4] = [
         (
@@ -237,16 +226,16 @@ fn a_session_that_is_forgotten_and_answers_that_are_lost_end_with_the_same_image
 #[test]
 fn where_a_stream_is_refused_layers_go_through_the_store() {
     let features = Features { chunked: false, ..Features::default() };
-    let (dlpack, registry) = (home(), Registry::start(Options { features, ..Options::default() }));
+    let (dlpack, registry) = (home(), Embedded::with(Options { features, ..Options::default() }));
     let pushed = dlpack.json(["push", &registry.reference("team/env:1")]);
     assert_eq!(digest(&pushed), built(&dlpack).1);
     assert!(kept(&dlpack, digest(&pushed)) >= 1, "the big one");
-    assert!(!registry.patches().is_empty(), "it was asked");
+    assert!(!patches(&registry).is_empty(), "it was asked");
 }
 
 #[test]
 fn a_wheel_that_is_damaged_in_the_store_is_fetched_again() {
-    let (dlpack, registry) = (home(), Registry::start(Options::default()));
+    let (dlpack, registry) = (home(), Embedded::start());
     let honest = built(&dlpack).1;
     for (n, at) in [100_000, NOISE - 1].into_iter().enumerate() {
         dlpack.ok(["push", &registry.reference(&format!("team/env{n}:1"))]);
@@ -256,7 +245,7 @@ fn a_wheel_that_is_damaged_in_the_store_is_fetched_again() {
         bytes[at] ^= 1;
         fs::write(&big, bytes).unwrap();
         // as a new layer, and as one that is known and no repository of the registry has
-        let other = Registry::start(Options::default());
+        let other = Embedded::start();
         if n == 0 {
             fs::remove_dir_all(dlpack.store().join("keys")).unwrap();
         }
@@ -268,7 +257,7 @@ fn a_wheel_that_is_damaged_in_the_store_is_fetched_again() {
 
 #[test]
 fn a_push_that_is_killed_leaves_nothing_and_the_next_ends_well() {
-    let (dlpack, registry) = (home(), Registry::start(Options::default()));
+    let (dlpack, registry) = (home(), Embedded::start());
     let honest = built(&dlpack).1;
     for lines in 1..=8 {
         let name = registry.reference(&format!("team/env{lines}:1"));
@@ -334,7 +323,7 @@ impl Noise {
     }
 
     fn bytes(&self, time: usize) -> Vec<u8> {
-        let mut bytes = noise();
+        let mut bytes = noise(NOISE);
         bytes.resize(self.length, 7);
         bytes[self.length - 1] = self.ends[time % self.ends.len()];
         bytes
@@ -362,30 +351,32 @@ impl Maker for Noise {
     }
 }
 
-impl Registry {
-    /// Pushes what `maker` makes to `team/layers`, without waiting for anything.
-    fn push(&self, maker: &Arc<Noise>) -> Result<Option<(Layer, Pushed)>, assemble::Error> {
-        self.push_with(maker, Settings::default())
-    }
+/// Pushes what `maker` makes to `team/layers`, without waiting for anything.
+fn push(registry: &Embedded, maker: &Arc<Noise>) -> Result<Option<(Layer, Pushed)>, assemble::Error> {
+    push_with(registry, maker, Settings::default())
+}
 
-    fn push_with(&self, maker: &Arc<Noise>, settings: Settings) -> Result<Option<(Layer, Pushed)>, assemble::Error> {
-        let retry = settings.retry.clone().with_pause(|_| Box::pin(std::future::ready(())));
-        let registries = Registries::new(Settings { retry, ..settings }).unwrap();
-        let repository = registries.repository(&self.reference("team/layers:1").parse().unwrap()).unwrap();
-        let told = AtomicUsize::new(0);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let tell = |moved: Transfer| {
-            let (Transfer::Sent(bytes) | Transfer::Kept(bytes)) = moved;
-            told.fetch_add(bytes as usize, Ordering::Relaxed);
-        };
-        let pushed = runtime.block_on(repository.push_made(maker, "noise", &tell))?;
-        if let Some((layer, _)) = &pushed {
-            assert_eq!(told.into_inner() as u64, layer.descriptor.size, "progress comes to the whole");
-            let arrived = fs::read(self.blob_file(&layer.descriptor.digest.to_string())).unwrap();
-            assert_eq!(Descriptor::of(media_type::LAYER_GZIP, &arrived), layer.descriptor);
-        }
-        Ok(pushed)
+fn push_with(
+    registry: &Embedded,
+    maker: &Arc<Noise>,
+    settings: Settings,
+) -> Result<Option<(Layer, Pushed)>, assemble::Error> {
+    let retry = settings.retry.clone().with_pause(|_| Box::pin(std::future::ready(())));
+    let registries = Registries::new(Settings { retry, ..settings }).unwrap();
+    let repository = registries.repository(&registry.reference("team/layers:1").parse().unwrap()).unwrap();
+    let told = AtomicUsize::new(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let tell = |moved: Transfer| {
+        let (Transfer::Sent(bytes) | Transfer::Kept(bytes)) = moved;
+        told.fetch_add(bytes as usize, Ordering::Relaxed);
+    };
+    let pushed = runtime.block_on(repository.push_made(maker, "noise", &tell))?;
+    if let Some((layer, _)) = &pushed {
+        assert_eq!(told.into_inner() as u64, layer.descriptor.size, "progress comes to the whole");
+        let arrived = fs::read(registry.blob(&layer.descriptor.digest.to_string())).unwrap();
+        assert_eq!(Descriptor::of(media_type::LAYER_GZIP, &arrived), layer.descriptor);
     }
+    Ok(pushed)
 }
 
 #[test]
@@ -411,54 +402,54 @@ fn every_fault_that_passes_ends_with_the_blob_at_the_registry() {
         ("not there", vec![Fault::on("HEAD", "blobs", answer(404))]),
     ];
     for (case, faults) in cases {
-        let registry = Registry::start(Options::default());
+        let registry = Embedded::start();
         registry.server.set_faults(faults);
-        let pushed = registry.push(&Noise::of(NOISE)).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let pushed = push(&registry, &Noise::of(NOISE)).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert!(pushed.is_some(), "{case}");
     }
 }
 
 #[test]
 fn the_next_process_goes_on_where_the_registry_stands() {
-    let (registry, directory) = (Registry::start(Options::default()), tempfile::tempdir().unwrap());
+    let (registry, directory) = (Embedded::start(), tempfile::tempdir().unwrap());
     let journal = Store::open(&directory.path().join("store")).unwrap();
     let mut once = Retry::default();
     once.attempts = 1;
     let settings = || Settings { journal: Some(journal.clone()), chunk: Some(1 << 20), ..Settings::default() };
     registry.server.set_faults(vec![Fault::on("PATCH", "", What::BreakRequest(500_000)).after(3)]);
-    registry.push_with(&Noise::of(NOISE), Settings { retry: once, ..settings() }).unwrap_err();
+    push_with(&registry, &Noise::of(NOISE), Settings { retry: once, ..settings() }).unwrap_err();
     registry.server.clear_requests();
-    let (_, pushed) = registry.push_with(&Noise::of(NOISE), settings()).unwrap().unwrap();
+    let (_, pushed) = push_with(&registry, &Noise::of(NOISE), settings()).unwrap().unwrap();
     let (stood, rest) = (3 * (1 << 20) + 500_000, NOISE as u64 - 3 * (1 << 20) - 500_000);
     assert_eq!(pushed, Pushed::Uploaded { bytes: rest, resumed: stood });
-    assert_eq!(registry.patches().iter().sum::<u64>(), rest);
+    assert_eq!(patches(&registry).iter().sum::<u64>(), rest);
     assert!(fs::read_dir(directory.path().join("store/uploads")).unwrap().next().is_none(), "it is noted no more");
 }
 
 #[test]
 fn a_registry_that_limits_a_request_gets_shorter_parts() {
-    let registry = Registry::start(Options::default());
+    let registry = Embedded::start();
     registry.server.set_faults(vec![Fault::on("PATCH", "", What::Answer(413, vec![], vec![]))]);
     let settings = Settings { chunk: Some(2 << 20), ..Settings::default() };
-    assert!(registry.push_with(&Noise::of(NOISE), settings).unwrap().is_some());
-    assert!(registry.patches()[1..].iter().all(|part| *part <= 1 << 20), "{:?}", registry.patches());
+    assert!(push_with(&registry, &Noise::of(NOISE), settings).unwrap().is_some());
+    assert!(patches(&registry)[1..].iter().all(|part| *part <= 1 << 20), "{:?}", patches(&registry));
 }
 
 #[test]
 fn a_blob_that_is_made_otherwise_the_second_time_is_begun_anew() {
-    let registry = Registry::start(Options::default());
+    let registry = Embedded::start();
     registry.server.set_faults(vec![Fault::on("PATCH", "", What::BreakRequest(NOISE as u64)).times(1)]);
     let maker = Arc::new(Noise { ends: &[1, 2, 2], ..Arc::into_inner(Noise::of(NOISE)).unwrap() });
-    let (layer, _) = registry.push(&maker).unwrap().unwrap();
+    let (layer, _) = push(&registry, &maker).unwrap().unwrap();
     assert_eq!(layer.descriptor.digest, Digest::of(&maker.bytes(1)));
 }
 
 #[test]
 fn a_maker_that_fails_is_heard_and_nothing_is_taken_for_whole() {
     for fails in [0, 10, 1 << 20, NOISE - 1] {
-        let registry = Registry::start(Options::default());
+        let registry = Embedded::start();
         let maker = Arc::new(Noise { fails: Some(fails), ..Arc::into_inner(Noise::of(NOISE)).unwrap() });
-        let error = registry.push(&maker).unwrap_err();
+        let error = push(&registry, &maker).unwrap_err();
         assert!(matches!(error, assemble::Error::Write(layer::Error::Io { .. })), "{error}");
         assert_eq!(maker.times.load(Ordering::Relaxed), 1, "it is not asked again");
         let closed = registry.server.requests().iter().any(|request| request.method == "PUT");
@@ -469,9 +460,9 @@ fn a_maker_that_fails_is_heard_and_nothing_is_taken_for_whole() {
 #[test]
 fn a_registry_that_takes_no_stream_says_so_once_and_nothing_is_there() {
     for status in [400, 405, 411, 415, 501] {
-        let registry = Registry::start(Options::default());
+        let registry = Embedded::start();
         registry.server.set_faults(vec![Fault::on("PATCH", "", What::Answer(status, vec![], vec![])).always()]);
-        assert!(registry.push(&Noise::of(NOISE)).unwrap().is_none(), "{status}");
-        assert!(registry.push(&Noise::of(1000)).unwrap().is_some(), "what is small has its length");
+        assert!(push(&registry, &Noise::of(NOISE)).unwrap().is_none(), "{status}");
+        assert!(push(&registry, &Noise::of(1000)).unwrap().is_some(), "what is small has its length");
     }
 }

@@ -2,15 +2,14 @@
 //! else needs the wheels.
 
 use std::fs;
-use std::path::PathBuf;
 
-use dlpack::registry::serve::{Auth, Fault, Features, Options, Server, What};
-use dlpack::store::Store;
+use dlpack::registry::serve::{Auth, Fault, Features, Options, What};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::command::Dlpack;
+use crate::support::embedded::Embedded;
 use crate::support::index::{Manner, SimpleIndex, wheel};
+use crate::support::noise;
 use crate::support::registry::DebianRegistry;
 
 /// How many bytes the big wheel has that no compressor makes less of.
@@ -20,34 +19,12 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK
                    -----END PRIVATE KEY-----\n";
 const PUBLIC: &str = "ed25519:Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
 
-/// The embedded registry over a store of its own.
-struct Registry {
-    server: Server,
-    directory: TempDir,
-}
-
-impl Registry {
-    fn start(options: Options) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
-        Self { server: Server::bind("127.0.0.1:0".parse().unwrap(), store, options).unwrap(), directory }
-    }
-
-    fn reference(&self, name: &str) -> String {
-        format!("{}/{name}", self.server.address())
-    }
-
-    fn blob(&self, digest: &str) -> PathBuf {
-        self.directory.path().join("store/blobs/sha256").join(digest.trim_start_matches("sha256:"))
-    }
-
-    /// What was asked since this was last called: `METHOD path`, and how many bytes came with it.
-    fn asked(&self) -> Vec<(String, u64)> {
-        let asked = self.server.requests().into_iter();
-        let asked = asked.map(|it| (format!("{} {}", it.method, it.target), it.received)).collect();
-        self.server.clear_requests();
-        asked
-    }
+/// What was asked of `registry` since this was last called: `METHOD path`, and how many bytes came with it.
+fn requests(registry: &Embedded) -> Vec<(String, u64)> {
+    let asked = registry.server.requests().into_iter();
+    let asked = asked.map(|it| (format!("{} {}", it.method, it.target), it.received)).collect();
+    registry.server.clear_requests();
+    asked
 }
 
 /// Whoever publishes: with wheels at hand, and a greeting in the recipe that is nobody else's business.
@@ -58,7 +35,7 @@ struct Publisher {
 
 impl Publisher {
     fn new() -> Self {
-        let (big, small) = (wheel("big", &[("big/noise.bin", &noise())]), wheel("small", &[("s.py", b"S = 1\n")]));
+        let (big, small) = (wheel("big", &[("big/noise.bin", &noise(NOISE))]), wheel("small", &[("s.py", b"S = 1\n")]));
         let files: [(&str, &[u8]); 2] = [("big-1.0-py3-none-any.whl", &big), ("small-1.0-py3-none-any.whl", &small)];
         let publisher = Self { index: SimpleIndex::start(Manner::Html, &files), home: Dlpack::new() };
         publisher.write_recipe(&publisher.home, "dlpack.toml", "", "Ours.");
@@ -92,18 +69,6 @@ impl Publisher {
     }
 }
 
-/// Xorshift: the same bytes each time.
-fn noise() -> Vec<u8> {
-    let mut state = 1u64;
-    let mut step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..NOISE / 8).flat_map(|_| step().to_le_bytes()).collect()
-}
-
 fn sums(pushed: &Value) -> [u64; 4] {
     ["built", "present", "mounted", "uploaded"].map(|name| pushed[name].as_u64().unwrap())
 }
@@ -116,11 +81,11 @@ fn kept(dlpack: &Dlpack, digest: &str) -> (usize, usize) {
 
 #[test]
 fn who_never_built_the_image_pushes_it_by_moving_kilobytes() {
-    let registry = Registry::start(Options::default());
+    let registry = Embedded::start();
     let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
     let published = publisher.home.json(["wheelhouse", "push", &wheels]);
     assert_eq!((sums(&published[0]), &published[0]["records"]), ([3, 0, 0, 3], &json!(3)), "{published}");
-    let asked = registry.asked();
+    let asked = requests(&registry);
     let manifests: Vec<&str> =
         asked.iter().filter_map(|(it, _)| it.strip_prefix("PUT /v2/shared/wheels/manifests/")).collect();
     assert!(manifests.len() == 4 && manifests.iter().all(|tag| tag.starts_with("dlpack-")), "no image: {manifests:?}");
@@ -129,11 +94,11 @@ fn who_never_built_the_image_pushes_it_by_moving_kilobytes() {
     let target = registry.reference("team/env:1");
     let plan = somebody.ok(["plan", &target, "--wheelhouse", &wheels]);
     assert!(plan.matches("/shared/wheels").count() == 3 && plan.contains("0 B to fetch"), "{plan}");
-    registry.asked();
+    requests(&registry);
     let pushed = somebody.json(["push", &target, "--wheelhouse", &wheels]);
     assert_eq!((pushed["digest"].as_str(), sums(&pushed)), (Some(honest.as_str()), [1, 0, 3, 2]), "{pushed}");
     assert_eq!(kept(&somebody, &honest), (0, 0));
-    let asked = registry.asked();
+    let asked = requests(&registry);
     let received: u64 = asked.iter().map(|(_, received)| received).sum();
     assert!(received < 20_000, "{received} bytes of {NOISE}: {asked:#?}");
     assert!(
@@ -145,16 +110,16 @@ fn who_never_built_the_image_pushes_it_by_moving_kilobytes() {
 
 #[test]
 fn what_is_in_the_wheelhouse_costs_a_question_whatever_recipe_it_is_of() {
-    let registry = Registry::start(Options::default());
+    let registry = Embedded::start();
     let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
     publisher.write_recipe(&publisher.home, "other.toml", "", "Others'.");
     publisher.home.ok(["lock", "-r", "other.toml"]);
     let both = publisher.home.json(["wheelhouse", "push", &wheels, "-r", "dlpack.toml", "other.toml"]);
     assert_eq!((sums(&both[0]), sums(&both[1])), ([3, 0, 0, 3], [0, 3, 0, 0]), "{both}");
-    registry.asked();
+    requests(&registry);
     let again = publisher.home.json(["wheelhouse", "push", &wheels, "-r", "dlpack.toml", "-r", "other.toml"]);
     assert_eq!((sums(&again[0]), sums(&again[1])), ([0, 3, 0, 0], [0, 3, 0, 0]), "{again}");
-    let asked = registry.asked();
+    let asked = requests(&registry);
     assert!(
         !asked.iter().any(|(it, _)| ["POST", "PATCH", "PUT"].iter().any(|verb| it.starts_with(verb))),
         "{asked:#?}"
@@ -164,7 +129,7 @@ fn what_is_in_the_wheelhouse_costs_a_question_whatever_recipe_it_is_of() {
 
 #[test]
 fn from_another_registry_layers_stream_across_and_no_wheel_is_fetched() {
-    let (here, there) = (Registry::start(Options::default()), DebianRegistry::start());
+    let (here, there) = (Embedded::start(), DebianRegistry::start());
     let (publisher, wheels) = (Publisher::new(), there.reference("shared/wheels"));
     publisher.home.ok(["wheelhouse", "push", &wheels]);
     let (somebody, honest) = publisher.somebody(&format!("wheelhouses = [\"{wheels}\"]\n"));
@@ -179,7 +144,7 @@ fn from_another_registry_layers_stream_across_and_no_wheel_is_fetched() {
 
 #[test]
 fn who_keeps_blobs_has_those_that_came_across() {
-    let (here, there) = (Registry::start(Options::default()), Registry::start(Options::default()));
+    let (here, there) = (Embedded::start(), Embedded::start());
     let (publisher, wheels) = (Publisher::new(), there.reference("shared/wheels"));
     publisher.home.ok(["wheelhouse", "push", &wheels]);
     let (somebody, honest) = publisher.somebody("");
@@ -191,7 +156,7 @@ fn who_keeps_blobs_has_those_that_came_across() {
 
 #[test]
 fn a_layer_that_a_wheelhouse_spoils_on_the_way_is_made_here() {
-    let (here, there) = (Registry::start(Options::default()), Registry::start(Options::default()));
+    let (here, there) = (Embedded::start(), Embedded::start());
     let (publisher, wheels) = (Publisher::new(), there.reference("shared/wheels"));
     publisher.home.ok(["wheelhouse", "push", &wheels]);
     for (n, fault) in [What::Flip(1000), What::Answer(404, vec![], vec![])].into_iter().enumerate() {
@@ -201,13 +166,14 @@ fn a_layer_that_a_wheelhouse_spoils_on_the_way_is_made_here() {
         let ran = somebody.run(["push", &target, "--wheelhouse", &wheels]);
         assert_eq!((ran.status, ran.stdout.trim()), (0, honest.as_str()), "{}", ran.stderr);
         assert!(ran.stderr.contains("/shared/wheels is not used: "), "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("/shared/wheels is its writers' word").count(), 1, "{}", ran.stderr);
     }
 }
 
 #[test]
 fn where_a_mount_is_declined_the_layers_pass_through() {
     let features = Features { mount: false, referrers: false, ..Features::default() };
-    let registry = Registry::start(Options { features, ..Options::default() });
+    let registry = Embedded::with(Options { features, ..Options::default() });
     let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
     publisher.home.ok(["wheelhouse", "push", &wheels]);
     let (somebody, honest) = publisher.somebody("");
@@ -220,7 +186,7 @@ fn where_a_mount_is_declined_the_layers_pass_through() {
 
 #[test]
 fn where_a_key_is_pinned_a_wheelhouse_is_signed_with_it() {
-    let registry = Registry::start(Options::default());
+    let registry = Embedded::start();
     let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
     publisher.home.ok(["wheelhouse", "push", &wheels]);
     let (somebody, honest) = publisher.somebody(&format!("cache-keys = [{PUBLIC:?}]\nwheelhouses = [{wheels:?}]\n"));
@@ -233,15 +199,54 @@ fn where_a_key_is_pinned_a_wheelhouse_is_signed_with_it() {
     assert!(refused.contains("--sign-key"), "{refused}");
     publisher.home.write("key.pem", KEY);
     publisher.home.ok(["wheelhouse", "push", &wheels, "--sign-key", "key.pem"]);
-    let pushed = somebody.json(["push", &registry.reference("team/env:1")]);
+    let ran = somebody.run(["push", &registry.reference("team/env:1"), "--json"]);
+    let pushed: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((pushed["digest"].as_str(), sums(&pushed)), (Some(honest.as_str()), [1, 0, 3, 2]), "{pushed}");
+    assert!(!ran.stderr.contains("\"warning\""), "a signed one needs no word: {}", ran.stderr);
+}
+
+#[test]
+fn a_key_that_a_recipe_pins_holds_for_the_wheelhouses_of_what_it_extends() {
+    let registry = Embedded::start();
+    let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
+    publisher.home.ok(["wheelhouse", "push", &wheels]);
+    let (somebody, target) = (Dlpack::new(), registry.reference("team/env:1"));
+    publisher.write_recipe(&somebody, "theirs.toml", &format!("wheelhouses = [{wheels:?}]\n"), "Theirs.");
+    let plan = |keys: &str| {
+        somebody.write("dlpack.toml", &format!("extends = \"./theirs.toml\"\n{keys}"));
+        somebody.ok(["lock"]);
+        let planned = somebody.run(["plan", &target]);
+        (planned.stdout.contains("1 layer to build"), planned.stderr)
+    };
+    let (found, said) = plan("");
+    assert!(found && said.matches(&format!("wheelhouse {wheels} is its writers' word")).count() == 1, "{said}");
+    let (found, said) = plan(&format!("cache-keys = [{PUBLIC:?}]\n"));
+    assert!(!found && said.contains("records of 3 layers that no key"), "{said}");
+    requests(&registry);
+    assert_eq!(plan("wheelhouses = []\n"), (false, String::new()));
+    assert!(
+        requests(&registry).iter().all(|(it, _)| !it.contains("shared/wheels")),
+        "whom one names, nobody else asks"
+    );
+}
+
+#[test]
+fn what_is_published_where_nobody_finds_it_is_a_failure() {
+    let registry = Embedded::start();
+    let (publisher, wheels) = (Publisher::new(), registry.reference("shared/wheels"));
+    let answer = What::Answer(422, Vec::new(), Vec::new());
+    registry.server.set_faults(vec![Fault::on("GET", "/referrers/", answer).always()]);
+    let ran = publisher.home.run(["wheelhouse", "push", &wheels]);
+    assert!(ran.status > 0 && ran.stderr.contains(&format!("the records in {wheels} can't be listed")), "{ran:?}");
+    registry.server.set_faults(Vec::new());
+    assert_eq!(publisher.home.json(["wheelhouse", "push", &wheels])[0]["records"], 3);
 }
 
 #[test]
 fn a_wheelhouse_that_cannot_be_read_is_said_once_and_done_without() {
-    let registry = Registry::start(Options::default());
+    let registry = Embedded::start();
     let auth = Some(Auth::Basic { user: "me".into(), password: "secret".into() });
-    let locked = Registry::start(Options { auth, ..Options::default() });
+    let locked = Embedded::with(Options { auth, ..Options::default() });
     let publisher = Publisher::new();
     let push = ["push", &registry.reference("team/env:1"), "--wheelhouse", &locked.reference("shared/wheels")];
     let ran = publisher.home.run(push);

@@ -80,6 +80,29 @@ fn a_wheel_that_comes_or_goes_and_a_default_that_is_overruled_are_named() {
 }
 
 #[test]
+fn the_layers_of_a_base_that_dlpack_made_are_the_bases() {
+    let (registry, base, target) = pushed();
+    let dlpack = Dlpack::new();
+    let recipe = |text: &str| {
+        let layer = format!("[[layer]]\nkind = \"files\"\nfiles = [{{ content = \"{text}\", to = \"/etc/motd\" }}]\n");
+        dlpack.write("dlpack.toml", &format!("base = {target:?}\n{layer}"));
+    };
+    recipe("ours");
+    let ours = registry.reference("team/ours:1");
+    dlpack.ok(["push", &ours]);
+    let unchanged = dlpack.json(["plan", &ours, "--why"]);
+    assert_eq!((new(&unchanged), &unchanged["why"]["base"]), (0, &Value::Null), "{unchanged}");
+    let text = dlpack.ok(["plan", &ours, "--why"]);
+    assert!(!text.contains("removed") && !text.contains("gone") && !text.contains('→'), "{text}");
+
+    base.edit("dlpack.toml", "six==1.16.0", "six==1.15.0");
+    base.ok(["push", "--update", &target]);
+    let why = dlpack.json(["plan", "--update", &ours, "--why"]);
+    assert_eq!(new(&why), 0, "{why}");
+    assert_eq!(why["why"]["base"]["cause"], "base", "{why}");
+}
+
+#[test]
 fn a_sandboxed_layer_says_what_under_it_changed_and_no_environment_is_told() {
     let registry = Embedded::start();
     let dlpack = Dlpack::unprivileged();

@@ -196,8 +196,6 @@ impl Building<'_> {
         let delivery = self.delivery.filter(|_| !self.is_seen(at));
         let (layer, written) = match (&step.place, delivery) {
             (Place::Again(record, other), Some(delivery)) if !delivery.keep_blobs && record.rest.is_empty() => {
-                // Here and below: nobody else sets it.
-                let _ = self.layers[at].set(Appended::sent(step, record.clone()));
                 let mounted = match other {
                     Some(other) => delivery.mounted(&record.first.descriptor, &step.title(), other).await?,
                     None => false,
@@ -205,6 +203,8 @@ impl Building<'_> {
                 if !mounted {
                     self.send_again(step, record, delivery).await?;
                 }
+                // Here and below: nobody else sets it.
+                let _ = self.layers[at].set(Appended::sent(step, record.clone()));
                 return Ok(false);
             }
             (Place::Build, Some(delivery)) if let Some(record) = self.send(step, delivery).await? => {
@@ -228,12 +228,20 @@ impl Building<'_> {
                 (Appended::found(step, record.clone()), false)
             }
         };
+        self.check_count(layer.record.count())?;
         let (layer, written) = match self.delivery {
             Some(delivery) => self.delivered(step, layer, written, delivery).await?,
             None => (layer, written),
         };
         let _ = self.layers[at].set(layer);
         Ok(written)
+    }
+
+    /// Checks that a runtime mounts the layers, of which the one at hand has so many `parts`, as far
+    /// as others' are known: before it is sent.
+    fn check_count(&self, parts: usize) -> Result<(), Error> {
+        let known = self.layers.iter().map(|layer| layer.get().map_or(1, |layer| layer.record.count()));
+        Ok(plan::check_count(self.plan.base.len(), known.sum::<usize>() + parts - 1)?)
     }
 
     /// Sees that the target has `layer`. One that can't be had from where a cache found it is

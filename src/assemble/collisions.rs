@@ -13,8 +13,8 @@ use crate::python::scheme::Scheme;
 use crate::recipe::LayerKind;
 use crate::store::{Area, LayerPart, LayerRecord, Store};
 
-/// Checks the layer of a `step` that built a wheel, of which `record` tells; any other's is fine. Trivial files that
-/// another wheel has otherwise are told of.
+/// Checks the layer of a `step` that built a wheel, of which `record` tells; any other's is fine.
+/// Trivial files that another wheel has otherwise are told of.
 ///
 /// # Errors
 /// [`Error::Wheels`] if they can't lie in one venv; those of indexes and of the store.

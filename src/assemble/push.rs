@@ -2,13 +2,13 @@
 //! is made; the base's blobs are mounted or stream from their own registry; config
 //! and manifest go last, so that the tag names the old image or the whole new one.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex as Turnstile, Semaphore, SemaphorePermit};
 
 use super::build::{self, Appended, Built, Destination, Layers};
 use super::image::{Base, Image};
@@ -113,8 +113,9 @@ pub(super) struct Delivery<'a> {
     /// Whether the store keeps layers that could be made again at any time.
     pub(super) keep_blobs: bool,
     turn: Semaphore,
-    /// Blobs that are there or on their way: an image may have a layer twice.
-    taken: Mutex<BTreeSet<Digest>>,
+    /// Blobs that were asked for, and whether they are there: an image may have a layer twice.
+    /// Whoever sends one holds it.
+    blobs: Mutex<BTreeMap<Digest, Arc<Turnstile<bool>>>>,
     pushed: Mutex<Pushed>,
     /// Since when blobs are on their way, and how many.
     under_way: Mutex<(Instant, usize)>,
@@ -137,7 +138,7 @@ impl<'a> Delivery<'a> {
             target,
             keep_blobs,
             turn: Semaphore::new(PARALLEL),
-            taken: Mutex::default(),
+            blobs: Mutex::default(),
             pushed: Mutex::default(),
             under_way: Mutex::new((Instant::now(), 0)),
             wants_length: AtomicBool::new(false),
@@ -199,19 +200,29 @@ impl<'a> Delivery<'a> {
 
     /// Counts a blob that is there.
     pub(super) fn present_blob(&self, descriptor: &Descriptor, title: &str) {
-        if locked(&self.taken).insert(descriptor.digest) {
+        self.arrived(descriptor, title, registry::Pushed::Existed);
+    }
+
+    /// Counts a blob that has arrived, unless it is counted, or about to be by whoever sends it.
+    fn arrived(&self, descriptor: &Descriptor, title: &str, how: registry::Pushed) {
+        if let Ok(mut is_there) = self.entry(&descriptor.digest).try_lock()
+            && !std::mem::replace(&mut *is_there, true)
+        {
             let task = self.progress.task(Activity::Push, title, Some(descriptor.size));
-            self.count(registry::Pushed::Existed, task);
+            self.count(how, task);
         }
+    }
+
+    fn entry(&self, blob: &Digest) -> Arc<Turnstile<bool>> {
+        Arc::clone(locked(&self.blobs).entry(*blob).or_default())
     }
 
     /// Lets the registry take a blob from another of its repositories; whether it did.
     pub(super) async fn mounted(&self, blob: &Descriptor, subject: &str, from: &Repository) -> Result<bool, Error> {
         let _turn = self.turn().await;
         let mounted = self.target.mount_blob(blob, from).await?;
-        if mounted && locked(&self.taken).insert(blob.digest) {
-            let task = self.progress.task(Activity::Push, subject, Some(blob.size));
-            self.count(registry::Pushed::Mounted, task);
+        if mounted {
+            self.arrived(blob, subject, registry::Pushed::Mounted);
         }
         Ok(mounted)
     }
@@ -226,7 +237,8 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// Sees that the repository has a blob.
+    /// Sees that the repository has a blob. Whoever wants one that another task sends waits for
+    /// that, and sends it if the other could not.
     pub(super) async fn blob(
         &self,
         descriptor: &Descriptor,
@@ -234,15 +246,15 @@ impl<'a> Delivery<'a> {
         origin: &BlobOrigin,
         mount_from: Option<&Repository>,
     ) -> Result<(), Error> {
-        if !locked(&self.taken).insert(descriptor.digest) {
+        let entry = self.entry(&descriptor.digest);
+        let mut is_there = entry.lock().await;
+        if *is_there {
             return Ok(());
         }
         let _turn = self.turn().await;
         let task = self.progress.task(Activity::Push, subject, Some(descriptor.size));
-        let pushed = self.target.push_blob(descriptor, origin, mount_from, &|moved| moved.tell(&task)).await;
-        let pushed = pushed.inspect_err(|_| {
-            locked(&self.taken).remove(&descriptor.digest);
-        })?;
+        let pushed = self.target.push_blob(descriptor, origin, mount_from, &|moved| moved.tell(&task)).await?;
+        *is_there = true;
         self.count(pushed, task);
         Ok(())
     }
@@ -263,7 +275,9 @@ impl<'a> Delivery<'a> {
             task.end("wanted whole");
             return Ok(None);
         };
-        locked(&self.taken).insert(layer.descriptor.digest);
+        if let Ok(mut is_there) = self.entry(&layer.descriptor.digest).try_lock() {
+            *is_there = true;
+        }
         self.count(pushed, task);
         Ok(Some(layer))
     }

@@ -32,6 +32,8 @@ enum Standing {
     Target,
     /// A person named it.
     Named,
+    /// A wheelhouse that layers are published in: without its records nobody finds them.
+    Published,
     /// It has layers that are the same for everybody, and nothing is written there.
     Wheelhouse,
 }
@@ -44,6 +46,8 @@ pub struct Cache {
     failed: OnceLock<ErrorKind>,
     /// Whether it was said that it has records that nobody vouches for.
     said: AtomicBool,
+    /// Whether it was said that its layers are taken on its writers' word.
+    said_trusted: AtomicBool,
 }
 
 /// Caches in the order in which they are asked.
@@ -85,6 +89,11 @@ impl Caches {
         self.with(repository, Standing::Wheelhouse)
     }
 
+    /// With a wheelhouse that layers are published in.
+    pub fn with_published(self, repository: &Repository) -> Self {
+        self.with(repository, Standing::Published)
+    }
+
     /// Whose records `signer` signs.
     ///
     /// # Errors
@@ -99,7 +108,8 @@ impl Caches {
 
     fn with(mut self, repository: &Repository, standing: Standing) -> Self {
         let listing = Listing::new(repository.clone(), self.pinned.clone());
-        self.caches.push(Cache { listing, standing, failed: OnceLock::new(), said: AtomicBool::new(false) });
+        let (said, said_trusted) = (AtomicBool::new(false), AtomicBool::new(false));
+        self.caches.push(Cache { listing, standing, failed: OnceLock::new(), said, said_trusted });
         self
     }
 
@@ -111,7 +121,8 @@ impl Caches {
     /// A cache that can't be read is said so once, and done without.
     ///
     /// # Errors
-    /// [`Error::Read`] if a cache that a person named wants other credentials.
+    /// [`Error::Read`] if a cache that a person named wants other credentials; [`Error::List`] if a
+    /// wheelhouse that is to be published in can't be read.
     pub async fn look_up(&self, keys: &[LayerKey]) -> Result<BTreeMap<LayerKey, Hit>, Error> {
         self.ask(keys, |standing| standing != Standing::Wheelhouse).await
     }
@@ -135,7 +146,10 @@ impl Caches {
                 continue;
             }
             match cache.find(&missing).await {
-                Ok(found) => hits.extend(found),
+                Ok(found) => {
+                    self.tell_trusted(cache, found.len());
+                    hits.extend(found);
+                }
                 Err(error) => self.gave_up(cache, error)?,
             }
             let missed: Vec<LayerKey> = missing.into_iter().filter(|key| !hits.contains_key(key)).collect();
@@ -147,7 +161,7 @@ impl Caches {
     /// The cache that records are written to.
     pub(super) fn written(&self) -> Option<&Cache> {
         let first = |standing| self.caches.iter().find(move |cache| cache.standing == standing);
-        first(Standing::Named).or_else(|| first(Standing::Target))
+        first(Standing::Named).or_else(|| first(Standing::Target)).or_else(|| first(Standing::Published))
     }
 
     fn gave_up(&self, cache: &Cache, source: registry::Error) -> Result<(), Error> {
@@ -155,7 +169,8 @@ impl Caches {
         match (cache.standing, source.kind()) {
             (Standing::Named, ErrorKind::Authentication) => return Err(Error::Read { place, source }),
             // A registry may say so of a repository that is still to come. If it means it, so does the push.
-            (Standing::Target, ErrorKind::Authentication) => {}
+            (Standing::Target | Standing::Published, ErrorKind::Authentication) => {}
+            (Standing::Published, _) => return Err(Error::List { place, source }),
             (standing, _) => {
                 let what = if standing == Standing::Wheelhouse { "wheelhouse" } else { "cache" };
                 self.progress.warn(format!("the {what} {place} can't be read, and is done without: {source}"));
@@ -163,6 +178,16 @@ impl Caches {
         }
         let _ = cache.failed.set(source.kind());
         Ok(())
+    }
+
+    fn tell_trusted(&self, cache: &Cache, found: usize) {
+        let trusted = cache.standing == Standing::Wheelhouse && self.pinned.is_empty() && found > 0;
+        if trusted && !cache.said_trusted.swap(true, Ordering::Relaxed) {
+            let place = cache.listing.repository.place();
+            self.progress.warn(format!(
+                "what is in layers from the wheelhouse {place} is its writers' word: the recipe pins no `cache-keys`"
+            ));
+        }
     }
 
     fn tell_untrusted(&self, cache: &Cache, keys: &[LayerKey]) {
@@ -191,7 +216,8 @@ impl Cache {
     /// Whether it failed in a way that an image's arrival there doesn't change.
     pub(super) fn is_given_up(&self) -> bool {
         // A target may have refused what was not there yet.
-        let still_to_come = |kind: &ErrorKind| self.standing == Standing::Target && *kind == ErrorKind::Authentication;
+        let may_come = matches!(self.standing, Standing::Target | Standing::Published);
+        let still_to_come = |kind: &ErrorKind| may_come && *kind == ErrorKind::Authentication;
         self.failed.get().is_some_and(|kind| !still_to_come(kind))
     }
 

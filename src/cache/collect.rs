@@ -41,19 +41,28 @@ pub struct Stored {
     pub history: String,
     /// When it was written; nothing if it doesn't say.
     pub created: Option<Timestamp>,
-    /// The blob that the registry keeps for it, as far as that is known.
-    pub blob: Option<Descriptor>,
+    /// The blobs that the registry keeps for it, as far as they are known: those of the layer's parts.
+    pub blobs: Vec<Descriptor>,
     /// Its subject, where the registry keeps no list of what refers to that.
     subject: Option<Digest>,
     /// Whether a newer one says the same, vouched for by the same key.
     replaced: bool,
 }
 
+impl Stored {
+    /// How long its blobs are, in bytes.
+    pub fn size(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.size).sum()
+    }
+}
+
 /// What a collection did, or would do.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Collected {
     /// What was removed, in this order.
     pub removed: Vec<Stored>,
+    /// What the registry did not remove, and why.
+    pub failed: Vec<(Stored, registry::Error)>,
     /// How many bytes of blobs no record keeps any longer. The registry frees those that
     /// no image has either, when it collects its garbage.
     pub freed: u64,
@@ -64,44 +73,49 @@ pub struct Collected {
 }
 
 /// Removes what `policy` says of the records in `repository`, and those that newer ones have
-/// replaced; or tells what that is, if it is a `rehearsal`. No other manifest is touched.
+/// replaced; or tells what that is, if it is a `rehearsal`. No other manifest is touched. A record that
+/// the registry refuses to remove stays, and is told of.
 ///
 /// # Errors
-/// [`Error::List`]; [`Error::NoDeletion`] and [`Error::Remove`], before which some records
-/// may have been removed.
+/// [`Error::List`]; [`Error::NoDeletion`], and [`Error::Remove`] if the registry can't be reached or
+/// knows nobody, before which some records may have been removed.
 pub async fn collect(repository: &Repository, policy: &Policy, rehearsal: bool) -> Result<Collected, Error> {
     let place = || repository.place().to_string();
     let stored = list(repository).await.map_err(|source| Error::List { place: place(), source })?;
-    let collected = choose(stored, policy, Timestamp::now());
-    if !rehearsal {
-        remove(repository, &collected.removed).await.map_err(|source| match &source {
+    let (going, staying) = choose(stored, policy, Timestamp::now());
+    let (removed, failed) = match rehearsal {
+        true => (going, Vec::new()),
+        false => remove(repository, going).await.map_err(|source| match &source {
             error if error.is_unsupported() => Error::NoDeletion { place: place(), source },
             _ => Error::Remove { place: place(), source },
-        })?;
-    }
-    Ok(collected)
+        })?,
+    };
+    Ok(Collected::of(removed, failed, &staying))
 }
 
-/// What goes of `stored`, and what that comes to.
-fn choose(mut stored: Vec<Stored>, policy: &Policy, now: Timestamp) -> Collected {
+impl Collected {
+    fn of(removed: Vec<Stored>, failed: Vec<(Stored, registry::Error)>, staying: &[Stored]) -> Self {
+        let left = || staying.iter().chain(failed.iter().map(|(record, _)| record));
+        let (kept, all) = (Blobs::of(left()).bytes, Blobs::of(left().chain(&removed)).bytes);
+        Self { records: left().count(), kept, freed: all - kept, removed, failed }
+    }
+}
+
+/// What goes of `stored`, in this order, and what stays.
+fn choose(mut stored: Vec<Stored>, policy: &Policy, now: Timestamp) -> (Vec<Stored>, Vec<Stored>) {
     // One that doesn't say how old it is counts as the oldest.
     stored.sort_by_key(|record| (!record.replaced, record.created, record.digest));
     let mut blobs = Blobs::of(&stored);
-    let mut collected = Collected { records: stored.len(), ..Collected::default() };
-    let before = blobs.bytes;
-    for record in stored {
+    stored.into_iter().partition(|record| {
         let age = now.as_second().saturating_sub(record.created.map_or(i64::MIN, Timestamp::as_second));
         let too_old = policy.unused_for.is_some_and(|limit| u64::try_from(age).is_ok_and(|age| age > limit.as_secs()));
         let too_much = policy.ceiling.is_some_and(|ceiling| blobs.bytes > ceiling);
-        if record.replaced || too_old || too_much {
-            blobs.let_go(&record);
-            collected.records -= 1;
-            collected.removed.push(record);
+        let goes = record.replaced || too_old || too_much;
+        if goes {
+            blobs.let_go(record);
         }
-    }
-    collected.kept = blobs.bytes;
-    collected.freed = before - blobs.bytes;
-    collected
+        goes
+    })
 }
 
 /// What records keep: several may keep the same blob.
@@ -112,9 +126,9 @@ struct Blobs {
 }
 
 impl Blobs {
-    fn of(stored: &[Stored]) -> Self {
+    fn of<'a>(stored: impl IntoIterator<Item = &'a Stored>) -> Self {
         let mut kept = BTreeMap::new();
-        for Descriptor { digest, size, .. } in stored.iter().filter_map(|record| record.blob.as_ref()) {
+        for Descriptor { digest, size, .. } in stored.into_iter().flat_map(|record| &record.blobs) {
             kept.entry(*digest).or_insert((0, *size)).0 += 1;
         }
         let bytes = kept.values().map(|(_, size)| size).sum();
@@ -122,11 +136,12 @@ impl Blobs {
     }
 
     fn let_go(&mut self, record: &Stored) {
-        let Some(blob) = &record.blob else { return };
-        if let Some((count, size)) = self.kept.get_mut(&blob.digest) {
-            *count -= 1;
-            if *count == 0 {
-                self.bytes -= *size;
+        for Descriptor { digest, .. } in &record.blobs {
+            if let Some((count, size)) = self.kept.get_mut(digest) {
+                *count -= 1;
+                if *count == 0 {
+                    self.bytes -= *size;
+                }
             }
         }
     }
@@ -177,12 +192,12 @@ impl Told {
     fn new(digest: Digest, annotations: &BTreeMap<String, String>, manifest: Option<&Manifest>) -> Self {
         // Who vouches for it is nothing to those who clear it away.
         let record = Record::read(annotations, &[]).ok().map(|dated| dated.record);
-        let of_manifest = manifest.and_then(|manifest| manifest.layers.first().cloned());
+        let of_manifest = || manifest.map(|manifest| manifest.layers.clone()).unwrap_or_default();
         let stored = Stored {
             digest,
             key: record.as_ref().map(|record| record.key),
             created: annotations.get(ANNOTATION_CREATED).and_then(|text| text.parse().ok()),
-            blob: record.as_ref().map(|record| record.descriptor.clone()).or(of_manifest),
+            blobs: record.as_ref().map_or_else(of_manifest, Record::descriptors),
             history: record.map(|record| record.history).unwrap_or_default(),
             subject: manifest.and_then(|manifest| manifest.subject.as_ref()).map(|subject| subject.digest),
             replaced: false,
@@ -203,22 +218,38 @@ fn mark_replaced(mut found: Vec<Told>) -> Vec<Stored> {
     found.into_iter().map(mark).collect()
 }
 
+/// What was removed, and what was refused.
+type Outcome = (Vec<Stored>, Vec<(Stored, registry::Error)>);
+
 /// Removes the manifests of `records`, by their digests: a tag that names a newer one stays.
-async fn remove(repository: &Repository, records: &[Stored]) -> Result<(), registry::Error> {
-    stream::iter(records)
-        .map(async |record| repository.delete_manifest(&record.digest).await.map(drop))
-        .buffer_unordered(PARALLEL)
-        .try_collect::<()>()
-        .await?;
+async fn remove(repository: &Repository, records: Vec<Stored>) -> Result<Outcome, registry::Error> {
+    let outcomes = stream::iter(records).map(async |record| match repository.delete_manifest(&record.digest).await {
+        Ok(_) => Ok((record, None)),
+        Err(error) if is_of_one(&error) => Ok((record, Some(error))),
+        Err(error) => Err(error),
+    });
+    let (mut removed, mut failed) = (Vec::new(), Vec::new());
+    for (record, error) in outcomes.buffered(PARALLEL).try_collect::<Vec<_>>().await? {
+        match error {
+            None => removed.push(record),
+            Some(error) => failed.push((record, error)),
+        }
+    }
     // dlpack gives a record a subject only where the registry keeps the list; other tools bring some along.
     let mut referred: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
-    for record in records {
+    for record in &removed {
         record.subject.iter().for_each(|subject| referred.entry(*subject).or_default().push(record.digest));
     }
     for (subject, gone) in &referred {
         repository.forget_referrers(subject, gone).await?;
     }
-    Ok(())
+    Ok((removed, failed))
+}
+
+/// Whether a registry's answer is about one record, and not what it would say of each.
+fn is_of_one(error: &registry::Error) -> bool {
+    let answered = matches!(error, registry::Error::Refused { .. });
+    answered && error.kind() != ErrorKind::Authentication && !error.is_unsupported()
 }
 
 #[cfg(test)]
@@ -230,7 +261,7 @@ mod tests {
         let blob = Descriptor::of(media_type::LAYER_GZIP, name.as_bytes());
         let created = Timestamp::from_second(1_000_000 - hours_ago * 3600).ok();
         let digest = Digest::of(format!("{name} {hours_ago}").as_bytes());
-        Stored { digest, key: None, history: name.into(), created, blob: Some(blob), subject: None, replaced }
+        Stored { digest, key: None, history: name.into(), created, blobs: vec![blob], subject: None, replaced }
     }
 
     fn removed(ceiling: Option<u64>, hours: Option<u64>) -> (Vec<String>, u64, u64) {
@@ -241,7 +272,8 @@ mod tests {
             stored("oldest", 9, false),
         ];
         let policy = Policy { ceiling, unused_for: hours.map(|hours| Duration::from_secs(hours * 3600)) };
-        let collected = choose(records, &policy, Timestamp::from_second(1_000_000).unwrap());
+        let (going, staying) = choose(records, &policy, Timestamp::from_second(1_000_000).unwrap());
+        let collected = Collected::of(going, Vec::new(), &staying);
         assert_eq!(collected.records + collected.removed.len(), 4);
         let names = collected.removed.into_iter().map(|record| record.history).collect();
         (names, collected.freed, collected.kept)
@@ -259,9 +291,25 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_a_layer_in_parts_keeps_all_of_them() {
+        let part = Descriptor::of(media_type::LAYER_GZIP, b"another part");
+        let mut record = stored("long", 1, false);
+        record.blobs.push(part.clone());
+        let shares = Stored { blobs: vec![part], ..stored("other", 2, false) };
+        let policy = Policy { ceiling: Some(12), unused_for: None };
+        let (going, staying) = choose(vec![record, shares], &policy, Timestamp::from_second(1_000_000).unwrap());
+        let collected = Collected::of(going, Vec::new(), &staying);
+        assert_eq!(
+            (collected.freed, collected.kept, collected.removed.len()),
+            (16, 0, 2),
+            "the long one keeps the part"
+        );
+    }
+
+    #[test]
     fn a_record_that_does_not_say_when_it_was_written_is_the_oldest() {
         let policy = Policy { ceiling: None, unused_for: Some(Duration::from_secs(1 << 40)) };
         let undated = Stored { created: None, ..stored("undated", 0, false) };
-        assert_eq!(choose(vec![undated], &policy, Timestamp::UNIX_EPOCH).removed.len(), 1);
+        assert_eq!(choose(vec![undated], &policy, Timestamp::UNIX_EPOCH).0.len(), 1);
     }
 }

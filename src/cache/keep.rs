@@ -1,11 +1,13 @@
 //! Writing records: after an image has arrived, those that are not there yet.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use super::listing::Listing;
-use super::record::{ANCHOR, ANCHOR_TAG, Dated, EMPTY, Record, empty, tag};
+use super::record::{ANCHOR, ANCHOR_TAG, Dated, EMPTY, Record, Signed, empty, tag};
 use super::{Caches, Error};
 use crate::oci::media_type;
 use crate::progress::Activity;
@@ -29,30 +31,39 @@ pub struct Layer {
     pub origin: BlobOrigin,
 }
 
+/// A record that is to be written.
+struct Due<'a> {
+    layer: &'a Layer,
+    /// What somebody has signed of it, if it is one that is renewed; else it is signed with the key that
+    /// there is, if there is one.
+    renewed: Option<Signed>,
+}
+
 impl Caches {
     /// Writes records of `layers`, whose blobs are in `target`, as far as the cache has
-    /// none of them, or an old one; how many those were. Where keys are pinned, only what is
-    /// signed is written: nobody would go by the rest. A cache that could not be read is not
-    /// asked again.
+    /// none of them, or an old one; how many those were. Without a key, one that somebody has signed
+    /// is renewed with its signature, and where keys are pinned nothing else is written: nobody would
+    /// go by the rest. A cache that could not be read is not asked again.
     ///
     /// # Errors
     /// [`Error::Keep`], [`Error::Encode`]; what was written stays.
     pub async fn keep(&self, layers: &[Layer], target: &Repository) -> Result<usize, Error> {
-        let Some(cache) = self.written() else { return Ok(0) };
+        let Some(cache) = self.written().filter(|cache| !cache.is_given_up()) else { return Ok(0) };
         let listing = &cache.listing;
-        if cache.is_given_up() || self.signer.is_none() && !self.pinned.is_empty() {
-            return Ok(0);
-        }
         let place = || listing.repository.place().to_string();
         let failed = |source| Error::Keep { place: place(), source };
-        let missing = self.missing(listing, layers).await.map_err(failed)?;
-        if missing.is_empty() {
+        let due = self.due(listing, layers).await.map_err(failed)?;
+        if due.is_empty() {
             return Ok(0);
         }
         prepare(listing).await.map_err(failed)?;
-        stream::iter(&missing)
-            .map(async |layer| {
-                let manifest = layer.record.manifest(Timestamp::now(), listing.is_listed(), self.signer.as_ref());
+        stream::iter(&due)
+            .map(async |Due { layer, renewed }| {
+                let (record, now, listed) = (&layer.record, Timestamp::now(), listing.is_listed());
+                let manifest = match renewed {
+                    Some(signed) => Ok(record.renewed(signed, now, listed)),
+                    None => record.manifest(now, listed, self.signer.as_ref()),
+                };
                 let manifest = manifest
                     .and_then(|manifest| manifest.encode())
                     .map_err(|source| Error::Encode { place: place(), source })?;
@@ -61,35 +72,48 @@ impl Caches {
             .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await?;
-        Ok(missing.len())
+        Ok(due.len())
     }
 
-    /// Those of `layers` that have no record, another one, or an old one.
-    async fn missing<'a>(&self, listing: &Listing, layers: &'a [Layer]) -> Result<Vec<&'a Layer>, registry::Error> {
-        let keys: Vec<LayerKey> = layers.iter().map(|layer| layer.record.key).collect();
+    /// The records that are to be written of `layers`.
+    async fn due<'a>(&self, listing: &Listing, layers: &'a [Layer]) -> Result<Vec<Due<'a>>, registry::Error> {
+        // An image may have a layer twice.
+        let layers: BTreeMap<LayerKey, &Layer> = layers.iter().map(|layer| (layer.record.key, layer)).collect();
+        let keys: Vec<LayerKey> = layers.keys().copied().collect();
         let found = listing.records(&keys).await?;
         let now = Timestamp::now().as_second();
-        let kept = |layer: &&Layer| {
-            found.get(&layer.record.key).is_some_and(|records| self.has_kept(&layer.record, records, now))
+        let of_layer = |layer: &'a Layer| {
+            let records = found.get(&layer.record.key).map_or(&[][..], Vec::as_slice);
+            self.due_beside(&layer.record, records, now).into_iter().map(move |renewed| Due { layer, renewed })
         };
-        Ok(layers.iter().filter(|layer| !kept(layer)).collect())
+        Ok(layers.into_values().flat_map(of_layer).collect())
     }
 
-    /// Whether `records`, those of the key of `record`, the newest first, need no other beside them.
-    fn has_kept(&self, record: &Record, records: &[Dated], now: i64) -> bool {
+    /// What is to be written for `record` beside `records`, those of its key, the newest first:
+    /// nothing, a new record, or older ones anew, each with its signature.
+    fn due_beside(&self, record: &Record, records: &[Dated], now: i64) -> Vec<Option<Signed>> {
         let fresh = |dated: &Dated| dated.created.is_some_and(|created| now.saturating_sub(created) < STALE);
-        match &self.signer {
-            // Under the same tag it would hide what somebody has signed for those who pin the key.
-            None if records.iter().any(|dated| dated.signature.is_some()) => true,
-            // Of several, the newest is the one that is gone by. Where keys are pinned, one of them has signed it.
-            None => records.first().is_some_and(|newest| newest.record == *record && fresh(newest)),
-            // One without a signature may be as new, to the second, and says the same.
+        // Of several, the newest is the one that is gone by.
+        let is_newest = records.first().is_some_and(|newest| newest.record == *record);
+        let same = || records.iter().filter(|dated| dated.record == *record);
+        let kept = match &self.signer {
+            // One without a signature may be as new, to the second, and says the same. Where keys are
+            // pinned, one of them has signed it.
             Some(signer) => {
                 let signed = |dated: &Dated| !self.pinned.is_empty() || dated.is_signed_by(&signer.verifying_key());
-                let kept = |dated: &Dated| dated.record == *record && signed(dated) && fresh(dated);
-                records.first().is_some_and(|newest| newest.record == *record) && records.iter().any(kept)
+                is_newest && same().any(|dated| signed(dated) && fresh(dated))
             }
-        }
+            // Under the same tag it would hide what somebody has signed for those who pin the key. When a
+            // record was written is not signed: whoever uses it can renew it.
+            None if records.iter().any(|dated| dated.signed.is_some()) => {
+                let (fresh, old): (Vec<&Dated>, Vec<&Dated>) = same().partition(|dated| fresh(dated));
+                let [fresh, old] = [fresh, old]
+                    .map(|them| them.into_iter().filter_map(|dated| dated.signed.as_ref()).collect::<BTreeSet<_>>());
+                return old.difference(&fresh).map(|signed| Some((*signed).clone())).collect();
+            }
+            None => !self.pinned.is_empty() || is_newest && records.first().is_some_and(fresh),
+        };
+        if kept { Vec::new() } else { vec![None] }
     }
 
     /// Writes one record. A manifest's blobs must be there before it.

@@ -47,7 +47,7 @@ pub struct Record {
     pub history: String,
 }
 
-/// A part of a layer, but the first.
+/// A part of a layer, but the first: a [`LayerPart`] in the form of this text, which has nothing else in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Part {
@@ -59,21 +59,41 @@ pub struct Part {
     pub unpacked: u64,
 }
 
+impl From<&LayerPart> for Part {
+    fn from(part: &LayerPart) -> Self {
+        // What an image says about the layer is no part of it.
+        Self { descriptor: bare(&part.descriptor), diff_id: part.diff_id, unpacked: part.unpacked }
+    }
+}
+
+impl From<&Part> for LayerPart {
+    fn from(part: &Part) -> Self {
+        Self { descriptor: part.descriptor.clone(), diff_id: part.diff_id, unpacked: part.unpacked }
+    }
+}
+
 /// A record that was read, and when it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dated {
     pub record: Record,
     /// Seconds since 1970; nothing if it doesn't say.
     pub created: Option<i64>,
-    /// Its signature, whoever's that is.
-    pub signature: Option<String>,
+    /// Who has signed it, if anybody has.
+    pub signed: Option<Signed>,
+}
+
+/// A record's text as it stands, and a signature of that.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Signed {
+    pub text: String,
+    /// In base64, whoever's it is.
+    pub signature: String,
 }
 
 impl Dated {
     /// Whether it is `key` that has signed it.
     pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
-        let text = serde_json::to_string(&self.record);
-        self.signature.as_ref().zip(text.ok()).is_some_and(|(signature, text)| key.vouches_for(&text, signature))
+        self.signed.as_ref().is_some_and(|Signed { text, signature }| key.vouches_for(text, signature))
     }
 }
 
@@ -89,26 +109,16 @@ pub(super) enum Flaw {
 impl Record {
     /// The record of the layer of `key`.
     pub fn new(key: LayerKey, layer: &LayerRecord, history: impl Into<String>) -> Self {
-        let part = |part: &LayerPart| Part {
-            // What an image says about the layer is no part of it.
-            descriptor: bare(&part.descriptor),
-            diff_id: part.diff_id,
-            unpacked: part.unpacked,
-        };
-        let Part { descriptor, diff_id, unpacked } = part(&layer.first);
-        let rest = layer.rest.iter().map(part).collect();
+        let Part { descriptor, diff_id, unpacked } = Part::from(&layer.first);
+        let rest = layer.rest.iter().map(Part::from).collect();
         Self { version: VERSION, key, descriptor, diff_id, unpacked, rest, history: history.into() }
     }
 
     /// The layer that it tells of.
     pub fn layer(&self) -> LayerRecord {
-        let part = |descriptor: &Descriptor, diff_id, unpacked| {
-            let descriptor = descriptor.clone();
-            LayerPart { descriptor, diff_id, unpacked }
-        };
-        let first = part(&self.descriptor, self.diff_id, self.unpacked);
-        let rest = self.rest.iter().map(|other| part(&other.descriptor, other.diff_id, other.unpacked)).collect();
-        LayerRecord { first, rest }
+        let Self { descriptor, diff_id, unpacked, rest, .. } = self;
+        let first = LayerPart { descriptor: descriptor.clone(), diff_id: *diff_id, unpacked: *unpacked };
+        LayerRecord { first, rest: rest.iter().map(LayerPart::from).collect() }
     }
 
     /// The blobs of its parts, lowest first.
@@ -116,8 +126,8 @@ impl Record {
         std::iter::once(&self.descriptor).chain(self.rest.iter().map(|part| &part.descriptor)).cloned().collect()
     }
 
-    /// The artifact, written at `created`. It has a subject where `listed`, that is where
-    /// the registry lists what refers to it.
+    /// The artifact, written at `created`, and signed by `signer`, if there is one. It has a subject
+    /// where `listed`, that is where the registry lists what refers to it.
     ///
     /// # Errors
     /// Those of serde_json, for what can't be JSON.
@@ -128,18 +138,26 @@ impl Record {
         signer: Option<&Signer>,
     ) -> Result<Manifest, serde_json::Error> {
         let text = serde_json::to_string(self)?;
+        let signature = signer.map(|signer| signer.sign(&text));
+        Ok(self.artifact(text, signature, created, listed))
+    }
+
+    /// The same with what somebody else has `signed` of it.
+    pub(super) fn renewed(&self, signed: &Signed, created: Timestamp, listed: bool) -> Manifest {
+        self.artifact(signed.text.clone(), Some(signed.signature.clone()), created, listed)
+    }
+
+    fn artifact(&self, text: String, signature: Option<String>, created: Timestamp, listed: bool) -> Manifest {
         // manifest.md, "Guidelines for Artifact Usage": a config of `{}` where there is none
         let mut manifest = Manifest::new(empty(), self.descriptors());
         manifest.artifact_type = Some(ARTIFACT_TYPE.to_owned());
         // distribution-spec: a client that pushes a subject where there is no list MUST keep one
         // itself, in an index that all would write to; there, records are found by their tags
         manifest.subject = listed.then(|| Descriptor::of(media_type::MANIFEST, ANCHOR.as_bytes()));
-        if let Some(signer) = signer {
-            manifest.annotations.insert(ANNOTATION_SIGNATURE.into(), signer.sign(&text));
-        }
+        manifest.annotations.extend(signature.map(|signature| (ANNOTATION_SIGNATURE.into(), signature)));
         manifest.annotations.insert(ANNOTATION_RECORD.into(), text);
         manifest.annotations.insert(ANNOTATION_CREATED.into(), created.to_string());
-        Ok(manifest)
+        manifest
     }
 
     /// The record in the annotations of a manifest, if it is one and one of the `pinned`
@@ -156,7 +174,8 @@ impl Record {
             return Err(Flaw::Untrusted(record.key));
         }
         let created = annotations.get(ANNOTATION_CREATED).and_then(|text| text.parse::<Timestamp>().ok());
-        Ok(Dated { record, created: created.map(Timestamp::as_second), signature: signature.cloned() })
+        let signed = signature.map(|signature| Signed { text: text.clone(), signature: signature.clone() });
+        Ok(Dated { record, created: created.map(Timestamp::as_second), signed })
     }
 
     /// Whether it tells of a layer as dlpack writes them: bare descriptors of blobs.
@@ -221,7 +240,7 @@ mod tests {
     fn a_record_comes_back_out_of_its_artifact() {
         let manifest = record().manifest(Timestamp::UNIX_EPOCH, true, None).unwrap();
         let read = Record::read(&manifest.annotations, &[]).unwrap();
-        assert_eq!(read, Dated { record: record(), created: Some(0), signature: None });
+        assert_eq!(read, Dated { record: record(), created: Some(0), signed: None });
         assert_eq!(manifest.layers, [record().descriptor]);
         assert!(tag(&record().key).len() <= 128);
         assert_eq!(key_of_tag(&tag(&record().key)), Some(record().key));

@@ -43,6 +43,14 @@ pub struct Locked {
     pub tests: Tests,
 }
 
+impl Locked {
+    /// `lock`, which fits the recipe that was `loaded`.
+    fn of(lock: Lock, loaded: Loaded) -> Self {
+        let Loaded { directory, sources, container, tests, .. } = loaded;
+        Self { lock, directory, sources: Some(sources), container, tests }
+    }
+}
+
 impl Context {
     /// The context of `options`.
     pub fn new(options: Options) -> Self {
@@ -195,8 +203,7 @@ impl Context {
         let host = Arc::new(self.host(store)?);
         let lock = lock::resolve(&loaded, &platform, earlier.as_ref(), registries, store, &host).await?;
         lock::write(&path, &lock)?;
-        let Loaded { directory, sources, container, tests, .. } = loaded;
-        Ok(Locked { lock, directory, sources: Some(sources), container, tests })
+        Ok(Locked::of(lock, loaded))
     }
 
     /// The lock that a build goes by: the one beside the recipe, which must fit the
@@ -230,22 +237,14 @@ impl Context {
         let Some(lock) = lock else { return Ok(None) };
         if !recipe.exists() && recipe::shipped(&recipe.to_string_lossy()).is_none() {
             self.nothing_to_resolve(&lock, recipe)?;
-            // Nowhere is no directory that a process can be started in.
-            let parent = recipe.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let directory = parent.unwrap_or(Path::new(".")).to_owned();
-            return Ok(Some(Locked {
-                lock,
-                directory,
-                sources: None,
-                container: Container::default(),
-                tests: Tests::default(),
-            }));
+            let directory = recipe::directory_of(recipe).to_owned();
+            let (container, tests) = (Container::default(), Tests::default());
+            return Ok(Some(Locked { lock, directory, sources: None, container, tests }));
         }
         let loaded = self.load(recipe, Some(&lock))?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
-        let Loaded { directory, sources, container, tests, .. } = loaded;
-        Ok(Some(Locked { lock, directory, sources: Some(sources), container, tests }))
+        Ok(Some(Locked::of(lock, loaded)))
     }
 
     /// The lock beside the recipe, which must fit but for the base that the recipe names; and that
@@ -262,8 +261,7 @@ impl Context {
         let on_its_base = Recipe { base: base.clone(), ..lock.recipe.clone() };
         let platform = self.options.platform.clone().unwrap_or_else(|| lock.platform.clone());
         lock::fits(&Lock { recipe: on_its_base, ..lock.clone() }, &loaded, &platform)?;
-        let Loaded { directory, sources, container, tests, .. } = loaded;
-        Ok((Locked { lock, directory, sources: Some(sources), container, tests }, base))
+        Ok((Locked::of(lock, loaded), base))
     }
 
     /// Writes the lock beside the recipe.

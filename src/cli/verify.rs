@@ -95,7 +95,11 @@ fn judge(image: &Reference, verified: &Verified) -> Result<(), Failure> {
             ))
         }
         Verdict::Unproved => {
-            let what = format!("{} of {image} can't be proved here", count(layers(Verdict::Unproved), "layer"));
+            let what = match layers(Verdict::Unproved) {
+                // The sandbox lacked something, and no layer shows it; the manifest tells of it.
+                0 => format!("the layers of {image} are what its lock makes, its manifest can't be proved here"),
+                unproved => format!("{} of {image} can't be proved here", count(unproved, "layer")),
+            };
             Err(Failure::new(ExitKind::Sandbox, what).hint("verify it where the sandbox is whole: docs/sandbox.md"))
         }
     }

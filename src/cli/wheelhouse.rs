@@ -108,7 +108,7 @@ async fn push(
 ) -> Result<Published, Failure> {
     let locked = context.locked_at(recipe, arguments.update, store, registries).await?;
     let pinned = &locked.lock.recipe.cache_keys;
-    let mut caches = Caches::new(pinned.clone(), context.progress().clone()).with_target(wheelhouse);
+    let mut caches = Caches::new(pinned.clone(), context.progress().clone()).with_published(wheelhouse);
     caches = caches.with_pushed(store, registries, wheelhouse)?;
     match arguments.sign_key.as_deref() {
         Some(path) => caches = caches.signed_by(Signer::read(path)?)?,

@@ -41,7 +41,10 @@ pub async fn ask(
     let lock = &locked.lock;
     let image = assemble::describe_remote(target, &lock.platform, store).await;
     let before = match image {
-        Ok(image) => Some(Before::of(image.descriptor.digest, &image.manifest, &image.config)),
+        Ok(image) => {
+            let own = assemble::Added::told_by(&image.manifest).map(|added| added.layers);
+            Some(Before::of(image.descriptor.digest, &image.manifest, &image.config, own))
+        }
         Err(error) if error.is_no_such_image() => None,
         Err(error) => return Err(error.into()),
     };

@@ -198,13 +198,14 @@ impl LayerWriter {
         if to >= path || !order::is_plain_path(to) {
             return Err(Error::Path { path: to.to_owned() });
         }
-        self.refuse_if_broken()?;
+        self.refuse_unfit()?;
         let header = tar::header(path, Kind::HardLink(to), attributes, &self.xattrs, self.mtime);
         self.make_room(path, header.len() as u64)?;
         if !self.parts.has(to) {
             return Ok(false);
         }
-        self.begin(path, Kind::HardLink(to), attributes)?;
+        self.order.take(path, false)?;
+        self.enter(path, &header, false)?;
         self.end(0).map(|()| true)
     }
 
@@ -316,19 +317,20 @@ impl LayerWriter {
     }
 
     fn begin(&mut self, path: &str, kind: Kind<'_>, attributes: Attributes) -> Result<(), Error> {
-        self.refuse_if_broken()?;
-        // pax: a keyword ends at its first `=`
-        if let Some(name) = self.xattrs.keys().find(|name| name.contains(['=', '\0'])) {
-            return Err(Error::Path { path: name.clone() });
-        }
+        self.refuse_unfit()?;
         self.order.take(path, kind == Kind::Directory)?;
-        let xattrs = std::mem::take(&mut self.xattrs);
-        let header = tar::header(path, kind, attributes, &xattrs, self.mtime);
+        let header = tar::header(path, kind, attributes, &self.xattrs, self.mtime);
         let size = if let Kind::File(size) = kind { size } else { 0 };
         self.make_room(path, header.len() as u64 + size + tar::padding(size) as u64)?;
+        self.enter(path, &header, kind == Kind::Directory)
+    }
+
+    /// Begins the entry at `path`, whose `header` has the extended attributes.
+    fn enter(&mut self, path: &str, header: &[u8], is_directory: bool) -> Result<(), Error> {
+        self.xattrs.clear();
         self.broken = true;
-        self.parts.take(path, (kind == Kind::Directory).then_some(&header));
-        self.write(&header)
+        self.parts.take(path, is_directory.then_some(header));
+        self.write(header)
     }
 
     fn end(&mut self, size: u64) -> Result<(), Error> {
@@ -339,6 +341,16 @@ impl LayerWriter {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.output.write(bytes).map_err(|source| self.cannot_write(source))
+    }
+
+    /// Refuses an entry after one that was not ended, and extended attributes that have no form.
+    fn refuse_unfit(&self) -> Result<(), Error> {
+        self.refuse_if_broken()?;
+        // pax: a keyword ends at its first `=`
+        match self.xattrs.keys().find(|name| name.contains(['=', '\0'])) {
+            Some(name) => Err(Error::Path { path: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn refuse_if_broken(&self) -> Result<(), Error> {

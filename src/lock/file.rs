@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::error::Error;
 use super::model::{BaseFile, Lock, VERSION};
 use crate::oci::Digest;
+use crate::recipe;
 
 /// What a lock file begins with.
 const HEADER: &str = "\
@@ -84,8 +85,7 @@ fn position(text: &str, byte: usize) -> (usize, usize) {
 pub fn write(path: &Path, lock: &Lock) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
     let text = format!("{HEADER}{}", toml::to_string(lock).map_err(|error| failed(io::Error::other(error)))?);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(recipe::directory_of(path)).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     // What a person may read of the recipe, a person may read of its lock.
     let mode = fs::metadata(path).or_else(|_| fs::metadata(path.with_extension("toml"))).map(|meta| meta.permissions());

@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::{Error, Place, Step, has};
 use crate::cache::Caches;
+use crate::lock::base;
 use crate::oci::DiffId;
 use crate::registry::Repository;
 use crate::sandbox::{Host, Lacks};
@@ -38,12 +39,7 @@ impl Machine {
     /// What its sandboxes do without. It is found out once, when somebody asks; one that can't make
     /// any says so when it is to.
     async fn lacks(&self) -> &Lacks {
-        let probe = || async {
-            let host = Arc::clone(&self.host);
-            let probed = tokio::task::spawn_blocking(move || host.lacks()).await;
-            probed.ok().and_then(Result::ok).unwrap_or_default()
-        };
-        self.lacks.get_or_init(probe).await
+        self.lacks.get_or_init(|| base::lacks(&self.host)).await
     }
 }
 

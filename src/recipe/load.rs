@@ -55,7 +55,7 @@ impl Recipe {
     /// # Errors
     /// Whatever is wrong with it, with file, line and column.
     pub fn load(path: &Path, settings: &[(String, String)]) -> Result<Loaded, Error> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = directory_of(path);
         let shipped = path.to_str().and_then(|name| Some((name, shipped(name)?))).filter(|_| !path.is_file());
         let (name, text) = match shipped {
             Some((name, text)) => (shipped_file(name), text.to_owned()),
@@ -133,6 +133,11 @@ impl Loader {
         let number = self.files.add(file);
         self.document(number, directory)
     }
+}
+
+/// The directory of the recipe or lock at `path`. Nowhere is here: no process can be started in it.
+pub fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn shipped_file(name: &str) -> String {

@@ -25,7 +25,7 @@ mod variables;
 
 pub use container::{Bind, Container, Cwd, Net, container_path, memory_size};
 pub use error::{Error, Problem};
-pub use load::{Loaded, Sources};
+pub use load::{Loaded, Sources, directory_of};
 pub use model::{
     Account, Apt, AptSource, Archive, Base, Config, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer,
     LayerKind, Recipe, Run, RunCache, RunMount, RunSecret, Sshd, Timezone, Venv,

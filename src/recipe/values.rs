@@ -131,8 +131,6 @@ pub(super) fn layer_name(name: &str) -> Verdict {
 
 /// An image in a registry, or `scratch`.
 pub(super) fn image(reference: &str) -> Verdict {
-    // distribution-spec: names are lower case, which the parser leaves to others
-    let is_lower = |name: &Reference| !name.repository().contains(|letter: char| letter.is_ascii_uppercase());
     let parsed = reference.parse::<Reference>();
     let parsed = parsed.and_then(|name| if is_lower(&name) { Ok(()) } else { Err(ParseError::NameContainsUppercase) });
     parsed.map_err(|error| {
@@ -148,8 +146,13 @@ pub(super) fn repository(name: &str) -> Verdict {
     if last.contains([':', '@']) {
         return Err(Complaint::new("a repository is named without a tag or a digest").hint(form));
     }
-    let parsed = name.parse::<oci_client::Reference>().map_err(|error| Complaint::new(error.to_string()).hint(form))?;
-    ensure(!parsed.repository().contains(|c: char| c.is_ascii_uppercase()), "a repository's name is lowercase")
+    let parsed = name.parse::<Reference>().map_err(|error| Complaint::new(error.to_string()).hint(form))?;
+    ensure(is_lower(&parsed), "a repository's name is lowercase")
+}
+
+// distribution-spec: names are lower case, which the parser leaves to others
+fn is_lower(name: &Reference) -> bool {
+    !name.repository().contains(|letter: char| letter.is_ascii_uppercase())
 }
 
 /// The name of an archive: what its `Release` has as its origin, in lower case.

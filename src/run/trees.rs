@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::assemble::Described;
+use crate::assemble::{Added, Described};
 use crate::changeset::ANNOTATION_LAYER;
 use crate::oci::{ChainId, Descriptor, DiffId};
 use crate::progress::{Activity, Progress};
@@ -15,17 +15,21 @@ use crate::store::Store;
 #[derive(Clone, Debug)]
 pub struct Layers {
     layers: Vec<(Descriptor, DiffId)>,
-    /// How many of them dlpack did not make.
+    /// How many of them are its base's.
     base: usize,
 }
 
 impl Layers {
     /// Those of `image`.
     pub fn of(image: &Described) -> Self {
+        let layers = &image.manifest.layers;
         let made = |layer: &&Descriptor| layer.annotations.contains_key(ANNOTATION_LAYER);
-        let base = image.manifest.layers.iter().take_while(|layer| !made(layer)).count();
+        let base = match Added::told_by(&image.manifest) {
+            Some(added) => layers.len() - added.layers,
+            None => layers.iter().take_while(|layer| !made(layer)).count(),
+        };
         let diff_ids = image.config.rootfs.diff_ids.iter().copied();
-        Self { layers: image.manifest.layers.iter().cloned().zip(diff_ids).collect(), base }
+        Self { layers: layers.iter().cloned().zip(diff_ids).collect(), base }
     }
 
     /// The ChainId of the lowest `count`.

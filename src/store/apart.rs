@@ -16,7 +16,8 @@ pub struct Apart {
 impl Store {
     /// A store without a layer, without a record and without an extracted layer, which has
     /// this one's downloads, whose bytes are verified each time they are read, and its extracted
-    /// bases, and adds to both.
+    /// bases, and adds to both. What is being written lies in this one's `tmp/`, where those who
+    /// extract the same base find each other.
     ///
     /// # Errors
     /// [`Error::Io`] if this store can't be written.
@@ -25,7 +26,7 @@ impl Store {
         // From here on its end clears it away.
         let apart = Apart { store: Self { root: path }, _directory: directory };
         Self::open(&apart.store.root)?;
-        for shared in [Area::Downloads.directory(), Tree::Flattened.directory()] {
+        for shared in [Area::Downloads.directory(), Tree::Flattened.directory(), "tmp"] {
             self.share(shared, &apart.store)?;
         }
         Ok(apart)

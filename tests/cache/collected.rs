@@ -1,7 +1,7 @@
 //! Old records go, and nothing else does.
 
 use dlpack::oci::Digest;
-use dlpack::registry::serve::Features;
+use dlpack::registry::serve::{Fault, Features, What};
 use serde_json::{Value, json};
 
 use super::{Registry, elsewhere, home, put, repository, wait};
@@ -109,6 +109,28 @@ fn a_record_that_a_newer_one_has_replaced_goes_unasked() {
     assert!(said.contains("1 record to be removed, at most 0 B to be freed"), "{said}");
     assert_eq!(collect(&first, &name, []), (1, 7));
     assert!(wait(repository(&name).own_manifest("somewhere")).unwrap().is_none());
+}
+
+#[test]
+fn one_record_that_cannot_be_removed_keeps_no_other() {
+    let registry = Registry::start();
+    let name = registry.reference("team/env");
+    let first = home();
+    first.ok(["push", &format!("{name}:1")]);
+    let [one, two] = [0, 1].map(|at| wait(repository(&name).has_manifest(&tags(&name)[at])).unwrap().unwrap().digest);
+    let refused = |digest: &Digest, status| {
+        Fault::on("DELETE", &format!("/manifests/{digest}"), What::Answer(status, vec![], vec![])).always()
+    };
+    registry.server.set_faults(vec![refused(&one, 409), refused(&two, 422)]);
+    let ran = first.run(["cache", "gc", &name, "--max-size", "0"]);
+    assert!(ran.status > 0 && ran.stderr.contains("records can't be removed from"), "{ran:?}");
+    for digest in [one, two] {
+        assert!(ran.stderr.contains(&format!("record {} stays: ", digest.short())), "{}", ran.stderr);
+    }
+    assert!(ran.stdout.starts_with("4 records removed, ") && ran.stdout.contains("; 2 kept, of "), "{}", ran.stdout);
+    assert_eq!(tags(&name).len(), 2);
+    registry.server.set_faults(Vec::new());
+    assert_eq!(collect(&first, &name, ["--max-size", "0"]), (2, 0));
 }
 
 #[test]

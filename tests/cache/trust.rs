@@ -5,7 +5,7 @@ use std::fs;
 use dlpack::registry::serve::{Fault, Features, What};
 use serde_json::{Value, json};
 
-use super::{Registry, count, elsewhere, home};
+use super::{Registry, count, elsewhere, home, repository, wait};
 use crate::support::command::Dlpack;
 
 /// RFC 8410 section 10, and its public half.
@@ -185,6 +185,46 @@ fn a_push_without_a_key_does_not_hide_what_was_signed() {
         "whoever pins no key takes them, too"
     );
     assert_eq!(rebuilt(&registry, &pinned, &digest), (0, String::new()), "they are there as before");
+}
+
+#[test]
+fn a_push_without_a_key_renews_what_was_signed() {
+    for features in [Features::default(), Features { referrers: false, ..Features::default() }] {
+        let registry = Registry::with(features);
+        let (pinned, target) = (home(), registry.reference("team/env:1"));
+        let trusting = elsewhere(&pinned);
+        let recipe = fs::read_to_string(pinned.work().join("dlpack.toml")).unwrap();
+        pinned.write("dlpack.toml", &format!("cache-keys = [{PUBLIC:?}]\n{recipe}"));
+        pinned.ok(["lock"]);
+        pinned.write("key.pem", KEY);
+        pinned.ok(["push", &target, "--sign-key", "key.pem"]);
+        // whether a key is pinned, and the secret one is elsewhere, or none is
+        for somebody in [&trusting, &pinned] {
+            let records = tagged(&registry.reference("team/env"));
+            pinned.ok(["cache", "gc", &registry.reference("team/env"), "--max-size", "0"]);
+            for mut record in records {
+                record["annotations"]["org.opencontainers.image.created"] = json!("2000-01-01T00:00:00Z");
+                registry.put(&tag(&record), &record);
+            }
+            somebody.ok(["push", &target]);
+            let renewed = tagged(&registry.reference("team/env")).into_iter().filter(|record| {
+                let said = |name: &str| record["annotations"][name].as_str();
+                said("dev.dlpack.signature").is_some()
+                    && said("org.opencontainers.image.created").is_some_and(|created| !created.starts_with("2000"))
+            });
+            assert_eq!(renewed.count(), 6);
+        }
+        assert_eq!(rebuilt(&registry, &pinned, &pinned.ok(["build"])), (0, String::new()));
+    }
+}
+
+/// The records under the tags of `name`.
+fn tagged(name: &str) -> Vec<Value> {
+    let tags = wait(repository(name).tags()).unwrap();
+    let records = tags.iter().filter(|tag| tag.starts_with("dlpack-") && *tag != "dlpack-records");
+    records
+        .map(|tag| serde_json::from_slice(&wait(repository(name).own_manifest(tag)).unwrap().unwrap().1).unwrap())
+        .collect()
 }
 
 #[test]

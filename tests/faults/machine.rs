@@ -35,7 +35,7 @@ fn bits_that_flip_in_the_store_are_found_or_healed_and_never_pushed() {
 
 #[test]
 fn bits_that_flip_in_what_steps_stand_on_and_leave_come_into_no_layer() {
-    stepped::run(14, SEED, &mut |tally| tally.assert_all_right());
+    stepped::run(20, SEED, &mut |tally| tally.assert_all_right());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The embedded registry in the test's own process: its requests can be read, and faults put in.
 
+use std::path::PathBuf;
+
 use dlpack::oci::{Index, media_type};
 use dlpack::registry::serve::{Exchange, Fault, Options, Server};
 use dlpack::registry::{Reference, Registries, Repository, Settings};
@@ -41,10 +43,14 @@ impl Embedded {
         format!("{}/{name}", self.address())
     }
 
+    /// The file of a blob or manifest.
+    pub fn blob(&self, digest: &str) -> PathBuf {
+        self.directory.path().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
+    }
+
     /// The manifest that `digest` names.
     pub fn manifest(&self, digest: &str) -> Vec<u8> {
-        let path = self.directory.path().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
-        std::fs::read(path).expect("a manifest")
+        std::fs::read(self.blob(digest)).expect("a manifest")
     }
 
     /// How many bytes of uploads it has read since requests were last cleared.

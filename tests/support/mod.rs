@@ -41,6 +41,13 @@ pub fn parts() -> PathBuf {
     parts
 }
 
+/// So many bytes that no compressor makes less of: the same each time.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(length as u64).fill(&mut bytes);
+    bytes
+}
+
 /// Runs a program of Debian's package `package` and returns what it printed.
 ///
 /// Panics with its stderr if it fails, and with how to get it if it isn't there.

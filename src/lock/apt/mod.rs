@@ -108,15 +108,13 @@ impl<'a> Asking<'a> {
     /// See [`Error`].
     pub(super) fn resolve(&mut self, layer: &str, recipe: &Apt) -> Result<LockedApt, Error> {
         let inputs = self.give_sources(layer, &recipe.sources)?;
-        self.named.extend(
-            recipe.sources.iter().filter_map(|source| Url::parse(&self.mirrors.there(source.url.as_str())).ok()),
-        );
+        let of_layer: Vec<&str> = recipe.sources.iter().map(|source| source.url.as_str()).collect();
+        let reached = |archive: &str| Url::parse(&self.mirrors.there(archive)).ok();
+        self.named.extend(of_layer.iter().filter_map(|archive| reached(archive)));
         if !self.updated || !recipe.sources.is_empty() {
             let mirrors = self.mirrors.iter().map(|(from, to)| format!("{from} {to}\n"));
             self.given.write("mirrors", mirrors.collect::<String>())?;
-            let archives = self.archives.iter().map(Url::as_str);
-            let archives = archives.chain(recipe.sources.iter().map(|source| source.url.as_str()));
-            let read = archives.filter_map(|archive| Url::parse(&self.mirrors.there(archive)).ok());
+            let read = self.archives.iter().map(Url::as_str).chain(of_layer).filter_map(reached);
             // Read before the base's own apt.conf, which has the last word.
             self.given.write(SETTINGS, self.proxies.configuration(read))?;
             self.run(layer, "read the archives", "update.sh", include_str!("update.sh"), &[])?;

@@ -147,7 +147,7 @@ impl Making<'_> {
         if let Some(layers) = known(&Lacks::default()) {
             return Ok(layers);
         }
-        let as_made_here = self.lacks().await.parts().into_iter().find_map(|lacks| Some((known(&lacks)?, lacks)));
+        let as_made_here = lacks(self.host).await.parts().into_iter().find_map(|lacks| Some((known(&lacks)?, lacks)));
         if let Some((layers, lacks)) = as_made_here {
             lacks.iter().for_each(|lacking| self.host.announce(lacking));
             return Ok(layers);
@@ -163,13 +163,6 @@ impl Making<'_> {
             parts.push(part);
         }
         Ok(parts)
-    }
-
-    /// What sandboxes here do without. A machine that can't run any says so when it is to.
-    async fn lacks(&self) -> Lacks {
-        let host = Arc::clone(self.host);
-        let probed = tokio::task::spawn_blocking(move || host.lacks()).await;
-        probed.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     fn client(&self) -> Result<Http, Error> {
@@ -209,6 +202,13 @@ impl Making<'_> {
         extras.push(Extra { path: format!("etc/apt/sources.list.d/{name}.sources"), content });
         Ok(extras)
     }
+}
+
+/// What sandboxes of `host` do without. A machine that can't run any says so when it is to.
+pub async fn lacks(host: &Arc<Host>) -> Lacks {
+    let host = Arc::clone(host);
+    let probed = tokio::task::spawn_blocking(move || host.lacks()).await;
+    probed.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// What the lock has of the packages that were chosen.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub use error::Error;
 pub use image::{BaseImage, load};
 pub use libc::{GLIBC, Libc};
+pub use made::lacks;
 pub use rootfs::extracted;
 pub use scan::{LayerError, scan};
 pub use tree::{FileList, Node, NodeKind};

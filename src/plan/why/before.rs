@@ -46,12 +46,15 @@ pub(super) struct LayerBefore {
 }
 
 impl Before {
-    /// What manifest and config of the image with the manifest `digest` say. What an annotation
-    /// says that can't be read, it does not say.
-    pub fn of(digest: Digest, manifest: &Manifest, config: &ImageConfig) -> Self {
+    /// What manifest and config of the image with the manifest `digest` say, of whose layers the
+    /// uppermost `own` are not its base's, if it tells. What an annotation says that can't be read, it
+    /// does not say.
+    pub fn of(digest: Digest, manifest: &Manifest, config: &ImageConfig, own: Option<usize>) -> Self {
         let (mut base_layers, mut layers) = (Vec::new(), Vec::<LayerBefore>::new());
-        for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
-            match descriptor.annotations.get(ANNOTATION_LAYER) {
+        // The base may be an image of dlpack's, too: which layers are whose the image's count says.
+        let of_base = own.map_or(0, |own| manifest.layers.len().saturating_sub(own));
+        for (at, (descriptor, diff_id)) in manifest.layers.iter().zip(&config.rootfs.diff_ids).enumerate() {
+            match descriptor.annotations.get(ANNOTATION_LAYER).filter(|_| at >= of_base) {
                 // A part but the first, which alone says what it was made of.
                 Some(_) if descriptor.annotations.contains_key(ANNOTATION_PART) && !layers.is_empty() => {
                     layers.iter_mut().next_back().into_iter().for_each(|layer| layer.diff_ids.push(*diff_id));
@@ -61,7 +64,7 @@ impl Before {
             }
         }
         let tells = match layers.iter().find(|layer| layer.told.is_none()) {
-            _ if layers.is_empty() => Tells::Nothing,
+            _ if layers.is_empty() && own.is_none() => Tells::Nothing,
             Some(_) => Tells::Layers,
             None => Tells::Inputs,
         };

@@ -37,7 +37,9 @@ caches = ["/root/.cache"]
 "#;
 
 /// The kinds of files that steps and pushes leave, by where they are.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 7] = [
+    ("listings of bases", "listings"),
+    ("records of steps", "keys"),
     ("extracted bases", "rootfs"),
     ("extracted layers", "overlays"),
     ("steps' caches", "caches"),
@@ -140,7 +142,7 @@ impl Stepped {
 pub fn run(flips: usize, seed: u64, count: &mut dyn FnMut(Tally)) {
     let mut home = Stepped::new();
     let mut chance = fastrand::Rng::with_seed(seed);
-    let each = flips.div_ceil(KINDS.len() + 2);
+    let each = flips.div_ceil(KINDS.len() + 3);
     for (kind, place) in KINDS {
         let mut tally = Tally::new(format!("a bit flips in {kind}, seed {seed}"));
         for _ in 0..each {
@@ -158,6 +160,7 @@ pub fn run(flips: usize, seed: u64, count: &mut dyn FnMut(Tally)) {
     }
     count(in_the_journal(&mut home, each, &mut chance, seed));
     count(at_the_registry(&mut home, each, &mut chance, seed));
+    count(at_the_cache(&mut home, each, &mut chance, seed));
 }
 
 /// Where uploads stand: the next push goes on, or begins again, and never sends elsewhere.
@@ -201,6 +204,37 @@ fn at_the_registry(home: &mut Stepped, flips: usize, chance: &mut fastrand::Rng,
         });
     }
     tally
+}
+
+/// What a remote cache says of layers: an empty disk makes what it can't be told, and tells it anew.
+fn at_the_cache(home: &mut Stepped, flips: usize, chance: &mut fastrand::Rng, seed: u64) -> Tally {
+    let mut tally = Tally::new(format!("a bit flips in a remote cache's records, seed {seed}"));
+    let target = home.assert_pushes();
+    for _ in 0..flips {
+        let records = records_in(&home.remote);
+        let record = &records[chance.usize(..records.len())];
+        let (at, bit) = flip(record, chance);
+        tally.count(&format!("{} at byte {at}, bit {bit}", record.display()), || {
+            fs::remove_dir_all(home.dlpack.store()).unwrap();
+            home.assert_pushes_to(&target);
+            Expected::Survived
+        });
+        // What this one said is said by another now; of others it is known that they are whole.
+        let _ = fs::remove_file(record);
+    }
+    tally
+}
+
+/// The manifests of records that a registry has.
+fn records_in(remote: &Store) -> Vec<PathBuf> {
+    let blobs = fs::read_dir(remote.root().join("blobs/sha256")).unwrap().map(|blob| blob.unwrap().path());
+    let is_record = |path: &PathBuf| {
+        let bytes = fs::read(path).unwrap();
+        bytes.starts_with(b"{") && String::from_utf8_lossy(&bytes).contains("application/vnd.dlpack.layer.v1")
+    };
+    let mut records: Vec<PathBuf> = blobs.filter(is_record).collect();
+    records.sort();
+    records
 }
 
 /// The file that says that the repository has the manifest.
