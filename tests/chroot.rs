@@ -139,7 +139,8 @@ fn a_persons_directory_is_not_replaced_by_a_copy() {
             let bind = Bind { from: data.display().to_string(), to: "/data".to_owned(), read_only };
             let settings = Settings { mounts: vec![bind], ..Settings::default() };
             let wanted = Wanted::Entrypoint("true".to_owned(), Vec::new());
-            Container::open(&rootfs, &ContainerConfig::default(), &settings, &Devices::default(), &wanted).map(drop)
+            Container::open(&rootfs, &ContainerConfig::default(), &settings, &Devices::default(), &wanted, None)
+                .map(drop)
         };
         let error = open(false).expect_err("it is not mounted");
         assert!(error.to_string().starts_with("can't mount "), "{error}");

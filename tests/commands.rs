@@ -17,7 +17,7 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 24] = [
     "lock",
     "plan",
     "build",
@@ -30,6 +30,10 @@ const VERBS: [&str; 20] = [
     "export",
     "run",
     "shell",
+    "exec",
+    "ps",
+    "stop",
+    "rm",
     "test",
     "serve",
     "login",

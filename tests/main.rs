@@ -17,6 +17,7 @@ mod cached_steps;
 mod changesets;
 mod chroot;
 mod commands;
+mod containers;
 mod determinism;
 mod diff;
 mod directions;

@@ -1,21 +1,18 @@
 //! What `run` and `shell` have in common: which image, and how a container of it is started.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::context::Context;
 use super::error::{ExitKind, Failure};
 use super::signals::{self, Signals};
-use super::{blocking, building};
+use super::{blocking, building, forward};
 use crate::assemble::{self, Described};
 use crate::oci::Layout;
 use crate::recipe::{self, Bind, Net, container_path, memory_size};
 use crate::registry::{Reference, Registries, SourceError};
-use crate::run::{self, Container, Devices, Layers, Settings, Wanted};
+use crate::run::{self, Claim, Container, Containers, Devices, Layers, Name, Record, Settings, Wanted};
 use crate::sandbox::{Ending, ExtractError, Rootfs};
 use crate::store::Store;
 
@@ -49,6 +46,15 @@ pub struct Options {
     /// [default: host]
     #[arg(long, value_name = "NET")]
     net: Option<Net>,
+    /// The container's name, by which others find it [default: one is made up]
+    #[arg(long)]
+    name: Option<Name>,
+    /// Remove the container when it ends, which is the default
+    #[arg(long, conflicts_with = "keep")]
+    rm: bool,
+    /// Keep what it writes under its name: `run --name NAME` goes on with it, `rm` removes it
+    #[arg(long, requires = "name")]
+    keep: bool,
     /// Let nothing be written but /tmp, /var/tmp, /run and mounts
     #[arg(long)]
     read_only: bool,
@@ -82,14 +88,14 @@ impl Options {
     }
 }
 
-fn directory(text: &str) -> Result<String, String> {
+pub(super) fn directory(text: &str) -> Result<String, String> {
     if text != "/" {
         container_path(text)?;
     }
     Ok(text.to_owned())
 }
 
-fn variable(text: &str) -> Result<(String, Option<String>), String> {
+pub(super) fn variable(text: &str) -> Result<(String, Option<String>), String> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (text, None),
@@ -108,6 +114,16 @@ pub enum What {
 }
 
 impl What {
+    /// How a person names it.
+    fn name(&self, context: &Context) -> String {
+        match self {
+            Self::Recipe => context.recipe_path().display().to_string(),
+            Self::Image(reference) => reference.to_string(),
+            Self::Layout(path, None) => format!("oci:{}", path.display()),
+            Self::Layout(path, Some(tag)) => format!("oci:{}:{tag}", path.display()),
+        }
+    }
+
     /// What a person names so.
     pub fn of(text: Option<&str>) -> Result<Self, Failure> {
         let Some(text) = text else { return Ok(Self::Recipe) };
@@ -132,42 +148,53 @@ impl What {
 
 /// Runs what is `wanted` in a container, and exits as it does.
 pub async fn run(context: &Context, what: What, options: &Options, wanted: &Wanted) -> Result<ExitCode, Failure> {
-    let heard = |kind| signal(kind).map_err(|source| Failure::new(ExitKind::Other, source));
     let store = context.store()?;
     let _lease = store.lease()?;
-    let mut container = {
+    let mut claim = claim(&store, options)?;
+    let (mut container, mut record) = {
         let listening = Signals::listen()?;
-        let work = open(context, &store, what, options, wanted);
+        let work = open(context, &store, what, options, wanted, claim.as_ref());
         signals::until_heard(work, listening.heard(), context.interrupt()).await?
     };
     context.sum_up();
-    let (forwarded, mut to_command) = std::io::pipe().map_err(|source| Failure::new(ExitKind::Other, source))?;
-    let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
+    let (signals, heard, also) = forward::pipe()?;
+    container.listen(also)?;
+    claim.as_mut().map_or(Ok(()), |claim| claim.note(&record))?;
     let progress = context.progress().clone();
-    let ended = blocking(move || {
-        let mut ended = None;
-        progress.aside(&mut || ended = Some(container.attach(&forwarded)));
-        Ok(ended)
-    });
-    tokio::pin!(ended);
-    loop {
-        let signal = tokio::select! {
-            ended = &mut ended => break status(ended?),
-            _ = interrupt.recv() => SignalKind::interrupt(),
-            _ = terminate.recv() => SignalKind::terminate(),
-        };
-        // nobody reads any more: the command is ending
-        let _ = to_command.write_all(&[signal.as_raw_value() as u8]);
+    let ended = signals.during(blocking(move || {
+        let mut ended = Ok(Ending::Exit(1));
+        progress.aside(&mut || ended = container.attach(&heard));
+        // it lets go of its directories before its name is another's
+        drop(container);
+        Ok(ended?)
+    }));
+    let ended = ended.await?;
+    if let Some(claim) = claim.as_mut().filter(|_| record.kept) {
+        record.ended = Some(ended.to_string());
+        claim.note(&record)?;
+    }
+    Ok(status(ended))
+}
+
+/// The container's name, for as long as it runs. Where the store can't be written, it has none.
+fn claim(store: &Store, options: &Options) -> Result<Option<Claim>, Failure> {
+    let containers = Containers::of(store);
+    let claimed = match &options.name {
+        Some(name) => containers.claim(name),
+        None => containers.claim_any(),
+    };
+    match claimed {
+        Err(error) if error.is_of_a_closed_store() && options.name.is_none() => Ok(None),
+        claimed => Ok(Some(claimed?)),
     }
 }
 
 /// The status to exit with, as a shell has it for a program of its own.
-fn status(ended: Option<Result<Ending, run::Error>>) -> Result<ExitCode, Failure> {
-    Ok(match ended.transpose()? {
-        Some(Ending::Exit(status)) => ExitCode::from(status as u8),
-        Some(Ending::Signal(number)) => ExitCode::from(128 + number as u8),
-        None => ExitCode::FAILURE,
-    })
+pub(super) fn status(ended: Ending) -> ExitCode {
+    match ended {
+        Ending::Exit(status) => ExitCode::from(status as u8),
+        Ending::Signal(number) => ExitCode::from(128 + number as u8),
+    }
 }
 
 /// Brings the image here, lays its layers out, and opens a container on them.
@@ -177,7 +204,8 @@ async fn open(
     what: What,
     options: &Options,
     wanted: &Wanted,
-) -> Result<Container, Failure> {
+    claim: Option<&Claim>,
+) -> Result<(Container, Record), Failure> {
     let mut settings = options.settings()?;
     let registries = context.registries()?;
     let (platform, progress) = (context.platform(), context.progress());
@@ -198,6 +226,9 @@ async fn open(
             assemble::import(&layout, tag.as_deref(), &platform, store, progress).await?
         }
     };
+    let earlier = claim.and_then(Claim::earlier);
+    claim.map_or(Ok(()), |claim| claim.fits(&image.descriptor.digest))?;
+    let before = earlier.map(|earlier| &earlier.trees).filter(|trees| trees.iter().all(|tree| tree.is_dir()));
     let lower = match (laid_out(context, store, &image).await?, &what) {
         // a layer that was pushed while it was made is at its registry alone, as a base's may be
         (Err(ExtractError::Missing { .. }), What::Image(name)) => {
@@ -206,10 +237,21 @@ async fn open(
         }
         (lower, _) => lower?,
     };
+    // what it wrote is over these
+    let lower = before.cloned().unwrap_or(lower);
     let host = Arc::new(context.host(store)?);
-    let (config, wanted) = (image.config.config, wanted.clone());
-    blocking(move || Ok(Container::open(&Rootfs::new(lower, host), &config, &settings, &Devices::default(), &wanted)?))
-        .await
+    let kept = options.keep || earlier.is_some() && !options.rm;
+    let lasting = claim.filter(|_| kept || earlier.is_some()).map(|claim| match earlier {
+        Some(earlier) => earlier.directory.clone(),
+        None => claim.sandbox(&host.scratch),
+    });
+    let (config, wanted, rootfs) = (image.config.config, wanted.clone(), Rootfs::new(lower.clone(), host));
+    let container = blocking(move || {
+        Ok(Container::open(&rootfs, &config, &settings, &Devices::default(), &wanted, lasting.as_deref())?)
+    });
+    let container = container.await?;
+    let record = container.record(what.name(context), image.descriptor, lower, kept);
+    Ok((container, record))
 }
 
 /// The recipe's image, with its base on disk, and how the recipe starts containers of it.

@@ -11,8 +11,10 @@ mod context;
 mod diff;
 mod display;
 pub mod error;
+mod exec;
 mod explain;
 mod export;
+mod forward;
 mod inspect;
 mod limits;
 mod lock;
@@ -21,10 +23,12 @@ mod logout;
 mod man;
 mod plan;
 mod progress;
+mod ps;
 mod pull;
 mod push;
 mod rebase;
 mod records;
+mod rm;
 mod run;
 mod sandbox;
 mod secrets;
@@ -32,6 +36,7 @@ mod sending;
 mod serve;
 mod shell;
 mod signals;
+mod stop;
 mod tally;
 mod test;
 mod testing;
@@ -105,6 +110,10 @@ enum Verb {
     Export(export::Arguments),
     Run(run::Arguments),
     Shell(shell::Arguments),
+    Exec(exec::Arguments),
+    Ps(ps::Arguments),
+    Stop(stop::Arguments),
+    Rm(rm::Arguments),
     Test(test::Arguments),
     Serve(serve::Arguments),
     Login(login::Arguments),
@@ -135,6 +144,7 @@ pub fn main() -> ExitCode {
             // signals are for what they run
             Verb::Run(arguments) => run::run(&context, arguments).await,
             Verb::Shell(arguments) => shell::run(&context, arguments).await,
+            Verb::Exec(arguments) => exec::run(&context, arguments).await,
             // What was finished stays, what is given up has no name: the next run goes on from there.
             verb => {
                 let signals = listening.insert(Signals::listen()?);
@@ -182,6 +192,16 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Export(arguments) => export::run(context, arguments).await,
         Verb::Run(arguments) => run::run(context, arguments).await.map(drop),
         Verb::Shell(arguments) => shell::run(context, arguments).await.map(drop),
+        Verb::Exec(arguments) => exec::run(context, arguments).await.map(drop),
+        Verb::Ps(arguments) => {
+            let context = Arc::clone(context);
+            blocking(move || ps::run(&context, &arguments)).await
+        }
+        Verb::Stop(arguments) => stop::run(context, arguments).await,
+        Verb::Rm(arguments) => {
+            let context = Arc::clone(context);
+            blocking(move || rm::run(&context, &arguments)).await
+        }
         Verb::Test(arguments) => test::run(context, arguments).await,
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,

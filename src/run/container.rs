@@ -1,14 +1,17 @@
 //! From an image's root filesystem and what a person wants to a container that runs.
 
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::io::PipeWriter;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
+use rustix::process::Signal;
 
-use super::{Devices, Error, Settings, Wanted};
-use crate::oci::ContainerConfig;
+use super::owner::{Owner, host, stop_signal};
+use super::{Devices, Error, Record, Settings, Wanted};
+use crate::oci::{ContainerConfig, Descriptor};
 use crate::recipe::{Bind, Cwd, Net};
-use crate::sandbox::{Account, Ending, Identity, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step};
+use crate::sandbox::{Account, Door, Ending, Identity, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step};
 
 /// The variable by which dlpack's own entrypoint is told what to start.
 const SERVICES: &str = "DLPACK_SERVICES";
@@ -20,10 +23,14 @@ const NO_GPUS: &str = "none";
 pub struct Container {
     sandbox: Sandbox,
     step: Step,
+    stop: Signal,
+    /// What further commands come in by, once others can call.
+    inside: Option<OwnedFd>,
 }
 
 impl Container {
-    /// Opens one on `rootfs`, for an image of this `config`.
+    /// Opens one on `rootfs`, for an image of this `config`. What it writes stays in `lasting`,
+    /// and is what an earlier one wrote there; without such a directory it is gone with it.
     ///
     /// # Errors
     /// [`Error`]: what is to be mounted is looked at before anything is made.
@@ -33,6 +40,7 @@ impl Container {
         settings: &Settings,
         devices: &Devices,
         wanted: &Wanted,
+        lasting: Option<&Path>,
     ) -> Result<Self, Error> {
         // from a directory a command could go up, and out of its root
         let of_stdin = rustix::fs::fstat(std::io::stdin()).map(|stdin| FileType::from_raw_mode(stdin.st_mode));
@@ -47,14 +55,50 @@ impl Container {
         let account = rootfs.account(user)?;
         let mut step = step(config, settings, devices, wanted, &account)?;
         step.user = Some(user.to_owned());
-        let sandbox = rootfs.open_as(Identity::of(account.uid, account.gid))?;
+        let identity = Identity::of(account.uid, account.gid);
+        let sandbox = match lasting {
+            Some(directory) => rootfs.open_lasting(directory, identity)?,
+            None => rootfs.open_as(identity)?,
+        };
         // A person's directory is not replaced by a copy of it.
         if let Some(mount) = step.mounts.iter().find(|mount| mount.kind == MountKind::Writable)
             && sandbox.copies_mounts()
         {
             return Err(Error::Copied { from: mount.from.clone(), to: mount.to.clone() });
         }
-        Ok(Self { sandbox, step })
+        Ok(Self { sandbox, step, stop: stop_signal(config), inside: None })
+    }
+
+    /// What is to be known of it, who runs here: as one of `image`, which is `manifest` with
+    /// its layers in `trees`, and to be kept or not.
+    pub fn record(&self, image: String, manifest: Descriptor, trees: Vec<PathBuf>, kept: bool) -> Record {
+        Record {
+            image,
+            manifest,
+            trees,
+            command: self.step.command.clone(),
+            user: self.step.user.clone().unwrap_or_default(),
+            pid: std::process::id(),
+            host: host(),
+            started: jiff::Timestamp::now().to_string(),
+            ended: None,
+            directory: self.sandbox.directory().to_owned(),
+            kept,
+            ports: Vec::new(),
+        }
+    }
+
+    /// Lets others call: see [`super::connect`]. What `signals` is told of is for the command.
+    ///
+    /// # Errors
+    /// [`Error::Listen`].
+    pub fn listen(&mut self, signals: PipeWriter) -> Result<(), Error> {
+        let directory = self.sandbox.directory();
+        let failed = |source| Error::Listen { path: directory.to_owned(), source };
+        let (door, inside) = Door::open().map_err(failed)?;
+        Owner { door, signals, stop: self.stop }.listen(directory).map_err(failed)?;
+        self.inside = Some(inside);
+        Ok(())
     }
 
     /// Runs the command to its end without anything to read. What it prints goes to `log`.
@@ -71,7 +115,7 @@ impl Container {
     /// # Errors
     /// If it can't be started; however it ends is no error.
     pub fn attach(&mut self, signals: impl AsFd) -> Result<Ending, Error> {
-        Ok(self.sandbox.attach(&self.step, signals)?)
+        Ok(self.sandbox.attach(&self.step, signals, self.inside.as_ref().map(AsFd::as_fd))?)
     }
 }
 

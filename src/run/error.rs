@@ -64,12 +64,97 @@ pub enum Error {
     /// stdin would lead a command out of its root.
     #[error("stdin is a directory")]
     DirectoryAsStdin,
+    /// The name is another container's, which runs.
+    #[error("a container `{name}` runs already")]
+    NameInUse {
+        /// The name.
+        name: String,
+    },
+    /// The container that was kept under this name is of another image.
+    #[error("the container `{name}` was kept, and is of another image: {image}")]
+    AnotherImage {
+        /// The name.
+        name: String,
+        /// How its image was named.
+        image: String,
+    },
+    /// What a container that was kept has written is not here.
+    #[error("what the container `{name}` has written is not here: it was in {} of {host}", path.display())]
+    Lost {
+        /// The name.
+        name: String,
+        /// Where it was.
+        path: PathBuf,
+        /// The machine that it ran on.
+        host: String,
+    },
+    /// There is no such container.
+    #[error("there is no container `{name}`")]
+    NoContainer {
+        /// The name.
+        name: String,
+    },
+    /// The container is to be removed while it runs.
+    #[error("the container `{name}` runs")]
+    Runs {
+        /// The name.
+        name: String,
+    },
+    /// The container has ended, and was kept.
+    #[error("the container `{name}` does not run")]
+    NotRunning {
+        /// The name.
+        name: String,
+    },
+    /// The container runs on another machine that shares the store.
+    #[error("the container `{name}` runs on {host}")]
+    Elsewhere {
+        /// The name.
+        name: String,
+        /// The machine.
+        host: String,
+    },
+    /// Nobody can call the dlpack that is to run a container.
+    #[error("can't listen in {}", path.display())]
+    Listen {
+        /// The container's own directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The dlpack that runs a container can't be talked to.
+    #[error("can't reach the dlpack that runs the container `{name}`")]
+    Owner {
+        /// The container's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What is known of containers can't be read or written.
+    #[error("can't {doing} {}", path.display())]
+    State {
+        /// `create`, `lock` …
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] sandbox::Error),
 }
 
 impl Error {
+    /// Whether it is that the store can't be written.
+    pub fn is_of_a_closed_store(&self) -> bool {
+        let Self::State { source, .. } = self else { return false };
+        matches!(source.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -85,8 +170,25 @@ impl Error {
             Self::NoHome { .. } => Some("set HOME, or write the path from `/` on".to_owned()),
             Self::EnvLine { .. } => Some("a line is KEY=VALUE, KEY alone for the caller's value, or `# …`".to_owned()),
             Self::DirectoryAsStdin => Some("a command could go up from it, and out of its root".to_owned()),
+            Self::NameInUse { name } => Some(format!("`dlpack stop {name}` ends it; or take another name")),
+            Self::AnotherImage { name, .. } => Some(format!("`dlpack rm {name}` removes it; or take another name")),
+            Self::Lost { name, .. } => Some(format!("go on with it there, or remove it with `dlpack rm {name}`")),
+            Self::NoContainer { .. } => Some("`dlpack ps -a` shows those that there are".to_owned()),
+            Self::Runs { name } => Some(format!("`dlpack stop {name}` ends it")),
+            Self::NotRunning { name } => Some(format!("`dlpack run --name {name} IMAGE` goes on with it")),
+            Self::Elsewhere { host, .. } => Some(format!("call dlpack there: `ssh {host}`")),
+            Self::State { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space with `dlpack cache gc`, or name another store with --store".to_owned())
+            }
+            Self::State { .. } if self.is_of_a_closed_store() => {
+                Some("name a store that you can write with --store or DLPACK_STORE".to_owned())
+            }
             Self::Sandbox(error) => error.hint(),
-            Self::Source { .. } | Self::EnvFile { .. } => None,
+            Self::Source { .. }
+            | Self::EnvFile { .. }
+            | Self::Listen { .. }
+            | Self::Owner { .. }
+            | Self::State { .. } => None,
         }
     }
 }

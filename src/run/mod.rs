@@ -7,6 +7,9 @@
 //! command line ───┴─▶ Settings
 //! ```
 //!
+//! While it runs, its dlpack listens for others of the same user: [`Containers`] has which
+//! there are, and [`connect`] calls one.
+//!
 //! Root in a container is emulated, as for a build's steps: it gives files away, and
 //! installs packages. Any other user is the caller by another number, by the kernel alone:
 //! nothing stands between a program and its system calls.
@@ -16,7 +19,10 @@ mod container;
 mod devices;
 mod environment;
 mod error;
+mod name;
+mod owner;
 mod settings;
+mod state;
 mod test;
 mod trees;
 
@@ -25,6 +31,9 @@ pub use container::Container;
 pub use devices::Devices;
 pub use environment::read_file;
 pub use error::Error;
+pub use name::Name;
+pub use owner::connect;
 pub use settings::Settings;
+pub use state::{Claim, Containers, Listed, Record};
 pub use test::{Error as TestError, test};
 pub use trees::{Layers, trees};

@@ -64,7 +64,7 @@ pub fn test(
     let settings = Settings { net, user: test.user.clone(), ..Settings::default() };
     let shell = Wanted::Entrypoint("/bin/sh".into(), vec!["-ec".into(), test.command.clone()]);
     let mut log = rootfs.log().map_err(super::Error::from).map_err(refused)?;
-    let mut container = Container::open(rootfs, config, &settings, devices, &shell).map_err(refused)?;
+    let mut container = Container::open(rootfs, config, &settings, devices, &shell, None).map_err(refused)?;
     match container.run_logged(&mut log) {
         Err(super::Error::Sandbox(sandbox::Error::Step { ending, .. })) => {
             Err(Error::Failed { name: name.clone(), ending, tail: log.tail() })

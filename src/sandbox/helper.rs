@@ -113,7 +113,8 @@ impl Helper {
         let (Some(input), Some(output), Some(error)) = (streams.next(), streams.next(), streams.next()) else {
             return Ok(None);
         };
-        let streams = init::Streams { input, output, error, signals: streams.next().map(File::from) };
+        let streams =
+            init::Streams { input, output, error, signals: streams.next().map(File::from), door: streams.next() };
         let view = &self.view;
         let mut reply = isolated(control, &mut self.isolation, task.network, |isolation, report| {
             init::run(view, isolation, task, &streams, control, report)

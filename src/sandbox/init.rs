@@ -34,6 +34,8 @@ pub(super) struct Streams {
     pub error: OwnedFd,
     /// Bytes that are the numbers of signals for it.
     pub signals: Option<File>,
+    /// Where further commands come in.
+    pub door: Option<OwnedFd>,
 }
 
 /// Runs `task` in `view`. `control` and `report` hang up when dlpack or the helper is gone.
@@ -121,7 +123,12 @@ impl Room {
             Ok(Cloned::Child) => {
                 drop((failure, ours));
                 let root = self.furniture.is_some().then_some(&self.root);
-                let place = program::Place { containment: isolation.containment, chroot: root, user: &self.user };
+                let place = program::Place {
+                    containment: isolation.containment,
+                    supervised: self.supervision.is_some(),
+                    chroot: root,
+                    user: &self.user,
+                };
                 let supervisor = self.supervision.is_some().then_some(supervisor);
                 program::become_command(task, &place, streams, supervisor, theirs.into());
             }
@@ -169,7 +176,7 @@ fn reap(command: Pid, own_processes: bool) -> Ending {
     ending
 }
 
-fn ending(status: WaitStatus) -> Ending {
+pub(super) fn ending(status: WaitStatus) -> Ending {
     match status.terminating_signal() {
         Some(signal) => Ending::Signal(signal),
         None => Ending::Exit(status.exit_status().unwrap_or_default()),

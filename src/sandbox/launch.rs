@@ -12,6 +12,15 @@ use super::step::Ending;
 use super::terminal::Relay;
 use super::{Error, Fallback, Host, Refusal};
 
+/// What comes to a command while it runs.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// Bytes that are the numbers of signals for it.
+    pub signals: BorrowedFd<'a>,
+    /// Where further commands come in.
+    pub door: Option<BorrowedFd<'a>>,
+}
+
 /// A running helper. It ends when this is dropped.
 pub(super) struct Helper {
     child: Child,
@@ -65,25 +74,25 @@ impl Helper {
         self.ended()
     }
 
-    /// Runs `task` with the streams of this process. The numbers of signals for it come
-    /// from `signals`.
-    pub(super) fn attach(&self, task: Task, signals: BorrowedFd<'_>) -> Result<(Ending, Vec<Fallback>), Error> {
+    /// Runs `task` with the streams of this process.
+    pub(super) fn attach(&self, task: Task, beside: Beside<'_>) -> Result<(Ending, Vec<Fallback>), Error> {
         let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-        self.begin(task, &[input.as_fd(), output.as_fd(), error.as_fd(), signals])?;
+        let streams = [input.as_fd(), output.as_fd(), error.as_fd(), beside.signals];
+        self.begin(task, &streams.into_iter().chain(beside.door).collect::<Vec<_>>())?;
         self.ended()
     }
 
-    /// Runs `task` at a terminal which is `person`'s as long as it lasts. The numbers of
-    /// signals for it come from `signals`, if any do.
+    /// Runs `task` at a terminal which is `person`'s as long as it lasts.
     pub(super) fn interact(
         &self,
         task: Task,
         person: File,
-        signals: Option<BorrowedFd<'_>>,
+        beside: Option<Beside<'_>>,
     ) -> Result<(Ending, Vec<Fallback>), Error> {
         let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
         let (relay, theirs) = Relay::start(person).map_err(failed)?;
-        let streams = [theirs.as_fd(); 3].into_iter().chain(signals).collect::<Vec<_>>();
+        let beside = beside.iter().flat_map(|beside| std::iter::once(beside.signals).chain(beside.door));
+        let streams = [theirs.as_fd(); 3].into_iter().chain(beside).collect::<Vec<_>>();
         self.begin(task, &streams)?;
         drop(streams);
         drop(theirs);

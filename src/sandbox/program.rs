@@ -20,11 +20,13 @@ use super::places::Root;
 use super::spec::Task;
 use super::sys::process::{execute, reset_signals};
 use super::user::Credentials;
-use super::{Refusal, supervisor};
+use super::{Refusal, porter, supervisor};
 
 /// Where a command starts, and as whom.
 pub(super) struct Place<'a> {
     pub containment: Containment,
+    /// Whether a supervisor emulates owners.
+    pub supervised: bool,
     /// The root, if it is not this process' yet.
     pub chroot: Option<&'a Root>,
     pub user: &'a Credentials,
@@ -39,16 +41,30 @@ pub(super) fn become_command(
     supervisor: Option<UnixStream>,
     failure: OwnedFd,
 ) -> ! {
-    let ready = prepare(task, streams).and_then(|()| enter(task, place));
-    let ready = ready.and_then(|()| match supervisor {
-        Some(supervisor) => {
-            supervisor::submit(&supervisor).map_err(|source| Refusal::call("set", "a seccomp filter", source))
+    let ready = || {
+        enter(place)?;
+        if let Some(supervisor) = supervisor {
+            supervisor::submit(&supervisor).map_err(|source| Refusal::call("set", "a seccomp filter", source))?;
         }
-        // user_namespaces(7): one id is mapped, which this process has
-        None if place.containment == Containment::UserNamespace => Ok(()),
-        None => become_user(place.user).map_err(|source| Refusal::call("become", "the user of the step", source)),
-    });
-    let Err(refusal) = ready.and_then(|()| run(task));
+        if let Some(door) = &streams.door {
+            porter::post(door, task, place).map_err(|source| Refusal::call("make", "a process", source))?;
+        }
+        prepare(task, streams)?;
+        // the supervisor takes who is in a step for its user, until they become another
+        if !place.supervised {
+            become_user(place)?;
+        }
+        run(task)
+    };
+    let Err(refusal) = ready();
+    tell(failure, &refusal);
+    std::process::exit(127)
+}
+
+/// Becomes a further command of a step, in whose root this process is, and under its
+/// supervisor; or says over `failure` why not.
+pub(super) fn become_further(task: &Task, place: &Place<'_>, streams: &Streams, failure: OwnedFd) -> ! {
+    let Err(refusal) = prepare(task, streams).and_then(|()| become_user(place)).and_then(|()| run(task));
     tell(failure, &refusal);
     std::process::exit(127)
 }
@@ -63,17 +79,16 @@ fn prepare(task: &Task, streams: &Streams) -> Result<(), Refusal> {
     rustix::stdio::dup2_stdout(&streams.output).map_err(failed("stdout"))?;
     rustix::stdio::dup2_stderr(&streams.error).map_err(failed("stderr"))?;
     reset_signals();
-    Ok(())
+    rustix::process::chdir(&*task.workdir)
+        .map_err(|source| Refusal::Workdir { path: task.workdir.clone(), source: source.into() })
 }
 
-/// Goes to where the command starts, and gives up what it may not have.
-fn enter(task: &Task, place: &Place<'_>) -> Result<(), Refusal> {
+/// Goes into the root of the step, and gives up what it may not have.
+fn enter(place: &Place<'_>) -> Result<(), Refusal> {
     if let Some(root) = place.chroot {
         let entered = rustix::process::fchdir(root.descriptor()).and_then(|()| rustix::process::chroot("."));
         entered.map_err(|source| Refusal::call("chroot to", root.path(), source))?;
     }
-    rustix::process::chdir(&*task.workdir)
-        .map_err(|source| Refusal::Workdir { path: task.workdir.clone(), source: source.into() })?;
     match place.containment {
         Containment::UserNamespace => Ok(()),
         Containment::MountNamespace | Containment::Chroot => {
@@ -83,12 +98,18 @@ fn enter(task: &Task, place: &Place<'_>) -> Result<(), Refusal> {
 }
 
 /// credentials(7): groups first, since who is not root may not set them.
-fn become_user(user: &Credentials) -> Result<(), Errno> {
+fn become_user(place: &Place<'_>) -> Result<(), Refusal> {
+    // user_namespaces(7): one id is mapped, which this process has
+    if place.containment == Containment::UserNamespace && !place.supervised {
+        return Ok(());
+    }
+    let user = place.user;
     let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    set_thread_groups(&groups)?;
-    set_thread_res_gid(gid, gid, gid)?;
-    set_thread_res_uid(uid, uid, uid)
+    let became = set_thread_groups(&groups)
+        .and_then(|()| set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| set_thread_res_uid(uid, uid, uid));
+    became.map_err(|source| Refusal::call("become", "the user of the step", source))
 }
 
 /// capabilities(7): what real root needs to install packages, and nothing with which it

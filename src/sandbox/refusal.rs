@@ -70,6 +70,14 @@ pub enum Refusal {
         /// Who was looked for.
         name: String,
     },
+    /// A further command was to run as somebody else where the kernel knows one id.
+    #[error("can't run as `{wanted}`: the container has one user, {uid}")]
+    OneUser {
+        /// Who it was to run as.
+        wanted: String,
+        /// Who all of the container's processes run as.
+        uid: u32,
+    },
     /// A secret that a step can't be given.
     #[error("{} has more than the {limit} bytes that a secret may have", path.display())]
     SecretTooLarge {
@@ -118,6 +126,7 @@ impl Refusal {
             }
             Self::Program { .. } => None,
             Self::User { .. } => Some("make the user in a layer before this one, or name a number".to_owned()),
+            Self::OneUser { .. } => Some("start the container with --root: root can become any user in it".to_owned()),
             Self::SecretTooLarge { .. } => Some("mount what need not be secret with `mounts`".to_owned()),
             Self::Name { .. } => Some("let the step rename or remove the file".to_owned()),
             Self::Killed => Some("was memory short? the kernel's log names who killed it".to_owned()),

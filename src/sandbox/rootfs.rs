@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::diff::{Broken, receive};
-use super::launch::Helper;
+use super::launch::{Beside, Helper};
 use super::lookup::Entry;
 use super::scratch::Directory;
 use super::spec::{Opening, Task};
@@ -119,8 +119,22 @@ impl Rootfs {
     /// As [`Self::open`].
     pub fn open_as(&self, identity: Identity) -> Result<Sandbox, Error> {
         let host = self.host()?;
-        let directory = Directory::create(&host.scratch)?;
-        let opening = Opening { lower: self.lower.clone(), directory: directory.path().to_owned(), identity };
+        self.open_on(Directory::create(&host.scratch)?, false, identity)
+    }
+
+    /// The same in `directory`, with what an earlier one wrote there, if one did; what this one
+    /// writes stays there. The lower directories, and the identity, are to be the same.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_lasting(&self, directory: &Path, identity: Identity) -> Result<Sandbox, Error> {
+        self.open_on(Directory::lasting(directory)?, true, identity)
+    }
+
+    fn open_on(&self, directory: Directory, lasting: bool, identity: Identity) -> Result<Sandbox, Error> {
+        let host = self.host()?;
+        let path = directory.path().to_owned();
+        let opening = Opening { lower: self.lower.clone(), directory: path, lasting, identity };
         let (helper, fallbacks) = Helper::start(host, opening)?;
         let mut sandbox = Sandbox { rootfs: self.clone(), helper, directory, fallbacks: BTreeSet::new() };
         sandbox.announce(fallbacks);
@@ -162,16 +176,18 @@ impl Sandbox {
 
     /// Runs `step` to its end as if it were a program of this machine's: with this
     /// process' stdin, stdout and stderr, or at a terminal if a person sits there. Each
-    /// byte that comes from `signals` is the number of a signal for it.
+    /// byte that comes from `signals` is the number of a signal for it; further commands
+    /// come in by `door`, if there is one.
     ///
     /// # Errors
     /// If it can't be started; however it ends is no error.
-    pub fn attach(&mut self, step: &Step, signals: impl AsFd) -> Result<Ending, Error> {
+    pub fn attach(&mut self, step: &Step, signals: impl AsFd, door: Option<BorrowedFd<'_>>) -> Result<Ending, Error> {
+        let beside = Beside { signals: signals.as_fd(), door };
         let task = network::task(step, |name| std::env::var(name).ok());
         let at_terminal = terminal::of_person().filter(|_| io::stdout().is_terminal());
         let (ending, fallbacks) = match at_terminal {
-            Some(person) => self.helper.interact(Task { interactive: true, ..task }, person, Some(signals.as_fd()))?,
-            None => self.helper.attach(task, signals.as_fd())?,
+            Some(person) => self.helper.interact(Task { interactive: true, ..task }, person, Some(beside))?,
+            None => self.helper.attach(task, beside)?,
         };
         self.announce(fallbacks);
         Ok(ending)

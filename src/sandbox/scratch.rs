@@ -1,9 +1,9 @@
 //! Directories on this machine's local disk for as long as a sandbox or a step needs
 //! them: removed with their owner, and if dlpack was killed, swept by the next.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -17,6 +17,7 @@ const PREFIX: &str = "sandbox-";
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    stays: bool,
     _lock: File,
 }
 
@@ -33,6 +34,20 @@ impl Directory {
         Self::locked(scratch).map_err(failed)
     }
 
+    /// The one at `path`, made if need be, which stays when it is nobody's.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn lasting(path: &Path) -> Result<Self, Error> {
+        let open = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            let lock = File::open(path)?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(Self { path: path.to_owned(), stays: true, _lock: lock })
+        };
+        open().map_err(|source| Error::Io { doing: "use", path: path.to_owned(), source })
+    }
+
     fn locked(scratch: &Path) -> io::Result<Self> {
         loop {
             // what steps make with S_ISUID would be for others to run, as this user
@@ -44,7 +59,7 @@ impl Directory {
                 opened => opened?,
             };
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && path.exists() {
-                return Ok(Self { path, _lock: lock });
+                return Ok(Self { path, stays: false, _lock: lock });
             }
         }
     }
@@ -62,7 +77,9 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        let _ = remove(&self.path);
+        if !self.stays {
+            let _ = remove(&self.path);
+        }
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) enum Request {
     Open(Opening),
     /// Find out what this machine allows, and end.
     Probe,
-    /// Run a command. With it come its stdin, stdout and stderr, and, if there is one, a
-    /// pipe of bytes that are the numbers of signals for it.
+    /// Run a command. With it come its stdin, stdout and stderr, and, if there are such, a
+    /// pipe of bytes that are the numbers of signals for it, and the door for further commands.
     Run(Box<Task>),
     /// Write what changed to the socket that comes with it.
     Changes,
@@ -44,8 +44,11 @@ pub(super) enum Request {
 pub(super) struct Opening {
     /// Directories in overlayfs's form, lowest first.
     pub lower: Vec<PathBuf>,
-    /// The sandbox's own directory, empty, on which it works.
+    /// The sandbox's own directory on which it works, empty unless it is lasting.
     pub directory: PathBuf,
+    /// Whether the directory stays, with what was written: it has that of an earlier sandbox, or
+    /// another goes on with it.
+    pub lasting: bool,
     /// Who the caller is inside.
     pub identity: Identity,
 }
@@ -82,7 +85,7 @@ pub(super) fn send(to: &UnixStream, message: &impl Serialize, descriptors: &[Bor
     let text = serde_json::to_vec(message)?;
     let length = u32::try_from(text.len()).ok().filter(|length| *length <= LONGEST);
     let length = length.ok_or_else(|| io::Error::from(rustix::io::Errno::TOOBIG))?.to_le_bytes();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(rustix::io::Errno::TOOBIG.into());
@@ -98,7 +101,7 @@ pub(super) fn send(to: &UnixStream, message: &impl Serialize, descriptors: &[Bor
 /// Takes the next message and the descriptors beside it; none if the other side is gone.
 pub(super) fn receive<T: DeserializeOwned>(from: &UnixStream) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut length = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
     let got = rustix::io::retry_on_intr(|| {
         recvmsg(from.as_fd(), &mut [IoSliceMut::new(&mut length)], &mut beside, RecvFlags::CMSG_CLOEXEC)

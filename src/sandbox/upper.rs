@@ -44,11 +44,15 @@ impl View {
         containment: Containment,
         fallbacks: &mut Vec<Fallback>,
     ) -> Result<Self, Refusal> {
-        let Opening { lower, directory, .. } = opening;
+        let Opening { lower, directory, lasting, .. } = opening;
+        let is_new = !directory.join(BELOW).exists();
         for path in [BELOW, "root"].map(|name| directory.join(name)) {
-            fs::create_dir(&path).map_err(|source| Refusal::call("create", path, source))?;
+            fs::create_dir_all(&path).map_err(|source| Refusal::call("create", path, source))?;
         }
         let mut view = Self { lower, upper: Upper::Overlay(directory.join("upper")), directory };
+        if !is_new {
+            return view.gone_on_with(containment);
+        }
         // without a user namespace owners are real, and layers have them only in the record
         if containment == Containment::UserNamespace {
             let on_disk = view.try_overlay();
@@ -60,17 +64,34 @@ impl View {
                 Ok(()) => return Ok(view),
                 Err(_) => {}
             }
-            let memory = view.directory.join("memory");
-            view.upper = Upper::Overlay(memory.join("upper"));
-            if in_memory(&memory).is_ok() && view.try_overlay().is_ok() {
-                fallbacks.push(Fallback::UpperInMemory);
-                return Ok(view);
+            // what is in memory doesn't last
+            if !lasting {
+                let memory = view.directory.join("memory");
+                view.upper = Upper::Overlay(memory.join("upper"));
+                if in_memory(&memory).is_ok() && view.try_overlay().is_ok() {
+                    fallbacks.push(Fallback::UpperInMemory);
+                    return Ok(view);
+                }
             }
             fallbacks.push(Fallback::Copy);
         }
         view.upper = Upper::Copy(view.root());
         copy::layers(&view.lower, &view.root(), containment != Containment::UserNamespace)?;
         Ok(view)
+    }
+
+    /// That of an earlier sandbox, with what was written to it.
+    fn gone_on_with(mut self, containment: Containment) -> Result<Self, Refusal> {
+        let root = self.root();
+        // an overlay is mounted there as long as somebody uses it
+        let is_copy = fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_some());
+        if is_copy || containment != Containment::UserNamespace {
+            self.upper = Upper::Copy(root);
+            return Ok(self);
+        }
+        self.mount()?;
+        unmount(&root, UnmountFlags::DETACH).map_err(|source| Refusal::call("unmount", root, source))?;
+        Ok(self)
     }
 
     /// Where the root is mounted.

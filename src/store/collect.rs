@@ -69,7 +69,7 @@ pub struct Entry {
     /// When it was last read or written, to a minute. A layer's blob counts as
     /// used with a record that names it.
     pub last_used: SystemTime,
-    /// The tags that lead to it, and digests where the index has no name.
+    /// The tags that lead to it, digests where the index has no name, and containers.
     pub needed_by: Vec<String>,
     /// Whether it is a layer that can be made again, at any time, from downloads that are
     /// here: its bytes are kept twice.
@@ -77,7 +77,7 @@ pub struct Entry {
 }
 
 /// What a collection removes, besides what killed processes left half-written.
-/// What a tag needs is never removed.
+/// What a tag or a container needs is never removed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy {
     /// What is kept twice first, then least recently used first, until the store has at
@@ -119,7 +119,9 @@ impl Store {
     /// [`Error::Io`], [`Error::Index`].
     pub fn entries(&self) -> Result<Vec<Entry>, Error> {
         let mut needed: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
-        for (name, descriptor) in self.roots()? {
+        let containers = self.needs_of_containers();
+        let kept = containers.iter().map(|(name, needs)| (name.clone(), needs.manifest.clone()));
+        for (name, descriptor) in self.roots()?.into_iter().chain(kept) {
             for found in self.closure(&descriptor)? {
                 needed.entry(found.digest).or_default().push(name.clone());
             }
@@ -137,7 +139,10 @@ impl Store {
             for (digest, path) in self.trees_of(kind)? {
                 let (content, last_used) =
                     Self::peek_tree(&path).unwrap_or((Default::default(), SystemTime::UNIX_EPOCH));
-                let (size, needed_by) = (content.bytes, Vec::new());
+                let size = content.bytes;
+                let needs =
+                    containers.iter().filter(|(_, needs)| needs.trees.iter().any(|tree| tree.starts_with(&path)));
+                let needed_by = needs.map(|(name, _)| name.clone()).collect();
                 entries.push(Entry { kind, digest, path, size, last_used, needed_by, twice: false });
             }
         }

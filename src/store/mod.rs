@@ -17,6 +17,7 @@
 //!     files                    times and sums of both, by which damage is found
 //!     content.json             how much it is; its time is that of the last use
 //!   rates/HEX.json           how fast a registry took what was pushed last, by its name (v2)
+//!   containers/NAME/         what is known of a container while it runs, and of one that is kept
 //!   tests/HEX.json           that an image has passed its tests, by the digest of both (v1)
 //!   caches/NAME/             cache directories of `run` layers
 //!   logs/NAME.log            what steps printed
@@ -35,6 +36,7 @@
 mod apart;
 mod blobs;
 mod collect;
+mod containers;
 mod keys;
 mod lease;
 mod links;
@@ -58,6 +60,7 @@ use crate::oci::Digest;
 pub use apart::Apart;
 pub use blobs::{Area, BlobReader, BlobWriter};
 pub use collect::{Collected, Entry, Kind, Policy, Verified};
+pub use containers::CONTAINER;
 pub use keys::{LayerKey, LayerPart, LayerRecord};
 pub use lease::Lease;
 pub use links::Link;

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
@@ -76,4 +76,24 @@ pub(in crate::sandbox) fn reset_signals() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// Has who ends as a child of this process be no zombie: wait(2), SIGCHLD.
+pub(in crate::sandbox) fn leave_no_zombies() {
+    // SAFETY: SIG_IGN is no handler that could run.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Closes all descriptors but stdin, stdout, stderr and `kept`. Whatever owned the others is
+/// dropped no more: the process ends with exit(3).
+pub(in crate::sandbox) fn close_all_but(kept: RawFd) -> io::Result<()> {
+    let kept = kept.cast_unsigned();
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1).max(3), libc::c_uint::MAX)] {
+        // close_range(2): EINVAL where the last comes before the first
+        // SAFETY: closing touches no memory; who owned these descriptors uses them no more.
+        if first <= last && unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }

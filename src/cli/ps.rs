@@ -1,0 +1,52 @@
+//! `dlpack ps`: which containers there are.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::context::Context;
+use super::display::{ago, show, table};
+use super::error::Failure;
+use crate::run::{Containers, Listed};
+
+/// Show the containers that run
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Those that have ended and were kept, too
+    #[arg(short, long)]
+    all: bool,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    let mut found = Containers::of(&context.store()?).list()?;
+    found.retain(|listed| arguments.all || listed.running);
+    if context.json() {
+        return show(serde_json::Value::from(found.iter().map(as_json).collect::<Vec<_>>()));
+    }
+    let header = ["name", "image", "command", "user", "started", "state"].map(str::to_owned).to_vec();
+    let rows: Vec<_> = std::iter::once(header).chain(found.iter().map(as_row)).collect();
+    show(table(&rows, &[]).trim_end())
+}
+
+fn as_row(listed: &Listed) -> Vec<String> {
+    let record = &listed.record;
+    let started = record.started.parse::<Timestamp>().ok();
+    let started = started.map(|then| ago(Timestamp::now().duration_since(then).try_into().unwrap_or_default()));
+    let state = match (listed.running, &record.ended) {
+        (true, _) => format!("runs on {}, pid {}", record.host, record.pid),
+        (false, Some(ending)) => format!("kept, {ending}"),
+        (false, None) => "kept, was killed".to_owned(),
+    };
+    let command: String = record.command.join(" ").escape_default().take(40).collect();
+    let cells = [listed.name.as_str(), &record.image, &command, &record.user];
+    cells.into_iter().map(str::to_owned).chain([started.unwrap_or_default(), state]).collect()
+}
+
+fn as_json(listed: &Listed) -> serde_json::Value {
+    let record = &listed.record;
+    json!({
+        "name": listed.name.as_str(), "image": record.image, "digest": record.manifest.digest,
+        "command": record.command, "user": record.user, "started": record.started, "ended": record.ended,
+        "running": listed.running, "kept": record.kept, "host": record.host, "pid": record.pid,
+        "ports": record.ports,
+    })
+}

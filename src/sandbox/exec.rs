@@ -1,0 +1,123 @@
+//! A further command for a step that runs: how it is asked for, and how whoever asked is
+//! told of its end.
+//!
+//! ```text
+//! who asks ──Call, streams──▶ dlpack ──Exec, streams, socket──▶ porter ──fork──▶ the command
+//!     ▲                                                             │
+//!     └──────────────────────── Reply ◀─────────────────────────────┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::spec::{Reply, receive, send};
+use super::terminal::{self, Relay};
+use super::{Ending, Error};
+
+/// What a dlpack whose step runs can be asked for by another process of its user.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Call {
+    /// To run a command in it. With it come stdin, stdout and stderr; after it, bytes that
+    /// are the numbers of signals for it.
+    Exec(Exec),
+    /// To end it, by force after so many seconds. The connection is closed when it is over.
+    Stop {
+        /// How long its command has to end by itself.
+        seconds: u64,
+    },
+}
+
+/// A further command for a step that runs. What it says nothing of is as the step's own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    /// The program, looked up in `PATH`, and its arguments.
+    pub command: Vec<String>,
+    /// Variables over those of the step.
+    pub env: BTreeMap<String, String>,
+    /// Where it starts, absolute.
+    pub workdir: Option<String>,
+    /// Who it runs as, as the image config says it.
+    pub user: Option<String>,
+    /// Whether stdin is a terminal that the command is to control.
+    pub interactive: bool,
+}
+
+/// Where commands come into a step that runs.
+pub struct Door(UnixStream);
+
+impl Door {
+    /// A new one, and its other side, which a step is given.
+    ///
+    /// # Errors
+    /// As socketpair(2).
+    pub fn open() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        Ok((Self(ours), theirs.into()))
+    }
+
+    /// Lets `exec` in with `streams`; its end is told over `connection`.
+    ///
+    /// # Errors
+    /// If nobody is behind the door.
+    pub fn let_in(&self, exec: &Exec, streams: &[OwnedFd], connection: &UnixStream) -> io::Result<()> {
+        let beside: Vec<_> = streams.iter().map(AsFd::as_fd).chain([connection.as_fd()]).collect();
+        send(&self.0, exec, &beside)
+    }
+}
+
+/// The next call over `connection`, with the streams that came with it; none if the other
+/// side is gone.
+///
+/// # Errors
+/// If it is none.
+pub fn hear(connection: &UnixStream) -> io::Result<Option<(Call, Vec<OwnedFd>)>> {
+    receive(connection)
+}
+
+/// Has the dlpack on the other side of `connection` end its step, and waits until it has.
+///
+/// # Errors
+/// If it can't be asked.
+pub fn stop(connection: &UnixStream, seconds: u64) -> io::Result<()> {
+    send(connection, &Call::Stop { seconds }, &[])?;
+    // it says nothing
+    receive::<Reply>(connection).map(drop)
+}
+
+/// Has the dlpack on the other side of `connection` run `exec` in its step, as if it were a
+/// program of this machine's: with this process' stdin, stdout and stderr, or at a terminal
+/// if a person sits there. Each byte that comes from `signals` is the number of a signal for it.
+///
+/// # Errors
+/// If it can't be started; however it ends is no error.
+pub fn call(connection: &UnixStream, exec: Exec, signals: io::PipeReader) -> Result<Ending, Error> {
+    let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
+    let lost = |source| Error::Helper { source };
+    let forwarded = connection.try_clone().map_err(lost)?;
+    std::thread::spawn(move || io::copy(&mut { signals }, &mut { forwarded }));
+    match terminal::of_person().filter(|_| io::stdout().is_terminal()) {
+        Some(person) => {
+            let (relay, theirs) = Relay::start(person).map_err(failed)?;
+            let asked = Call::Exec(Exec { interactive: true, ..exec });
+            send(connection, &asked, &[theirs.as_fd(); 3]).map_err(lost)?;
+            drop(theirs);
+            relay.pass_on().map_err(failed)?;
+        }
+        None => {
+            let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+            let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
+            send(connection, &Call::Exec(exec), &streams).map_err(lost)?;
+        }
+    }
+    match receive(connection).map_err(lost)? {
+        Some((Reply::Ended(ending, _), _)) => Ok(ending),
+        Some((Reply::Refused(refusal), _)) => Err(Error::Refused(refusal)),
+        // the step ended, and all of its processes with it
+        _ => Ok(Ending::Signal(Signal::KILL.as_raw())),
+    }
+}

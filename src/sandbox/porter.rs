@@ -1,0 +1,143 @@
+//! Lets further commands into a step while it runs: a process of the step's own, which was
+//! there before its command and is under the same supervisor, so that all that it starts has
+//! the same ids, and the same files belong to the same owners.
+//!
+//! ```text
+//! process 1 ──▶ the command
+//!           └─▶ porter ──▶ warden ──▶ a further command
+//!                      └─▶ warden ──▶ another
+//! ```
+
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
+use rustix::thread::UnshareFlags;
+
+use super::containment::Containment;
+use super::init::{Streams, ending};
+use super::program::{self, Place};
+use super::spec::{Reply, Task, receive, send};
+use super::sys::process::{Cloned, clone, close_all_but, leave_no_zombies, reset_signals};
+use super::user::{self, Credentials};
+use super::{Exec, Refusal, watch};
+
+/// Starts the porter of the step `task` behind `door`, and returns in the process that
+/// becomes the step's command: it has no child that it did not start, since process 1 gets
+/// whose parent is gone.
+pub(super) fn post(door: &OwnedFd, task: &Task, place: &Place<'_>) -> io::Result<()> {
+    match clone(UnshareFlags::empty())? {
+        Cloned::Parent(pid, _) => {
+            rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
+            Ok(())
+        }
+        Cloned::Child => {
+            if let Ok(Cloned::Child) = clone(UnshareFlags::empty()) {
+                let _ = serve(door, task, place);
+            }
+            std::process::exit(0)
+        }
+    }
+}
+
+/// Starts what comes in until dlpack is gone.
+fn serve(door: &OwnedFd, task: &Task, place: &Place<'_>) -> io::Result<()> {
+    // who reads what the command prints is to see its end, whoever else is in the step
+    close_all_but(door.as_raw_fd())?;
+    leave_no_zombies();
+    let door = UnixStream::from(door.try_clone()?);
+    while let Some((exec, streams)) = receive::<Exec>(&door)? {
+        if let Cloned::Child = clone(UnshareFlags::empty())? {
+            reset_signals();
+            if let Ok([input, output, error, connection]) = <[OwnedFd; 4]>::try_from(streams) {
+                let streams = Streams { input, output, error, signals: None, door: None };
+                let connection = UnixStream::from(connection);
+                let reply = attend(task, exec, place, streams, &connection);
+                let _ = send(&connection, &reply.unwrap_or_else(Reply::Refused), &[]);
+            }
+            std::process::exit(0);
+        }
+    }
+    Ok(())
+}
+
+/// The command of `exec` with all that it has from the step `task`, and who it is to run as.
+/// Where the kernel knows one id, it can be no other.
+fn joined(task: &Task, exec: Exec, place: &Place<'_>) -> Result<(Task, Credentials), Refusal> {
+    let Exec { command, env, workdir, user, interactive } = exec;
+    let mut task = Task { command, interactive, ..task.clone() };
+    task.workdir = workdir.unwrap_or(task.workdir);
+    let mut credentials = place.user.clone();
+    if let Some(wanted) = user {
+        let (found, account) = user::here(&wanted)?;
+        let one_id = place.containment == Containment::UserNamespace && !place.supervised;
+        if one_id && (found.uid, found.gid) != (credentials.uid, credentials.gid) {
+            return Err(Refusal::OneUser { wanted, uid: credentials.uid });
+        }
+        credentials = found;
+        for (name, value) in [("HOME", account.home), ("USER", account.name.clone()), ("LOGNAME", account.name)] {
+            task.env.insert(name.to_owned(), value);
+        }
+    }
+    task.env.extend(env);
+    Ok((task, credentials))
+}
+
+/// Runs the command of `exec` to its end. What comes over `connection` is signals for it; when nobody is
+/// there any more, it is killed.
+fn attend(
+    task: &Task,
+    exec: Exec,
+    place: &Place<'_>,
+    streams: Streams,
+    connection: &UnixStream,
+) -> Result<Reply, Refusal> {
+    let (task, user) = joined(task, exec, place)?;
+    let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
+    let (command, ended) = match clone(UnshareFlags::empty()) {
+        Ok(Cloned::Parent(pid, ended)) => (pid, ended),
+        Ok(Cloned::Child) => {
+            drop(failure);
+            let place = Place { user: &user, ..*place };
+            program::become_further(&task, &place, &streams, theirs.into());
+        }
+        Err(source) => return Err(Refusal::call("make", "a process", source)),
+    };
+    drop((theirs, streams));
+    let mut text = Vec::new();
+    failure.read_to_end(&mut text).map_err(|source| Refusal::call("read", "a pipe", source))?;
+    if let Ok(refusal) = serde_json::from_slice(&text) {
+        return Err(refusal);
+    }
+    watch_over(command, &ended, connection);
+    let status = rustix::io::retry_on_intr(|| waitpid(Some(command), WaitOptions::empty()));
+    let status = status.map_err(|source| Refusal::call("wait for", "the command", source))?;
+    Ok(Reply::Ended(status.map_or(super::Ending::Exit(0), |(_, status)| ending(status)), Vec::new()))
+}
+
+/// Passes on what comes over `connection` until `command`, which `ended` refers to, has ended.
+fn watch_over(command: Pid, ended: &OwnedFd, connection: &UnixStream) {
+    let mut listens = true;
+    loop {
+        let mut events = vec![PollFd::new(ended, PollFlags::IN)];
+        if listens {
+            events.push(PollFd::new(connection, PollFlags::IN));
+        }
+        if poll(&mut events, None).is_err() {
+            continue;
+        }
+        if !events[0].revents().is_empty() {
+            return;
+        }
+        let mut signal = [0];
+        match (&mut &*connection).read(&mut signal) {
+            Ok(1) => watch::pass_on(signal[0], command, ended),
+            _ => {
+                let _ = kill_process_group(command, Signal::KILL);
+                listens = false;
+            }
+        }
+    }
+}

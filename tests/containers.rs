@@ -1,0 +1,228 @@
+//! Containers by name: `ps`, `exec`, `stop`, `rm`, and those that are kept.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::steps::layer;
+use super::support::command::Dlpack;
+use super::support::shown::Shown;
+use super::support::tiny;
+
+/// A home with the base image of `tiny`, to be run as `oci:base`.
+fn base() -> Dlpack {
+    let dlpack = Dlpack::unprivileged();
+    tiny::layout(&dlpack.work());
+    dlpack
+}
+
+/// A container that runs until it is told to end.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts a shell's script in one of `dlpack`'s, and waits until it has said `ready`.
+    #[track_caller]
+    fn start(dlpack: &Dlpack, options: &[&str], script: &str) -> Self {
+        let arguments = [&["run", "--quiet"], options, &["oci:base", "sh", "-c", script]].concat();
+        let mut command = dlpack.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut running = Self { child, stdout };
+        assert_eq!(running.line(), "ready\n");
+        running
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("a line");
+        line
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id().cast_signed()).expect("a pid"), signal).expect("sent");
+    }
+
+    /// Closes its stdin, and returns its status.
+    fn ended(mut self) -> Option<i32> {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("waited").code()
+    }
+}
+
+/// The containers that `ps` shows, each with its state.
+fn ps(dlpack: &Dlpack, options: &[&str]) -> Vec<(String, bool, bool)> {
+    let shown = dlpack.json([&["ps"], options].concat());
+    let shown = shown.as_array().expect("a list").iter();
+    let is = |container: &serde_json::Value, what: &str| container[what].as_bool().expect("yes or no");
+    shown.map(|it| (it["name"].as_str().expect("a name").to_owned(), is(it, "running"), is(it, "kept"))).collect()
+}
+
+#[test]
+fn one_that_runs_has_a_name_and_takes_commands() {
+    let dlpack = base();
+    let running = Running::start(&dlpack, &["--name", "box", "-e", "A=own"], "echo mine >/file; echo ready; cat");
+    assert_eq!(ps(&dlpack, &[]), [("box".to_owned(), true, false)]);
+    let listed = dlpack.json(["ps"]);
+    assert_eq!((&listed[0]["image"], &listed[0]["user"]), (&json!("oci:base"), &json!("0")));
+    assert_eq!(dlpack.ok(["exec", "box", "cat", "/file"]), "mine");
+    assert_eq!(
+        dlpack.ok(["exec", "-e", "B=given", "-w", "/etc", "box", "sh", "-c", "echo $A $B $PWD"]),
+        "own given /etc"
+    );
+    // its streams and its status are the caller's
+    let mut command = dlpack.command(["exec", "box", "sh", "-c", "cat; echo aside >&2; exit 7"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(b"typed\n").expect("written");
+    let ended = child.wait_with_output().expect("waited");
+    assert_eq!((&*ended.stdout, &*ended.stderr, ended.status.code()), (&b"typed\n"[..], &b"aside\n"[..], Some(7)));
+    assert_eq!(
+        dlpack.refuses(127, ["exec", "box", "nothing"]).lines().next(),
+        Some("error: can't run `nothing` in the root filesystem")
+    );
+    assert_eq!(running.ended(), Some(0));
+    assert_eq!(ps(&dlpack, &["-a"]), []);
+}
+
+#[test]
+fn a_command_that_comes_in_later_sees_the_same_owners_and_may_be_another_user() {
+    let dlpack = base();
+    let root = Running::start(&dlpack, &["--name", "root"], "echo x >/x; chown worker:42 /x; echo ready; cat");
+    let script = "id -u; stat -c %u:%g /x; chown 7:8 /x; stat -c %u:%g /x; echo $HOME";
+    assert_eq!(dlpack.ok(["exec", "root", "sh", "-c", script]), "0\n1234:42\n7:8\n/root");
+    assert_eq!(
+        dlpack.ok(["exec", "--user", "worker", "root", "sh", "-c", "id -u; id -g; echo $HOME; cat /x"]),
+        "1234\n50\n/home/worker\nx"
+    );
+    assert_eq!(root.ended(), Some(0));
+    let plain = Running::start(&dlpack, &["--name", "plain", "--user", "worker"], "echo ready; cat");
+    assert_eq!(dlpack.ok(["exec", "plain", "id", "-u"]), "1234");
+    assert_eq!(plain.ended(), Some(0));
+}
+
+#[test]
+fn a_command_that_comes_in_gets_signals_and_ends_with_the_container() {
+    let dlpack = base();
+    let running = Running::start(&dlpack, &["--name", "box"], "echo ready; cat");
+    let exec = |script: &str| {
+        let mut command = dlpack.command(["exec", "box", "sh", "-c", script]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut running = Running { child, stdout };
+        assert_eq!(running.line(), "ready\n");
+        running
+    };
+    let trapped = exec("trap 'exit 4' TERM; echo ready; sleep 1000 & wait");
+    trapped.signal(Signal::TERM);
+    assert_eq!(trapped.ended(), Some(4));
+    let endless = exec("echo ready; exec sleep 1000");
+    assert_eq!(running.ended(), Some(0));
+    assert_eq!(endless.ended(), Some(137), "killed");
+}
+
+#[test]
+fn stopping_is_a_signal_first_and_force_then() {
+    let dlpack = base();
+    let polite = Running::start(&dlpack, &["--name", "polite"], "trap 'exit 4' TERM; echo ready; sleep 1000 & wait");
+    dlpack.ok(["stop", "--time", "1000", "polite"]);
+    assert_eq!(ps(&dlpack, &["-a"]), [], "it is over when stop(1) is");
+    assert_eq!(polite.ended(), Some(4));
+    let deaf = Running::start(&dlpack, &["--name", "deaf"], "trap '' TERM; echo ready; sleep 1000");
+    dlpack.ok(["stop", "--time", "0", "deaf"]);
+    assert_eq!(deaf.ended(), Some(137));
+}
+
+#[test]
+fn one_whose_dlpack_was_killed_is_no_more() {
+    let dlpack = base();
+    let mut running = Running::start(&dlpack, &["--name", "box"], "echo ready; exec sleep 1000");
+    running.signal(Signal::KILL);
+    // its processes have its stdout as long as they are there
+    assert_eq!(running.line(), "");
+    assert_eq!(running.ended(), None);
+    assert_eq!(ps(&dlpack, &["-a"]), []);
+    assert_eq!(Running::start(&dlpack, &["--name", "box"], "echo ready").ended(), Some(0));
+}
+
+#[test]
+fn what_is_kept_is_gone_on_with_until_it_is_removed() {
+    let dlpack = base();
+    dlpack.write("dlpack.toml", &format!("{}{}", tiny::BASE, layer("echo made >/made", "")));
+    dlpack.ok(["build", "tiny"]);
+    let run = |options: &[&str], script: &str| {
+        dlpack.ok([&["run", "--quiet", "--name", "work"], options, &["tiny", "sh", "-c", script]].concat())
+    };
+    run(&["--keep"], "echo x >/x; chown worker:42 /x; rm /made; mkdir -p /odd/in; chmod 0 /odd/in /odd");
+    assert_eq!(ps(&dlpack, &[]), []);
+    assert_eq!(ps(&dlpack, &["--all"]), [("work".to_owned(), false, true)]);
+    assert_eq!(run(&[], "stat -c %u:%g /x; test ! -e /made; echo y >>/x; cat /x"), "1234:42\nx\ny");
+    // its base stays as long as it does
+    let trees = || fs::read_dir(dlpack.store().join("overlays/sha256")).map_or(0, Iterator::count);
+    dlpack.ok(["cache", "gc", "--max-size", "0"]);
+    assert_eq!(trees(), 1);
+    assert_eq!(run(&[], "cat /x"), "x\ny");
+    let mut shown = Shown::new();
+    let another = ["run", "--quiet", "--name", "work", "oci:base", "true"];
+    shown.run("a kept one of another image", &mut dlpack.command(another));
+    shown.run("a command in one that has ended", &mut dlpack.command(["exec", "work", "true"]));
+    let kept = dlpack.store().join("containers/work");
+    fs::rename(kept.join("sandbox"), kept.join("elsewhere")).expect("renamed");
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    shown.replace(rustix::system::uname().nodename().to_string_lossy(), "MACHINE");
+    shown
+        .run("a kept one whose files are elsewhere", &mut dlpack.command(["run", "--quiet", "--name", "work", "tiny"]));
+    fs::rename(kept.join("elsewhere"), kept.join("sandbox")).expect("renamed");
+    shown.is("run/kept");
+    dlpack.ok(["rm", "work"]);
+    assert_eq!(ps(&dlpack, &["-a"]), []);
+    assert!(!kept.exists());
+    assert_eq!(run(&[], "cat /made; test ! -e /x"), "made");
+    assert_eq!(ps(&dlpack, &["-a"]), [], "it was not to be kept");
+}
+
+#[test]
+fn what_containers_cannot_be_asked_for() {
+    let dlpack = base();
+    let running = Running::start(&dlpack, &["--name", "box"], "echo ready; cat");
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    shown.replace(rustix::system::uname().nodename().to_string_lossy(), "MACHINE");
+    let mut run = |case: &str, arguments: &[&str]| shown.run(case, &mut dlpack.command(arguments));
+    run("a name in use", &["run", "--quiet", "--name", "box", "oci:base", "true"]);
+    run("a name that is none", &["run", "--quiet", "--name", "../box", "oci:base", "true"]);
+    run("one to keep without a name", &["run", "--quiet", "--keep", "oci:base", "true"]);
+    run("a command in one that is not there", &["exec", "none", "true"]);
+    run("the end of one that is not there", &["stop", "box", "none"]);
+    run("one that runs, to be removed", &["rm", "box"]);
+    run("a user that is not there", &["exec", "--user", "nobody", "box", "true"]);
+    run("a directory that is not there", &["exec", "-w", "/none", "box", "true"]);
+    let record = dlpack.store().join("containers/box/container.json");
+    let known = fs::read_to_string(&record).expect("text");
+    let elsewhere = known.replace(
+        &format!("\"host\":\"{}\"", rustix::system::uname().nodename().to_string_lossy()),
+        "\"host\":\"node-7\"",
+    );
+    fs::write(&record, elsewhere).expect("written");
+    run("a command in one on another machine", &["exec", "box", "true"]);
+    let lost = known.replace("\"directory\":\"", "\"directory\":\"/none");
+    fs::write(&record, lost).expect("written");
+    run("one whose socket is gone", &["stop", "box"]);
+    fs::write(&record, known).expect("written");
+    let plain = Running::start(&dlpack, &["--name", "plain", "--user", "worker"], "echo ready; cat");
+    run("root in a container of another user", &["exec", "--root", "plain", "id"]);
+    assert_eq!(plain.ended(), Some(0));
+    let containers = dlpack.store().join("containers");
+    fs::rename(&containers, dlpack.store().join("aside")).expect("renamed");
+    fs::write(&containers, "").expect("written");
+    run("a store that has a file in the place of containers", &["run", "--quiet", "--name", "new", "oci:base", "true"]);
+    fs::remove_file(&containers).expect("removed");
+    fs::rename(dlpack.store().join("aside"), &containers).expect("renamed");
+    shown.is("run/containers");
+    assert_eq!(running.ended(), Some(0));
+}
