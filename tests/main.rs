@@ -34,6 +34,7 @@ mod layers;
 mod limits;
 mod lock;
 mod login;
+mod ngc;
 mod owners;
 mod plan;
 mod pull;

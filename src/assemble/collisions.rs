@@ -9,7 +9,6 @@ use crate::lock::{self, LockedLayer, Wheels, collisions};
 use crate::oci::Digest;
 use crate::plan::Step;
 use crate::python::install::Listed;
-use crate::python::scheme::Scheme;
 use crate::recipe::LayerKind;
 use crate::store::{Area, LayerPart, LayerRecord, Store};
 
@@ -29,8 +28,7 @@ pub(super) async fn check(
     let (Some((LayerKind::Venv(venv), LockedLayer::Venv(locked))), "source") = (of_venv, step.inputs.kind()) else {
         return Ok(());
     };
-    let Ok(python) = locked.python.parse() else { return Ok(()) };
-    let scheme = Scheme::new(&venv.path, python);
+    let Ok(scheme) = locked.scheme(&venv.path) else { return Ok(()) };
     let indexes = downloads.indexes(step).await?;
     let from = Wheels { layer: &step.layer, directory, store, http: registries.http(), indexes: &indexes, progress };
     let listings = lock::listings(&from, &locked.wheels, &[], &scheme).await?;

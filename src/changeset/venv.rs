@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::bytecode::Bytecode;
 use super::source::SourceWheel;
 use super::{Changeset, Inputs, Need};
-use crate::layer::LayerWriter;
+use crate::layer::{Attributes, LayerWriter};
 use crate::lock::{self, LockedFile, LockedVenv, LockedWheel};
 use crate::oci::{Amendment, Digest};
 use crate::python::install::Installed;
@@ -36,6 +36,8 @@ const WHEELS: u32 = 1;
 const SKELETON: u32 = 1;
 /// The version of the code that turns an interpreter's archive into entries.
 const INTERPRETER: u32 = 1;
+/// The version of the code that writes the directories of a user's packages.
+const USER_BASE: u32 = 1;
 
 /// Why a venv can't become layers.
 #[derive(Debug, Error)]
@@ -110,8 +112,7 @@ pub fn changesets(
     directory: &Path,
     store: &Store,
 ) -> Result<Vec<VenvLayer>, VenvError> {
-    let python = locked.python.parse().map_err(|source| VenvError::Version { path: venv.path.clone(), source })?;
-    let scheme = Scheme::new(&venv.path, python);
+    let scheme = locked.scheme(&venv.path).map_err(|source| VenvError::Version { path: venv.path.clone(), source })?;
     let mut layers = Vec::new();
     if let Some(archive) = &locked.interpreter.archive {
         // What is built and compiled in the sandbox is by this Python.
@@ -124,7 +125,11 @@ pub fn changesets(
         interpreter: locked.interpreter.path.clone(),
         version: locked.python.clone(),
     };
-    layers.push(VenvLayer { changeset: Arc::new(SkeletonLayer(skeleton)), needs: Vec::new() });
+    let skeleton: Arc<dyn Changeset> = match scheme.is_of_user() {
+        true => Arc::new(UserBase(scheme.clone())),
+        false => Arc::new(SkeletonLayer(skeleton)),
+    };
+    layers.push(VenvLayer { changeset: skeleton, needs: Vec::new() });
     let python = Python { scheme, interpreter: locked.interpreter.path.clone(), version: locked.python.clone() };
     let python = Arc::new(python);
     for mut wheels in packed(&locked.wheels) {
@@ -150,8 +155,9 @@ fn from_source<'a>(
     store: &'a Store,
 ) -> impl Iterator<Item = VenvLayer> + 'a {
     let wheels = locked.wheels.iter().map(|wheel| wheel.name.clone());
-    let installed: Arc<Vec<String>> =
-        Arc::new(wheels.chain(locked.sources.iter().map(|source| source.name.clone())).collect());
+    let sources = locked.sources.iter().map(|source| source.name.clone());
+    let present = locked.user.iter().flat_map(|user| &user.present).map(|present| present.name.clone());
+    let installed: Arc<Vec<String>> = Arc::new(wheels.chain(sources).chain(present).collect());
     locked.sources.iter().map(move |source| {
         let changeset = SourceWheel {
             source: source.clone(),
@@ -216,6 +222,53 @@ impl Changeset for SkeletonLayer {
     fn amendments(&self) -> Vec<Amendment> {
         vec![Amendment::Venv(self.0.scheme.prefix().to_owned())]
     }
+}
+
+/// The directories of a user's own packages.
+struct UserBase(Scheme);
+
+impl Changeset for UserBase {
+    fn inputs(&self) -> Inputs {
+        let scheme = &self.0;
+        let inputs = Inputs::new("user-base", USER_BASE, format!("dlpack packages in {}", scheme.prefix()))
+            .with("path", scheme.prefix())
+            .with("python", scheme.python().to_string());
+        of_whom(inputs, scheme)
+    }
+
+    fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
+        let prefix = self.0.prefix().trim_start_matches('/');
+        for directory in self.0.directories() {
+            let path = format!("{prefix}/{directory}");
+            out.directory(path.trim_end_matches('/'), self.0.attributes(0o755))?;
+        }
+        Ok(())
+    }
+
+    /// Its programs are found before those that they are laid on top of.
+    fn amendments(&self) -> Vec<Amendment> {
+        vec![Amendment::FirstInPath(vec![format!("{}/bin", self.0.prefix())])]
+    }
+}
+
+/// What histories call the place of wheels.
+pub(super) fn place(scheme: &Scheme) -> String {
+    format!("{} {}", if scheme.is_of_user() { "packages in" } else { "venv" }, scheme.prefix())
+}
+
+/// Adds whose files they are, and what runs them: in a venv its path says both, and they are the
+/// same for everybody.
+fn of_whom(inputs: Inputs, scheme: &Scheme) -> Inputs {
+    match owner(scheme) {
+        Some(owner) => inputs.with("interpreter", scheme.interpreter()).with("owner", owner),
+        None => inputs.for_everybody(),
+    }
+}
+
+/// Whose files they are, in a key; none for a venv's, which are root's.
+pub(super) fn owner(scheme: &Scheme) -> Option<String> {
+    let Attributes { uid, gid, .. } = scheme.attributes(0o755);
+    scheme.is_of_user().then(|| format!("{uid}:{gid}"))
 }
 
 struct Interpreter {
@@ -300,7 +353,7 @@ impl Wheels {
     fn summary(&self) -> String {
         let mut names: Vec<String> = self.wheels.iter().map(label).collect();
         names.sort();
-        format!("dlpack venv {}: {}", self.python.scheme.prefix(), names.join(", "))
+        format!("dlpack {}: {}", place(&self.python.scheme), names.join(", "))
     }
 
     /// What is behind `error`, if it is that the bytes of a wheel are no longer those
@@ -329,8 +382,8 @@ impl Changeset for Wheels {
             .with("path", self.python.scheme.prefix())
             .with("python", self.python.scheme.python().to_string())
             .with("wheels", wheels.collect::<Vec<_>>())
-            .telling("libc", libc(&self.wheels))
-            .for_everybody();
+            .telling("libc", libc(&self.wheels));
+        let inputs = of_whom(inputs, &self.python.scheme);
         self.wheels.iter().fold(inputs, |inputs, wheel| told(inputs.containing(label(wheel), wheel.size), wheel))
     }
 

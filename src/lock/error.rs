@@ -87,6 +87,17 @@ pub enum Error {
     /// The requirements don't resolve.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
+    /// They don't go with what the base's Python has, which stays as it is.
+    #[error("layer `{layer}`: the requirements don't go with the base's {base}")]
+    OnBase {
+        /// The layer.
+        layer: String,
+        /// Names and versions of the base's distributions that uv speaks of.
+        base: String,
+        /// What it says.
+        #[source]
+        source: Box<resolve::Error>,
+    },
     /// A project that is to be built says too little of itself, or can't be read.
     #[error("layer `{layer}`: {project} can't be built from source")]
     Source {
@@ -248,6 +259,9 @@ impl Error {
             Self::Base(error) => error.hint(),
             Self::Apt(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
+            Self::OnBase { base, .. } => Some(format!(
+                "packages for a `user` leave the base's as they are: ask for versions that go with {base}, or for a venv"
+            )),
             Self::Source { source, .. } => source.hint(),
             Self::SameProject { .. } => Some("leave one of them out of `projects`".into()),
             Self::Index(error) => error.hint(),

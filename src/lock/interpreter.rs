@@ -48,7 +48,7 @@ pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<(Locke
 }
 
 /// `3.12` of `3.12.7`.
-fn short(version: &str) -> String {
+pub(super) fn short(version: &str) -> String {
     version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
 }
 

@@ -12,8 +12,10 @@ mod local;
 mod model;
 mod onto;
 mod packing;
+mod present;
 mod resolve;
 mod source;
+mod user;
 mod venv;
 
 pub use apt::Error as AptError;
@@ -24,8 +26,8 @@ pub use interpreter::fetch as fetch_archive;
 pub use local::SCRIPT;
 pub use model::{
     BaseFile, FileKind, Lock, LockedApt, LockedArchive, LockedBase, LockedDeb, LockedFile, LockedInput,
-    LockedInterpreter, LockedLayer, LockedOrigin, LockedSdist, LockedSource, LockedSuite, LockedVenv, LockedWheel, Pin,
-    VERSION,
+    LockedInterpreter, LockedLayer, LockedOrigin, LockedPresent, LockedSdist, LockedSource, LockedSuite, LockedUser,
+    LockedVenv, LockedWheel, Pin, VERSION,
 };
 pub use onto::onto;
 pub use packing::{bytecode_bin, bytecode_bins};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layer::Attributes;
 use crate::oci::{DiffId, Digest, Platform};
+use crate::python::scheme::{InvalidVersion, Scheme};
 use crate::recipe::Recipe;
 
 /// The version of the lock's form.
@@ -246,11 +247,14 @@ pub struct LockedDeb {
 }
 
 /// A venv, resolved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedVenv {
     /// What `bin/python` leads to.
     pub interpreter: LockedInterpreter,
+    /// Where packages for an account lie, in place of a venv.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "user")]
+    pub user: Option<Box<LockedUser>>,
     /// Python's version in full where it is known (a standalone build), else `3.X`.
     pub python: String,
     /// The wheels, by name.
@@ -269,6 +273,47 @@ pub struct LockedVenv {
     /// How many shared bins there are; a wheel's `bin` is less than that, or none
     /// for a layer of its own.
     pub bins: u32,
+}
+
+impl LockedVenv {
+    /// Where its wheels go; `path` is the recipe's.
+    ///
+    /// # Errors
+    /// If the lock's version of Python is none.
+    pub fn scheme(&self, path: &str) -> Result<Scheme, InvalidVersion> {
+        let python = self.python.parse()?;
+        Ok(match self.user.as_deref() {
+            Some(LockedUser { base, uid, gid, .. }) => {
+                Scheme::of_user(base, python, &self.interpreter.path, (*uid, *gid))
+            }
+            None => Scheme::new(path, python),
+        })
+    }
+}
+
+/// The packages of an account, on top of what the base's Python has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedUser {
+    /// Where they lie, absolute: `~/.local`.
+    pub base: String,
+    /// The account's uid.
+    pub uid: u32,
+    /// Its gid.
+    pub gid: u32,
+    /// What of the base's Python the requirements came to: it is not installed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub present: Vec<LockedPresent>,
+}
+
+/// A distribution that the base's Python has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedPresent {
+    /// Normalised name.
+    pub name: String,
+    /// Version, as its metadata says it.
+    pub version: String,
 }
 
 /// A project that is built into a wheel in the sandbox.
@@ -333,7 +378,7 @@ pub struct LockedInput {
 }
 
 /// The interpreter, resolved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedInterpreter {
     /// The absolute path of the executable in the image.

@@ -8,6 +8,7 @@ use super::base::{self, FileList, Needs, Resolved};
 use super::error::Error;
 use super::local;
 use super::model::{Lock, LockedApt, LockedFile, LockedLayer, LockedVenv, VERSION};
+use super::user;
 use super::venv::{self, Context};
 use crate::oci::Platform;
 use crate::progress::Activity;
@@ -76,6 +77,11 @@ pub async fn resolve(
                     directory: &loaded.directory,
                     platform,
                     base: &has,
+                    files: base.files.as_ref(),
+                    user: venv
+                        .user
+                        .as_ref()
+                        .and_then(|user| user::of_account(user, &recipe.layers, &layers, &base.locked)),
                     layers: budget,
                     previous: previous.and_then(|lock| venv_of(lock, &layer.name)),
                     store,

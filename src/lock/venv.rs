@@ -7,11 +7,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use rawzip::{FileReader, ReaderAt};
 use url::Url;
 
+use super::base::FileList;
 use super::collisions;
 use super::error::Error;
-use super::model::{LockedVenv, LockedWheel};
+use super::model::{LockedPresent, LockedUser, LockedVenv, LockedWheel};
 use super::source::{self, Source};
-use super::{interpreter, local, packing};
+use super::{interpreter, local, packing, user};
 use crate::oci::Platform;
 use crate::progress::{Activity, Progress};
 use crate::python::index::{self, Indexes, Remote};
@@ -39,6 +40,10 @@ pub(super) struct Context<'a> {
     pub(super) platform: &'a Platform,
     /// Whether the base has a file.
     pub(super) base: &'a (dyn Fn(&str) -> bool + Sync),
+    /// The base's files, as far as they were needed.
+    pub(super) files: Option<&'a FileList>,
+    /// Whose packages they are, if they are in no venv.
+    pub(super) user: Option<LockedUser>,
     /// How many layers the wheels may take.
     pub(super) layers: usize,
     /// The same venv in the previous lock.
@@ -54,14 +59,17 @@ pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<Locked
     let (interpreter, python) = interpreter::resolve(context, venv).await?;
     let inputs = local::inputs(layer, &venv.requirements_files, directory)?;
     let asked = Asked::of(context, venv, &python).await?;
-    let (chosen, sources) = choose(context, &asked).await?;
+    let present = user::present(context, &interpreter, &venv.python);
+    let (chosen, sources, relied_on) = choose(context, &asked, &present).await?;
     let (mut wheels, urls) = measured(context, &asked.indexes, chosen).await?;
     let sources = stream::iter(sources).map(|source| source::locked(context, &asked, source));
     let mut sources: Vec<_> = sources.buffered(AT_ONCE).try_collect().await?;
     sources.sort_by(|one, other| one.name.cmp(&other.name));
     let previous = context.previous.map_or(&[][..], |previous| &previous.wheels);
     let bins = packing::pack(&mut wheels, packing::left(context.layers, sources.len(), venv.bytecode), previous);
-    let scheme = Scheme::new(&venv.path, python.parse()?);
+    let user = context.user.clone().map(|user| Box::new(LockedUser { present: relied_on, ..user }));
+    let locked = LockedVenv { interpreter, user, python, inputs, sources, bins, ..LockedVenv::default() };
+    let scheme = locked.scheme(&venv.path)?;
     let Context { store, http, .. } = *context;
     let from = Wheels { layer, directory, store, http, indexes: &asked.indexes, progress };
     let listings = listings(&from, &wheels, &urls, &scheme).await?;
@@ -73,7 +81,7 @@ pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<Locked
             shadowed.entry(loser).or_default().push(path);
         }
     }
-    Ok(LockedVenv { interpreter, python, wheels, inputs, sources, shadowed, bins })
+    Ok(LockedVenv { wheels, shadowed, ..locked })
 }
 
 /// What uv is asked about a venv.
@@ -92,6 +100,7 @@ struct Question {
     venv: Venv,
     projects: Vec<Metadata>,
     sdists: Vec<Metadata>,
+    present: Vec<Metadata>,
 }
 
 impl Asked {
@@ -117,7 +126,7 @@ impl Asked {
         let (question, python) = (question.clone(), self.python.clone());
         let (uv, indexes) = (self.uv.clone(), self.indexes.clone());
         let asked = tokio::task::spawn_blocking(move || {
-            let Question { layer, venv, projects, sdists } = &question;
+            let Question { layer, venv, projects, sdists, present } = &question;
             let request = Request {
                 directory: &directory,
                 layer,
@@ -130,6 +139,7 @@ impl Asked {
                 wheels: &venv.wheels,
                 projects,
                 sdists,
+                present,
                 pip: venv.pip,
             };
             ask(&request, &uv, &indexes)
@@ -151,8 +161,13 @@ impl Asked {
     }
 }
 
-/// The wheels, and what is built for want of wheels or because the recipe says so.
-async fn choose(context: &Context<'_>, asked: &Asked) -> Result<(Vec<Chosen>, Vec<Source>), Error> {
+/// The wheels, what is built for want of wheels or because the recipe says so, and what of
+/// `present` is relied on.
+async fn choose(
+    context: &Context<'_>,
+    asked: &Asked,
+    present: &[Metadata],
+) -> Result<(Vec<Chosen>, Vec<Source>, Vec<LockedPresent>), Error> {
     let named = format!("{} (Python {})", context.layer, asked.python);
     let task = context.progress.task(Activity::Resolve, named, None);
     let projects = source::on_disk(context, &asked.venv.projects).await?;
@@ -161,6 +176,7 @@ async fn choose(context: &Context<'_>, asked: &Asked) -> Result<(Vec<Chosen>, Ve
         venv: asked.venv.clone(),
         projects: projects.iter().map(|source| source.metadata.clone()).collect(),
         sdists: Vec::new(),
+        present: present.to_vec(),
     };
     let mut sdists: Vec<Source> = Vec::new();
     let mut wanted: Vec<String> = asked.venv.no_binary.iter().map(|name| normalize(name)).collect();
@@ -176,13 +192,13 @@ async fn choose(context: &Context<'_>, asked: &Asked) -> Result<(Vec<Chosen>, Ve
                     wanted.clear();
                 }
                 Err(error) if add_missing(&error, &sdists, &mut wanted) => continue,
-                Err(error) => return Err(error),
+                Err(error) => return Err(user::explained(context.layer, error, present)),
             }
             question.sdists = sdists.iter().map(|source| source.metadata.clone()).collect();
         }
         match asked.ask(context, &question, |request, uv, indexes| request.resolve(uv, indexes)).await {
             Err(error) if add_missing(&error, &sdists, &mut wanted) => {}
-            outcome => break outcome?,
+            outcome => break outcome.map_err(|error| user::explained(context.layer, error, present))?,
         }
     };
     let mut sources: Vec<Source> = projects.into_iter().chain(sdists).collect();
@@ -191,7 +207,7 @@ async fn choose(context: &Context<'_>, asked: &Asked) -> Result<(Vec<Chosen>, Ve
         0 => format!("{} wheels", resolution.wheels.len()),
         count => format!("{} wheels, {count} to be built from source", resolution.wheels.len()),
     });
-    Ok((resolution.wheels, sources))
+    Ok((resolution.wheels, sources, user::relied_on(present, &resolution.sources)))
 }
 
 /// Adds what has no wheel to `wanted`; false if there is nothing new.

@@ -120,6 +120,8 @@ pub struct Request<'a> {
     pub projects: &'a [Metadata],
     /// Packages of an index that are built from source if something requires them.
     pub sdists: &'a [Metadata],
+    /// What is there already: nothing of it is installed, and none of it in another version.
+    pub present: &'a [Metadata],
     /// Whether pip is one of the requirements.
     pub pip: bool,
 }
@@ -129,8 +131,8 @@ pub struct Request<'a> {
 pub struct Resolution {
     /// The wheels, by name.
     pub wheels: Vec<Chosen>,
-    /// The normalised names of those of [`Request::projects`] and [`Request::sdists`]
-    /// that are part of it.
+    /// The normalised names of those of [`Request::projects`], [`Request::sdists`] and
+    /// [`Request::present`] that are part of it.
     pub sources: Vec<String>,
 }
 
@@ -154,8 +156,8 @@ impl Request<'_> {
         let target = self.target()?;
         let asking = Asking::new(&target, self.python)?;
         let answer = self.ask(uv, indexes, &asking, &[], &[])?;
-        let sources: Vec<String> =
-            self.projects.iter().chain(self.sdists).map(|project| normalize(&project.name)).collect();
+        let sources = self.projects.iter().chain(self.sdists).chain(self.present);
+        let sources: Vec<String> = sources.map(|project| normalize(&project.name)).collect();
         let shown = format!("{}, Python {}", self.platform, self.python);
         let (wheels, sources) = pylock::read(&answer, &Tags::of(&target), &sources, &shown)?;
         let wheels = self.with_aliases(uv, indexes, asking.arguments(), wheels)?;
@@ -194,7 +196,7 @@ impl Request<'_> {
             input.push_str(&format!("{} @ {}\n", project.name, asking.describe(project)?));
         }
         let mut constraints = lines(self.constraints)?;
-        for sdist in self.sdists {
+        for sdist in self.sdists.iter().chain(self.present) {
             constraints.push_str(&format!("{} @ {}\n", sdist.name, asking.describe(sdist)?));
         }
         let constraints = asking.write("constraints.txt", &constraints)?;

@@ -1,10 +1,12 @@
-//! Where the files of a wheel go in a venv: the `venv` install scheme of CPython's
-//! `sysconfig`, with paths relative to the venv.
+//! Where the files of a wheel go: the `venv` and `posix_user` install schemes of CPython's
+//! `sysconfig`, with paths relative to the venv or to the user's base directory.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
+
+use crate::layer::Attributes;
 
 /// Not a version of Python.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -57,12 +59,22 @@ impl fmt::Display for PythonVersion {
     }
 }
 
-/// The directories of a venv.
+/// The directories of a venv, or of a user's own packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheme {
     prefix: String,
     python: PythonVersion,
     site_packages: String,
+    /// None for a venv.
+    user: Option<UserSite>,
+}
+
+/// Whose packages they are, on top of those of which interpreter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct UserSite {
+    interpreter: String,
+    uid: u32,
+    gid: u32,
 }
 
 impl Scheme {
@@ -72,6 +84,26 @@ impl Scheme {
             prefix: prefix.trim_end_matches('/').to_owned(),
             python,
             site_packages: format!("lib/python{python}/site-packages"),
+            user: None,
+        }
+    }
+
+    /// What `pip install --user` of the Python at `interpreter`, absolute, would use: the base
+    /// directory `base`, absolute, of a user with these ids.
+    pub fn of_user(base: &str, python: PythonVersion, interpreter: &str, (uid, gid): (u32, u32)) -> Self {
+        Self { user: Some(UserSite { interpreter: interpreter.to_owned(), uid, gid }), ..Self::new(base, python) }
+    }
+
+    /// Whether it is a user's own, and no venv.
+    pub fn is_of_user(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// Whose files are, with these permission bits: root's in a venv.
+    pub fn attributes(&self, mode: u32) -> Attributes {
+        match &self.user {
+            Some(UserSite { uid, gid, .. }) => Attributes { mode, uid: *uid, gid: *gid },
+            None => Attributes::root(mode),
         }
     }
 
@@ -87,7 +119,7 @@ impl Scheme {
 
     /// The interpreter that scripts name.
     pub fn interpreter(&self) -> String {
-        format!("{}/bin/python", self.prefix)
+        self.user.as_ref().map_or_else(|| format!("{}/bin/python", self.prefix), |user| user.interpreter.clone())
     }
 
     /// Where both purelib and platlib are: a venv has one site-packages.
@@ -97,7 +129,9 @@ impl Scheme {
 
     /// Where the headers of the project `name` go.
     pub fn headers(&self, name: &str) -> String {
-        format!("include/site/python{}/{name}", self.python)
+        // sysconfig: of `posix_user`, "include": "{userbase}/include/python{py_version_short}"
+        let site = if self.is_of_user() { "" } else { "site/" };
+        format!("include/{site}python{}/{name}", self.python)
     }
 
     /// The directories that every venv has, sorted; the venv's own is the empty path.
@@ -111,8 +145,8 @@ impl Scheme {
         let mut names = path.splitn(3, '/');
         let (top, second) = (names.next().unwrap_or_default(), names.next());
         match (top, second) {
-            ("pyvenv.cfg" | "lib64", _) => true,
-            ("bin", Some(name)) => {
+            ("pyvenv.cfg" | "lib64", _) => !self.is_of_user(),
+            ("bin", Some(name)) if !self.is_of_user() => {
                 matches!(name, "python" | "python3" | "pythonw" | "activate" | "activate.csh" | "activate.fish")
                     || name.strip_prefix("python").is_some_and(|version| version.parse::<PythonVersion>().is_ok())
             }

@@ -13,7 +13,7 @@ use super::install::{Content, File, Installed};
 use super::record::Check;
 use super::scheme::Scheme;
 use super::wheel::{self, Problem, Wheel};
-use crate::layer::{self, Attributes, LayerWriter};
+use crate::layer::{self, LayerWriter};
 
 /// Why wheels can't become a layer.
 #[derive(Debug, Error)]
@@ -67,7 +67,7 @@ pub struct Source<R> {
     pub without: HashSet<String>,
 }
 
-/// Writes `sources` under `scheme`, all owned by root, with the `bytecode` that lies on
+/// Writes `sources` under `scheme`, all owned as it says, with the `bytecode` that lies on
 /// disk, by its path relative to the venv; where a wheel brings a file, that is taken.
 ///
 /// # Errors
@@ -86,9 +86,9 @@ pub fn write<R: ReaderAt>(
     for path in paths {
         let absolute = format!("{prefix}/{path}");
         match (files.get(path), bytecode.get(path)) {
-            (Some((source, file)), _) => write_file(&source.wheel, file, &absolute, out)?,
-            (None, Some(disk)) => write_bytecode(disk, &absolute, out)?,
-            (None, None) => out.directory(&absolute, Attributes::root(0o755))?,
+            (Some((source, file)), _) => write_file(&source.wheel, file, scheme, &absolute, out)?,
+            (None, Some(disk)) => write_bytecode(disk, scheme, &absolute, out)?,
+            (None, None) => out.directory(&absolute, scheme.attributes(0o755))?,
         }
     }
     Ok(())
@@ -143,15 +143,21 @@ fn directories<R: ReaderAt>(
     Ok(directories)
 }
 
-fn write_bytecode(disk: &Path, path: &str, out: &mut LayerWriter) -> Result<(), Error> {
+fn write_bytecode(disk: &Path, scheme: &Scheme, path: &str, out: &mut LayerWriter) -> Result<(), Error> {
     let unreadable = |source| layer::Error::Io { path: path.to_owned(), source };
     let content = std::fs::File::open(disk).map_err(unreadable)?;
     let size = content.metadata().map_err(unreadable)?.len();
-    Ok(out.stream(path, Attributes::root(0o644), size, content)?)
+    Ok(out.stream(path, scheme.attributes(0o644), size, content)?)
 }
 
-fn write_file<R: ReaderAt>(wheel: &Wheel<R>, file: &File, path: &str, out: &mut LayerWriter) -> Result<(), Error> {
-    let attributes = Attributes::root(file.mode);
+fn write_file<R: ReaderAt>(
+    wheel: &Wheel<R>,
+    file: &File,
+    scheme: &Scheme,
+    path: &str,
+    out: &mut LayerWriter,
+) -> Result<(), Error> {
+    let attributes = scheme.attributes(file.mode);
     match &file.content {
         Content::Bytes(bytes) => out.file(path, attributes, bytes)?,
         Content::Entry { path: name, line } => {

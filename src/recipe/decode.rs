@@ -9,7 +9,7 @@ use crate::layer::Compression;
 use super::container::{Container, container};
 use super::error::{Fault, Problem};
 use super::layers::layer;
-use super::model::{Archive, Base, Config, Layer, LayerKind, Recipe};
+use super::model::{Archive, Base, Config, Layer, LayerKind, Recipe, Venv};
 use super::origin::{Files, Origin};
 use super::table::{Field, Table};
 use super::test::{Tests, tests};
@@ -157,6 +157,7 @@ fn layers(table: &Table<'_>, files: &Files) -> Result<Vec<Layer>, Fault> {
                 }
             }
             check_sees(field, &layer, &layers)?;
+            check_user(field, &layer, &layers)?;
             layers.push(layer);
             Ok(layers)
         },
@@ -180,9 +181,23 @@ fn check_sees(field: Field<'_>, layer: &Layer, before: &[Layer]) -> Result<(), F
     Err(Fault { origin: item.map_or(field.node.origin, |item| item.origin), problem })
 }
 
+/// Packages are for an account that is there.
+fn check_user(field: Field<'_>, layer: &Layer, before: &[Layer]) -> Result<(), Fault> {
+    let (LayerKind::Venv(Venv { user: Some(user), .. }), Some(field)) = (&layer.kind, field.get("user")) else {
+        return Ok(());
+    };
+    let makes = |layer: &Layer| matches!(&layer.kind, LayerKind::Account(account) if account.user == *user);
+    if before.iter().any(makes) {
+        return Ok(());
+    }
+    let complaint = Complaint::new("no layer before this one makes such an account");
+    Err(field.refused(user, complaint.hint("put a layer of kind \"account\" before it")))
+}
+
 /// What two layers of one image can't both be about, and the key that says it.
 fn claim(layer: &Layer) -> Option<(&'static str, String)> {
     match &layer.kind {
+        LayerKind::Venv(Venv { user: Some(user), .. }) => Some(("user", format!("packages for `{user}`"))),
         LayerKind::Venv(venv) => Some(("path", format!("a venv at `{}`", venv.path))),
         LayerKind::Account(account) => Some(("user", format!("an account `{}`", account.user))),
         LayerKind::Sshd(_) => Some(("kind", "an sshd layer".into())),

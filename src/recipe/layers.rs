@@ -2,7 +2,8 @@
 
 use super::error::{Fault, Problem};
 use super::model::{
-    Account, Apt, AptSource, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Sshd, Timezone, Venv,
+    Account, Apt, AptSource, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer, LayerKind, Sshd, Timezone,
+    USER_SITE, Venv,
 };
 use super::requirement::{constraint, project_name, requirement};
 use super::run::run;
@@ -76,11 +77,12 @@ fn apt_source(field: Field<'_>) -> Result<AptSource, Fault> {
 }
 
 fn venv(field: Field<'_>) -> Result<Venv, Fault> {
-    const KEYS: [&str; 17] = [
+    const KEYS: [&str; 18] = [
         "kind",
         "name",
         "after",
         "path",
+        "user",
         "python",
         "interpreter",
         "requirements",
@@ -96,8 +98,14 @@ fn venv(field: Field<'_>) -> Result<Venv, Fault> {
         "pip",
     ];
     let table = Table::open(field, "a venv layer", &KEYS)?;
+    let user = table.text("user", values::login)?;
+    if user.is_some() {
+        check_user_site(&table)?;
+    }
+    let default = if user.is_some() { USER_SITE } else { "/opt/venv" };
     Ok(Venv {
-        path: table.text("path", values::image_path)?.unwrap_or_else(|| "/opt/venv".into()),
+        path: table.text("path", values::image_path)?.unwrap_or_else(|| default.into()),
+        user,
         python: table.needs("python", table.text("python", values::python)?)?,
         interpreter: table.field("interpreter").map(interpreter).transpose()?,
         requirements: table.texts("requirements", requirement)?,
@@ -112,6 +120,24 @@ fn venv(field: Field<'_>) -> Result<Venv, Fault> {
         bytecode: table.flag("bytecode")?,
         pip: table.flag("pip")?,
     })
+}
+
+/// What packages for an account can't have: they lie where that Python looks for them, which is
+/// the base's own.
+fn check_user_site(table: &Table<'_>) -> Result<(), Fault> {
+    let standalone = |field: &Field<'_>| matches!(field.node.value, Value::Table(_));
+    let fields = [
+        table.field("path").map(|field| (field, "packages for a `user` lie in its ~/.local")),
+        table.field("bytecode").map(|field| (field, "there is bytecode of venvs alone, and with `user` there is none")),
+        table.field("interpreter").filter(standalone).map(|field| (field, "with `user` it is one of the base")),
+    ];
+    match fields.into_iter().flatten().next() {
+        Some((field, why)) => {
+            let text = field.node.text().unwrap_or_default().to_owned();
+            Err(field.refused(&text, values::Complaint::new(why)))
+        }
+        None => Ok(()),
+    }
 }
 
 fn wheel(field: Field<'_>) -> Result<String, Fault> {

@@ -28,7 +28,7 @@ pub use error::{Error, Problem};
 pub use load::{Loaded, Sources, directory_of};
 pub use model::{
     Account, Apt, AptSource, Archive, Base, Config, Files, FilesEntry, IdSetting, Interpreter, Jupyter, Layer,
-    LayerKind, Recipe, Run, RunCache, RunMount, RunSecret, Sshd, Timezone, Venv,
+    LayerKind, Recipe, Run, RunCache, RunMount, RunSecret, Sshd, Timezone, USER_SITE, Venv,
 };
 pub use origin::{Excerpt, Location};
 pub use shipped::{shipped, shipped_names};

@@ -291,6 +291,9 @@ pub struct RunMount {
     pub to: String,
 }
 
+/// Where packages for an account lie, CPython's `site.USER_BASE`.
+pub const USER_SITE: &str = "~/.local";
+
 /// `kind = "venv"`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -298,6 +301,10 @@ pub struct Venv {
     /// Where it lies in the image, absolute.
     #[serde(default = "default_venv")]
     pub path: String,
+    /// The account that the packages are for: they lie in its `~/.local`, on top of what the
+    /// base's Python has, and there is no venv. Then `path` is [`USER_SITE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Python's version, `3.10`.
     pub python: String,
     /// Which interpreter; the base's `/usr/bin/python3.X` if not given, and then

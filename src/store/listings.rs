@@ -5,7 +5,7 @@
 //! (`sealed.rs`) around:
 //!
 //! ```json
-//! {"version": 1, "diff-id": "sha256:…", "entries": [
+//! {"version": 2, "diff-id": "sha256:…", "entries": [
 //!   {"path": "etc", "kind": "directory", "mode": 493},
 //!   {"path": "etc/passwd", "kind": "file", "mode": 420, "size": 885, "content": "cm9vdDp4…"},
 //!   {"path": "bin", "kind": "symlink", "target": "usr/bin", "mode": 511},
@@ -15,7 +15,7 @@
 //!
 //! Entries stand in the tar's order; `uid`, `gid`, `mode` and `size` are left out
 //! where they are 0. `content` is base64, and only of files that a layer of dlpack
-//! may amend or copy.
+//! may amend or copy; of the metadata of Python distributions it is the head.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,7 +27,7 @@ use super::{Error, Store, sealed};
 use crate::oci::{DiffId, Digest};
 
 /// The version of the listings' form. One of another version counts as none.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a layer holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub enum ListedKind {
         /// Its length in bytes.
         #[serde(default)]
         size: u64,
-        /// Its content, where it is kept.
+        /// Its content, where it is kept; the head of a Python distribution's metadata.
         #[serde(default, skip_serializing_if = "Option::is_none", with = "base64_text")]
         content: Option<Vec<u8>>,
     },

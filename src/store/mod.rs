@@ -7,7 +7,7 @@
 //!   blobs/sha256/HEX         manifests, configs, layers
 //!   keys/HH/HEX.json         LayerKey → LayerRecord (v2)
 //!   downloads/sha256/HEX     wheels and interpreters, by their own hash
-//!   listings/HEX.json        what a base's layer holds, by the layer's digest (v2)
+//!   listings/HEX.json        what a base's layer holds, by the layer's digest (v3)
 //!   repositories/NAME/       what was pushed to the embedded registry, by repository (v1)
 //!     _blobs/HEX               an empty file: the repository has this blob
 //!     _manifests/HEX           a file with the media type that the manifest came as

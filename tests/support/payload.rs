@@ -106,6 +106,7 @@ fn locked(kind: &LayerKind, wheels: &[&str]) -> LockedLayer {
             sources: Vec::new(),
             shadowed: Default::default(),
             interpreter: LockedInterpreter { path: "/usr/bin/python3.11".into(), archive: None },
+            user: None,
             python: "3.11".into(),
             wheels: wheels.iter().map(|name| wheel(name)).collect(),
             bins: 1,

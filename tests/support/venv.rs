@@ -18,6 +18,7 @@ use dlpack::store::{Area, Store};
 pub fn recipe(path: &str) -> Venv {
     Venv {
         path: path.into(),
+        user: None,
         python: super::wheel::python().into(),
         interpreter: None,
         requirements: Vec::new(),
@@ -58,6 +59,7 @@ pub fn venv(wheels: Vec<LockedWheel>) -> LockedVenv {
             path: String::from_utf8(found.stdout).expect("a path").trim().into(),
             archive: None,
         },
+        user: None,
         python: super::wheel::python().into(),
         inputs: Vec::new(),
         sources: Vec::new(),

@@ -16,7 +16,7 @@ use rawzip::FileReader;
 use serde_json::json;
 
 use self::environment::Environment;
-use super::venv::{Python, VenvError, open, verify, write_wheels};
+use super::venv::{Python, VenvError, open, owner, place, verify, write_wheels};
 use super::{Changeset, Inputs, Need, bytecode};
 use crate::layer::LayerWriter;
 use crate::lock::{LockedOrigin, LockedSource, LockedWheel};
@@ -213,12 +213,20 @@ impl Changeset for SourceWheel {
             LockedOrigin::Tree(tree) => (tree.path.clone(), 0, tree.sha256),
         };
         let (prefix, label) = (self.python.scheme.prefix(), self.source.label());
-        let inputs = Inputs::new("source", VERSION, format!("dlpack venv {prefix}: {label}, built from {file}"))
-            .with("path", prefix)
-            .with("python", self.python.scheme.python().to_string())
-            .with("interpreter", self.python.interpreter.as_str())
-            .with("source", sha256.to_string())
-            .with("requires", requires);
+        let inputs = Inputs::new(
+            "source",
+            VERSION,
+            format!("dlpack {}: {label}, built from {file}", place(&self.python.scheme)),
+        )
+        .with("path", prefix)
+        .with("python", self.python.scheme.python().to_string())
+        .with("interpreter", self.python.interpreter.as_str())
+        .with("source", sha256.to_string())
+        .with("requires", requires);
+        let inputs = match owner(&self.python.scheme) {
+            Some(owner) => inputs.with("owner", owner),
+            None => inputs,
+        };
         let inputs = match self.bytecode {
             true => inputs.with("bytecode", bytecode::VERSION),
             false => inputs,

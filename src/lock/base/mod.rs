@@ -49,14 +49,14 @@ pub struct Needs {
 
 impl Needs {
     /// What `recipe` needs: accounts if it makes one, the list if a venv takes the
-    /// base's own interpreter without the recipe vouching for its path, or if files
+    /// base's own interpreter without the recipe vouching for its path or lies on top of that's packages, or if files
     /// are put where the base may have links; and the C library for any venv.
     pub fn of(recipe: &Recipe) -> Self {
         let any = |needs: fn(&LayerKind) -> bool| recipe.layers.iter().any(|layer| needs(&layer.kind));
         Self {
             accounts: any(|kind| matches!(kind, LayerKind::Account(_))),
             list: any(|kind| match kind {
-                LayerKind::Venv(venv) => venv.interpreter.is_none(),
+                LayerKind::Venv(venv) => venv.interpreter.is_none() || venv.user.is_some(),
                 LayerKind::Files(_) => true,
                 _ => false,
             }),

@@ -67,6 +67,16 @@ fn walk(layer: Digest, archive: &mut Archive<&mut dyn Read>) -> Result<Vec<Liste
                 kept += size;
                 ListedKind::File { size, content: Some(archive.content(size).map_err(invalid)?) }
             }
+            ListedKind::File { size, .. }
+                if is_metadata(&path) && size <= MAX_CONTENT && !entry.kind.is_gnu_sparse() =>
+            {
+                let mut content = archive.content(size).map_err(invalid)?;
+                // core metadata: "The description … the message body", which is of no use here
+                content.truncate(content.windows(2).position(|two| two == b"\n\n").unwrap_or(content.len()));
+                let content = Some(content).filter(|head| kept + head.len() as u64 <= MAX_CONTENTS);
+                kept += content.as_ref().map_or(0, |head| head.len() as u64);
+                ListedKind::File { size, content }
+            }
             kind => kind,
         };
         entries.push(Listed { path, kind, mode: entry.mode, uid: entry.uid, gid: entry.gid });
@@ -88,6 +98,11 @@ fn is_kept(path: &str) -> bool {
         "etc/timezone",
     ];
     KEPT.contains(&path) || path.starts_with("etc/skel/")
+}
+
+/// The metadata of Python distributions, of which the head is kept: what a base's Python has.
+fn is_metadata(path: &str) -> bool {
+    path.ends_with(".dist-info/METADATA") || path.ends_with(".egg-info/PKG-INFO") || path.ends_with(".egg-info")
 }
 
 /// What an entry is; nothing for what no file list needs: the root itself and

@@ -1,0 +1,194 @@
+//! Packages for an account on top of the base's Python, and the shipped recipe that has them: on a
+//! base of the name that it has, by an ordinary user.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::support::command::Dlpack;
+use crate::support::image::{Form, Image, Layout, Packing, Tar};
+use crate::support::registry::DebianRegistry;
+use crate::support::sandbox::UID;
+use crate::support::shown::Shown;
+use crate::support::{rootfs, wheel};
+
+/// What the recipe is made on.
+const BASE: &str = "nvidia/pytorch:22.10-py3";
+
+/// What the base's Python has: as NGC's images have it, one wheel of NVIDIA's own with a local
+/// version.
+const PRESENT: [(&str, &str, &str); 3] = [
+    ("torch", "1.13.0a0+d0d6b1f", ""),
+    ("numpy", "1.22.2", ""),
+    ("seaborn", "0.12.0", "Provides-Extra: six\nRequires-Dist: six ; extra == 'six'\n"),
+];
+
+/// A layer with the distributions of the Python `version`, where Debian's has those that are installed
+/// beside it.
+fn dist_packages(version: &str) -> Tar {
+    let root = format!("usr/local/lib/python{version}/dist-packages");
+    PRESENT.iter().fold(Tar::new(), |tar, (name, number, more)| {
+        let metadata =
+            format!("Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n{more}\nRequires-Dist: nothing\n");
+        tar.file(&format!("{root}/{name}/__init__.py"), format!("__version__ = '{number}'\n"))
+            .file(&format!("{root}/{name}-{number}.dist-info/METADATA"), metadata)
+    })
+}
+
+/// A registry that stands for nvcr.io, with an image on `image` that has `more`, and a user who builds.
+fn world(image: impl FnOnce(&Layout) -> Image<'_>, more: Tar) -> (DebianRegistry, Dlpack) {
+    let (registry, directory) = (DebianRegistry::start(), tempfile::tempdir().expect("a directory"));
+    let layout = Layout::create(directory.path().join("layout"));
+    image(&layout).layer(Packing::Gzip, more).tagged("base");
+    layout.push("base", &registry, BASE, Form::Oci);
+    let dlpack = Dlpack::unprivileged();
+    let address = registry.address();
+    let mirror =
+        |prefix: &str| format!("[[registry]]\nprefix = \"{prefix}\"\nlocation = \"{address}\"\ninsecure = true\n");
+    fs::write(dlpack.registries_conf(), mirror("nvcr.io") + &mirror(address)).expect("written");
+    (registry, dlpack)
+}
+
+fn image(layout: &Layout, tar: PathBuf) -> Image<'_> {
+    layout.image().layer_from(Packing::Plain, File::open(tar).expect("opened"))
+}
+
+/// The recipe without what takes minutes, for Debian's Python in place of 3.8.
+fn flavour(gpus: &str) -> String {
+    let version = wheel::python();
+    format!(
+        "extends = \"ngc-pytorch\"\ndrop = [\"apt\"]\n[run]\ngpus = \"{gpus}\"\n[[layer]]\nname = \"python\"\npython = \"{version}\"\n"
+    )
+}
+
+fn lock_of(dlpack: &Dlpack) -> toml::Table {
+    fs::read_to_string(dlpack.work().join("dlpack.lock")).expect("a lock").parse().expect("TOML")
+}
+
+/// The locked packages.
+fn packages(lock: &toml::Table) -> &toml::Table {
+    let layers = lock["layer"].as_array().expect("layers");
+    let venv = layers.iter().find(|layer| layer["kind"].as_str() == Some("venv"));
+    venv.expect("packages").as_table().expect("a table")
+}
+
+#[test]
+fn a_project_is_at_home_in_an_image_of_ngc() {
+    let (_registry, dlpack) = world(|layout| image(layout, rootfs::tar()), dist_packages(wheel::python()));
+    dlpack.write("dlpack.toml", &flavour("none"));
+    dlpack.write("requirements.txt", "torch>=1.12\nnumpy\nseaborn[six]\ntqdm==4.66.5\n");
+    for directory in ["datasets", "data"] {
+        fs::create_dir(dlpack.home().join(directory)).expect("created");
+        fs::write(dlpack.home().join(directory).join("file"), format!("my {directory}\n")).expect("written");
+    }
+    let digest = dlpack.ok(["build"]);
+    let lock = lock_of(&dlpack);
+    let (python, names) = (packages(&lock), |list: &toml::Value| {
+        let named = |one: &toml::Value| {
+            format!("{} {}", one["name"].as_str().expect("a name"), one["version"].as_str().expect("a version"))
+        };
+        list.as_array().expect("a list").iter().map(named).collect::<Vec<_>>()
+    });
+    let wheels = names(&python["wheel"]);
+    assert!(wheels.len() == 2 && wheels[0].starts_with("six ") && wheels[1] == "tqdm 4.66.5", "{wheels:?}");
+    assert_eq!(names(&python["user"]["present"]), ["numpy 1.22.2", "seaborn 0.12.0", "torch 1.13.0a0+d0d6b1f"]);
+
+    let config = &dlpack.config_of(&digest)["config"];
+    let variables: Vec<&str> = config["Env"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    for variable in ["PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "TORCH_HOME=/app/.cache"] {
+        assert!(variables.contains(&variable), "{variables:?}");
+    }
+    assert_eq!((config["WorkingDir"].as_str(), config["User"].as_str()), (Some("/app"), Some("dev")));
+
+    let version = wheel::python();
+    let script = "import numpy, six, torch, tqdm; print(tqdm.__file__, numpy.__version__, torch.__file__)";
+    let said = dlpack.ok(["run", "--quiet", "--", "python3", "-c", script]);
+    let site = format!("/home/dev/.local/lib/python{version}/site-packages");
+    let base = format!("/usr/local/lib/python{version}/dist-packages");
+    assert_eq!(said, format!("{site}/tqdm/__init__.py 1.22.2 {base}/torch/__init__.py"));
+    let say = "command -v tqdm; head -n 1 $(command -v tqdm); id -un; pwd; cat requirements.txt | tail -n 1; cat /data/file /datasets/file; \
+               df /dev/shm | grep -c ' 16777216 '; stat -c %U ~/.local/bin ~/.local; echo x >/app/made";
+    let expected = format!(
+        "/home/dev/.local/bin/tqdm\n#!/usr/bin/python{version}\ndev\n/app\ntqdm==4.66.5\nmy data\nmy datasets\n1\ndev\ndev\n"
+    );
+    assert_eq!(typed(&dlpack, &["shell", "--quiet"], say), expected);
+    assert_eq!(fs::read_to_string(dlpack.work().join("made")).expect("it is the project's"), "x\n");
+    let root = "id -u; stat -c %u:%g /home/dev /home/dev/.local/bin/tqdm; grep ^dev: /etc/passwd /etc/group";
+    let owner = format!("{UID}:{UID}");
+    let expected =
+        format!("0\n{owner}\n{owner}\n/etc/passwd:dev:x:{owner}::/home/dev:/bin/bash\n/etc/group:dev:x:{UID}:\n");
+    assert_eq!(typed(&dlpack, &["shell", "--quiet", "--root"], root), expected);
+}
+
+/// What a shell says that is typed `script`.
+fn typed(dlpack: &Dlpack, arguments: &[&str], script: &str) -> String {
+    let mut child = dlpack.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("written");
+    String::from_utf8(child.wait_with_output().expect("waited").stdout).expect("UTF-8")
+}
+
+#[test]
+fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
+    let version = wheel::python();
+    let group = format!("root:x:0:\nstaff:x:50:\ncluster:x:{UID}:\n");
+    let more = dist_packages(version).file("etc/group", group).file(&format!("usr/bin/python{version}"), "");
+    let (_registry, dlpack) = world(|layout| layout.image(), more);
+    dlpack.write("dlpack.toml", &flavour("none").replace("[\"apt\"]", "[\"apt\"]\n[test]\ncommands = []\n"));
+    dlpack.write("requirements.txt", "numpy>=1.20\n");
+    let digest = dlpack.ok(["build", "--no-test"]);
+    let entries = |path: &str| crate::steps::entries(&dlpack, &digest).into_iter().find(|entry| entry.0 == path);
+    assert_eq!(entries("etc/group"), None, "nothing of it lies over the packages");
+    let lock = lock_of(&dlpack);
+    assert!(packages(&lock).get("wheel").is_none_or(|wheels| wheels.as_array().is_some_and(Vec::is_empty)));
+    let gid = lock["layer"].as_array().expect("layers")[0]["gid"].as_integer();
+    assert_eq!(gid, Some(i64::from(UID)));
+
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    dlpack.write("requirements.txt", "numpy>=1.23\n");
+    shown.run("another version", &mut dlpack.command(["lock", "--quiet"]));
+    for (case, from, to) in [
+        (
+            "an account that is not there",
+            "[[layer]]",
+            "[[layer]]\nkind = \"venv\"\nname = \"other\"\nuser = \"nobody\"\npython = \"3.8\"\n[[layer]]",
+        ),
+        (
+            "a path besides",
+            "[[layer]]",
+            "[[layer]]\nkind = \"venv\"\nname = \"other\"\nuser = \"dev\"\npath = \"/opt\"\npython = \"3.8\"\n[[layer]]",
+        ),
+        (
+            "the same account twice",
+            "[[layer]]",
+            "[[layer]]\nkind = \"venv\"\nname = \"other\"\nuser = \"dev\"\npython = \"3.8\"\n[[layer]]",
+        ),
+    ] {
+        let recipe = fs::read_to_string(dlpack.work().join("dlpack.toml")).expect("a recipe");
+        dlpack.edit("dlpack.toml", from, to);
+        shown.run(case, &mut dlpack.command(["lock", "--quiet"]));
+        dlpack.write("dlpack.toml", &recipe);
+    }
+    shown.is("recipes/user_site");
+}
+
+#[test]
+fn the_recipe_is_locked_and_planned_whole() {
+    let more = dist_packages("3.8").file("usr/bin/python3.8", "");
+    let (_registry, dlpack) = world(|layout| image(layout, rootfs::with_apt()), more);
+    dlpack.write("requirements.txt", "torch\ntqdm==4.66.5\n");
+    dlpack.ok(["lock", "-r", "ngc-pytorch"]);
+    let plan = dlpack.json(["plan", "-r", "ngc-pytorch"]);
+    let kinds: Vec<&str> = plan["layers"]
+        .as_array()
+        .expect("layers")
+        .iter()
+        .map(|layer| layer["kind"].as_str().expect("a kind"))
+        .collect();
+    assert_eq!(kinds, ["apt", "account", "user-base", "wheels"]);
+    let debs = plan["layers"][0]["contents"].as_array().expect("contents");
+    assert!(debs.iter().any(|deb| deb["name"].as_str().is_some_and(|name| name.starts_with("libgl1-mesa-dev "))));
+}
