@@ -109,6 +109,7 @@ fn each_verb_explains_itself() {
         help.run(&format!("cache {verb} --help"));
     }
     help.run("wheelhouse push --help");
+    help.run("export venv --help");
     help.is(file!["snapshots/commands/help.txt"]);
 }
 

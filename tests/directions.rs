@@ -39,7 +39,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
             "changeset",
         ],
     ),
-    ("export", &["progress", "oci", "store", "layer", "sandbox"]),
+    ("export", &["locked", "progress", "oci", "store", "layer", "sandbox", "recipe", "python", "lock", "changeset"]),
     ("assemble", &["*"]),
     ("run", &["oci", "store", "progress", "changeset", "sandbox", "recipe", "assemble"]),
     ("diff", &["oci", "store", "registry", "progress", "layer", "changeset", "assemble"]),

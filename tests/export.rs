@@ -9,6 +9,8 @@ mod flat;
 mod refused;
 #[path = "export/sif.rs"]
 mod sif;
+#[path = "export/venv.rs"]
+mod venv;
 
 use std::fs;
 use std::path::{Path, PathBuf};

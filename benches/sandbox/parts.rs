@@ -186,7 +186,7 @@ pub fn start_on(store: &Path, chain: &str) {
     let store = Store::open(store).unwrap();
     let chain = ChainId(Digest::from_hex(chain).unwrap());
     let since = Instant::now();
-    let base = store.tree(Tree::Flattened, chain).expect("the base is as it was extracted");
+    let base = store.tree(Tree::Flattened, &chain.0).expect("the base is as it was extracted");
     let mut sandbox = Rootfs::new(vec![base.join("root")], Arc::new(host)).open().unwrap();
     sandbox.run(&Step::new(["true"]), &mut |_| ()).unwrap();
     println!("{}", since.elapsed().as_secs_f64());

@@ -1,20 +1,19 @@
 //! What layers are made of, brought into the store: wheels from their index,
 //! interpreters from where the recipe says.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::work::Work;
-use super::{Error, PARALLEL};
+use super::{Error, PARALLEL, venv};
 use crate::apt::{self, mirrors::Mirrors, proxy::Proxies};
 use crate::changeset::Need;
 use crate::lock::{self, LockedSdist, LockedWheel};
 use crate::plan::Step;
 use crate::python::index::{self, Indexes};
-use crate::recipe::{LayerKind, Venv};
+use crate::recipe::LayerKind;
 use crate::registry::download;
 use crate::registry::http::Http;
 
@@ -91,15 +90,6 @@ impl<'a> Downloads<'a> {
         let Some((LayerKind::Venv(venv), cell)) = of_venv.map(|(layer, cell)| (&layer.kind, cell)) else {
             return Err(Error::NoIndexes { layer: step.layer.clone() });
         };
-        let configured = || async {
-            let Venv { index_url, extra_index_url, .. } = venv.clone();
-            let directory: PathBuf = self.work.directory.to_owned();
-            let asking = tokio::task::spawn_blocking(move || {
-                Indexes::configured(&directory, index_url.as_deref(), &extra_index_url)
-            });
-            let asked = asking.await.map_err(|_| Error::Thread { layer: step.layer.clone() })?;
-            Ok::<_, Error>(Arc::new(asked?))
-        };
-        cell.get_or_try_init(configured).await.cloned()
+        cell.get_or_try_init(|| venv::indexes(venv, self.work.directory, &step.layer)).await.cloned()
     }
 }

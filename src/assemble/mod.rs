@@ -16,6 +16,7 @@ mod push;
 mod rebase;
 mod receive;
 mod rootfs;
+mod venv;
 mod verify;
 mod work;
 
@@ -34,6 +35,7 @@ pub use pull::{Described, Pulled, complete, describe, describe_remote, describe_
 pub use push::{Published, Pushed, publish, push};
 pub use rebase::{Rebased, rebase};
 pub use rootfs::lay_out_base;
+pub use venv::fetch_for_venv;
 pub use verify::{Blob, Checked, Compared, Reason, Verdict, Verified, verify};
 pub use work::Work;
 

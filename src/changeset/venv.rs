@@ -132,10 +132,7 @@ pub fn changesets(
     layers.push(VenvLayer { changeset: skeleton, needs: Vec::new() });
     let python = Python { scheme, interpreter: locked.interpreter.path.clone(), version: locked.python.clone() };
     let python = Arc::new(python);
-    for mut wheels in packed(&locked.wheels) {
-        // The order decides whose copy of a shared file is taken: by hash, so that it
-        // is the same whatever the lock's order.
-        wheels.sort_by_key(|wheel| wheel.sha256);
+    for wheels in packed(&locked.wheels) {
         let needs = wheels.iter().cloned().map(Need::Wheel).collect();
         let changeset = Arc::new(Wheels { wheels, python: Arc::clone(&python), store: store.clone() });
         layers.push(VenvLayer { changeset, needs });
@@ -186,8 +183,9 @@ fn bytecode(locked: &LockedVenv, python: &Arc<Python>, store: &Store) -> impl It
     })
 }
 
-/// The wheels of each layer: the shared bins in order, then the big ones by name.
-fn packed(wheels: &[LockedWheel]) -> Vec<Vec<LockedWheel>> {
+/// The wheels of each layer, lowest first: the shared bins in order, then the big ones by name.
+/// The order decides whose copy of a shared file is seen.
+pub fn packed(wheels: &[LockedWheel]) -> Vec<Vec<LockedWheel>> {
     let mut bins: BTreeMap<u32, Vec<LockedWheel>> = BTreeMap::new();
     let mut alone = Vec::new();
     for wheel in wheels {
@@ -197,6 +195,8 @@ fn packed(wheels: &[LockedWheel]) -> Vec<Vec<LockedWheel>> {
         }
     }
     alone.sort_by(|one, other| one[0].name.cmp(&other[0].name));
+    // Within a bin by hash, so that it is the same whatever the lock's order.
+    bins.values_mut().for_each(|wheels| wheels.sort_by_key(|wheel| wheel.sha256));
     bins.into_values().chain(alone).collect()
 }
 
@@ -306,7 +306,10 @@ impl Changeset for Interpreter {
 
 /// Reads a download whole. One that is damaged is removed, so that the next build
 /// fetches it again; one that is not there is as good.
-pub(super) fn verify(store: &Store, sha256: &Digest) -> Result<(), VenvError> {
+///
+/// # Errors
+/// [`VenvError::Store`] if it was damaged.
+pub fn verify(store: &Store, sha256: &Digest) -> Result<(), VenvError> {
     let Some(mut download) = store.open_blob(Area::Downloads, sha256)? else { return Ok(()) };
     match std::io::copy(&mut download, &mut std::io::sink()) {
         Ok(_) => Ok(()),
@@ -315,7 +318,10 @@ pub(super) fn verify(store: &Store, sha256: &Digest) -> Result<(), VenvError> {
 }
 
 /// A wheel in the store.
-pub(super) fn open(store: &Store, locked: &LockedWheel) -> Result<Wheel<FileReader>, VenvError> {
+///
+/// # Errors
+/// [`VenvError::NotDownloaded`], and [`VenvError::Wheels`] if it is no wheel.
+pub fn open(store: &Store, locked: &LockedWheel) -> Result<Wheel<FileReader>, VenvError> {
     let path = store.path(Area::Downloads, &locked.sha256);
     let file =
         File::open(&path).map_err(|_| VenvError::NotDownloaded { name: locked.file.clone(), digest: locked.sha256 })?;

@@ -106,6 +106,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Download => "download",
         Kind::Root => "rootfs",
         Kind::Overlay => "overlay",
+        Kind::Unpacked => "unpacked",
         Kind::Listing => "listing",
         Kind::Record => "key",
         Kind::Log => "log",

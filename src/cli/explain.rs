@@ -141,6 +141,16 @@ explain!(cache::Error, self => match self {
     Self::Encode { .. } => ExitKind::Other,
 });
 
+explain!(crate::export::venv::Error, self => match self {
+    Self::Store(error) => error.exit(),
+    Self::Export(error) => error.exit(),
+    Self::Venv(changeset::venv::VenvError::Store(error)) => error.exit(),
+    Self::Unpack(python::unpack::Error::Write { .. }) | Self::Io { .. } => ExitKind::Store,
+    Self::Venv(_) | Self::Wheels(_) | Self::Unpack(_) | Self::Interpreter(_) => ExitKind::Integrity,
+    Self::Name { .. } | Self::NotOurs { .. } | Self::InTheWay { .. } => ExitKind::Usage,
+    Self::Platform { .. } | Self::NoPython { .. } | Self::OtherPython { .. } => ExitKind::Other,
+});
+
 explain!(plan::Error, self => match self {
     Self::Changeset(error) => error.exit(),
     Self::Store(error) => error.exit(),

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
 
-use super::blocking;
 use super::context::Context;
 use super::display::show;
 use super::error::Failure;
+use super::{blocking, venv};
 use crate::assemble;
 use crate::export::{self, Destination, Document, Format, Image, Options, Stop};
 use crate::layer::Compression;
@@ -21,14 +22,31 @@ use crate::store::Store;
 /// the output has its name when it is whole, and is the same byte for byte each time.
 /// Prints the digest of the image's manifest.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
+#[command(
+    override_usage = "dlpack export [OPTIONS] --output <PATH> <IMAGE>\n       dlpack export venv [OPTIONS] [DIR]"
+)]
 pub struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    whole: Option<Whole>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    Venv(venv::Arguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct Whole {
     /// The form [default: by the name's ending: `.tar` docker-archive, `.oci.tar` oci-archive, `.sqsh`, `.sqfs` and
     /// `.squashfs` squashfs, `.sif` sif]
     #[arg(long, value_name = "FORMAT", value_parser = formats())]
     format: Option<Format>,
-    /// How a squashfs is compressed; kernels before 4.14 don't read zstd
-    #[arg(long, value_name = "HOW", value_parser = compressions(), default_value = "gzip")]
-    compression: Compression,
+    /// How a squashfs is compressed; kernels before 4.14 don't read zstd [default: gzip]
+    #[arg(long, value_name = "HOW", value_parser = compressions())]
+    compression: Option<Compression>,
     /// Replace a file that is there
     #[arg(long)]
     force: bool,
@@ -53,7 +71,12 @@ fn compressions() -> impl clap::builder::TypedValueParser<Value = Compression> {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { format, compression, force, output: path, image: name } = arguments;
+    let Some(Whole { format, compression, force, output: path, image: name }) = (match arguments.part {
+        Some(Part::Venv(arguments)) => return venv::run(context, arguments).await,
+        None => arguments.whole,
+    }) else {
+        return Err(Failure::usage("an image and --output are needed"));
+    };
     let format = format.or_else(|| Format::of_name(&path)).ok_or_else(|| no_format(&path))?;
     let to_stdout = path == Path::new("-");
     let destination = if to_stdout { Destination::Stdout } else { Destination::Path { path: path.clone(), force } };
@@ -62,7 +85,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let _lease = store.lease()?;
     let image = image(context, &name, &store, &registries).await?;
     let digest = image.manifest.descriptor.digest;
-    let options = Options { compression };
+    let options = Options { compression: compression.unwrap_or_default() };
     let (progress, stop) = (context.progress().clone(), Stop::default());
     let _given_up = GivenUp(stop.clone());
     let written =
@@ -96,7 +119,7 @@ async fn image(context: &Context, name: &Reference, store: &Store, registries: &
 }
 
 /// Tells an export to stop when the command that waits for it is given up.
-struct GivenUp(Stop);
+pub(super) struct GivenUp(pub(super) Stop);
 
 impl Drop for GivenUp {
     fn drop(&mut self) {

@@ -40,6 +40,7 @@ mod stop;
 mod tally;
 mod test;
 mod testing;
+mod venv;
 mod verify;
 mod wheelhouse;
 mod why;

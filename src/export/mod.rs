@@ -5,6 +5,7 @@
 //! blobs as they are     oci, docker_archive ──▶ members: a directory, or a tar
 //! files                 tree: the layers flattened ──▶ squashfs ──▶ sif
 //!                                                  └──▶ rootfs
+//! wheels of the lock    venv: on the host, with the paths of here
 //! ```
 //!
 //! Every blob is verified as it is read. What is written has its name when it is whole, and
@@ -21,6 +22,7 @@ mod sif;
 mod singularity;
 mod squashfs;
 mod tree;
+pub mod venv;
 
 use std::path::Path;
 

@@ -65,6 +65,7 @@ pub(super) fn write(job: &Job<'_>, tree: &Tree, folder: &mut Folder) -> Result<L
     for (id, path) in directories.into_iter().rev() {
         writer.dress(&path, tree.node(id))?;
     }
+    folder.with_mode(tree.node(ROOT).attributes.mode);
     folder.count(written);
     Ok(writer.lost)
 }
@@ -185,6 +186,10 @@ impl Writer<'_> {
                     Err(Errno::PERM | Errno::NOTSUP) => self.lost.xattrs += 1,
                     set => set.map_err(|error| self.failed("change", path)(error.into()))?,
                 }
+            }
+            // the directory itself gets its mode with its name
+            if path.as_os_str().is_empty() {
+                mode = 0o700;
             }
             // it is no link, and nobody else is here
             std::fs::set_permissions(&here, Permissions::from_mode(mode)).map_err(self.failed("change", path))?;

@@ -13,6 +13,7 @@ pub mod source;
 pub mod standalone;
 pub mod tags;
 pub mod tree;
+pub mod unpack;
 pub mod uv;
 pub mod venv;
 pub mod wheel;

@@ -11,6 +11,7 @@ use rawzip::{FileReader, RangeReader};
 use tar::EntryType;
 use thiserror::Error;
 
+use super::unpack::{self, Folder};
 use crate::layer::{self, Attributes, LayerWriter};
 
 /// The most that a build may unpack to, in bytes; the largest have some 1.5 GiB with
@@ -65,6 +66,9 @@ pub enum Error {
     /// The layer does not take it.
     #[error(transparent)]
     Layer(#[from] layer::Error),
+    /// It can't be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] unpack::Error),
 }
 
 impl Error {
@@ -79,6 +83,7 @@ impl Error {
                 Some("free some space with `dlpack cache gc`, or name another place with --store".into())
             }
             Self::Layer(error) => error.hint(),
+            Self::Unpack(error) => error.hint(),
         }
     }
 }
@@ -103,10 +108,7 @@ type Items = BTreeMap<String, Item>;
 /// # Errors
 /// [`Error`]; the layer is then incomplete and must be dropped.
 pub fn write(archive: impl Read, name: &str, spool: &Path, to: &str, out: &mut LayerWriter) -> Result<(), Error> {
-    let tar = unpack(archive, name, spool)?;
-    let items = index(&tar, name)?;
-    check_links(&items, name)?;
-    let tar = FileReader::from(tar);
+    let (tar, items) = read(archive, name, spool)?;
     for (path, item) in &items {
         let path = if path.is_empty() { to.to_owned() } else { format!("{to}/{path}") };
         match &item.kind {
@@ -119,6 +121,34 @@ pub fn write(archive: impl Read, name: &str, spool: &Path, to: &str, out: &mut L
         }
     }
     Ok(())
+}
+
+/// Unpacks the build in `archive` into `folder`, as [`write`] does it into a layer.
+///
+/// # Errors
+/// [`Error`]; what is in the folder is then good for nothing.
+pub fn unpack_into(archive: impl Read, name: &str, spool: &Path, folder: &mut Folder) -> Result<(), Error> {
+    let (tar, items) = read(archive, name, spool)?;
+    for (path, item) in &items {
+        match &item.kind {
+            Kind::Directory => folder.directory(path)?,
+            Kind::Symlink(target) => folder.link(path, target)?,
+            Kind::File { offset, size } => {
+                let content = RangeReader::new(&tar, *offset..offset + size);
+                let unreadable = |source| Error::Spool { path: spool.to_owned(), source };
+                folder.file(path, item.mode, content, |_| {}, unreadable)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The spooled tar, and what is in it.
+fn read(archive: impl Read, name: &str, spool: &Path) -> Result<(FileReader, Items), Error> {
+    let tar = unpack(archive, name, spool)?;
+    let items = index(&tar, name)?;
+    check_links(&items, name)?;
+    Ok((FileReader::from(tar), items))
 }
 
 /// Spools the tar.

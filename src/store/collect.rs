@@ -15,7 +15,7 @@ use crate::oci::Digest;
 
 /// The kinds that are files, and those that are trees of them.
 const FILES: [Kind; 4] = [Kind::Blob, Kind::Download, Kind::Listing, Kind::Record];
-const TREES: [Kind; 2] = [Kind::Root, Kind::Overlay];
+const TREES: [Kind; 3] = [Kind::Root, Kind::Overlay, Kind::Unpacked];
 
 /// What a file of the store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ pub enum Kind {
     Root,
     /// A sandboxed layer, extracted.
     Overlay,
+    /// A wheel or an interpreter, unpacked.
+    Unpacked,
     /// What a base's layer holds.
     Listing,
     /// What is known of a layer by its key.
@@ -49,6 +51,7 @@ impl Kind {
         match self {
             Self::Root => Some(Tree::Flattened),
             Self::Overlay => Some(Tree::Overlay),
+            Self::Unpacked => Some(Tree::Unpacked),
             _ => None,
         }
     }
@@ -59,8 +62,8 @@ impl Kind {
 pub struct Entry {
     /// What it is.
     pub kind: Kind,
-    /// The digest in its name: its own, or for a record its key, for a tree its ChainId,
-    /// for a cache directory that of its id. For a log that of its name.
+    /// The digest in its name: its own, or for a record its key, for a tree its ChainId
+    /// or that of what it was made from, for a cache directory that of its id. For a log that of its name.
     pub digest: Digest,
     /// Where it is.
     pub path: PathBuf,
@@ -180,7 +183,7 @@ impl Store {
             Kind::Download => ("downloads/sha256", ""),
             Kind::Listing => ("listings", ".json"),
             Kind::Record => ("keys", ".json"),
-            Kind::Root | Kind::Overlay | Kind::Log | Kind::Cache => return Ok(Vec::new()),
+            Kind::Root | Kind::Overlay | Kind::Unpacked | Kind::Log | Kind::Cache => return Ok(Vec::new()),
         };
         let top = self.root.join(top);
         if !top.is_dir() {
@@ -211,6 +214,7 @@ impl Store {
             Kind::Record => self.key_path(&LayerKey(*digest)),
             Kind::Root => self.tree_path(Tree::Flattened, digest),
             Kind::Overlay => self.tree_path(Tree::Overlay, digest),
+            Kind::Unpacked => self.tree_path(Tree::Unpacked, digest),
             Kind::Log => self.logs(),
             Kind::Cache => self.caches().join(digest.hex()),
         }
@@ -322,7 +326,7 @@ impl Store {
             if too_old || too_much {
                 let path = &entry.path;
                 match entry.kind {
-                    Kind::Root | Kind::Overlay => self.remove_tree(path)?,
+                    Kind::Root | Kind::Overlay | Kind::Unpacked => self.remove_tree(path)?,
                     Kind::Cache => self.remove_cache(path)?,
                     _ => fs::remove_file(path).map_err(Error::io("remove", path))?,
                 }

@@ -13,8 +13,9 @@
 //!     _manifests/HEX           a file with the media type that the manifest came as
 //!   rootfs/sha256/HEX/       a base's layers, extracted and flattened, by ChainId (v2)
 //!   overlays/sha256/HEX/     a sandboxed layer, extracted in overlayfs's form, by ChainId (v2)
+//!   unpacked/sha256/HEX/     a wheel or an interpreter, by the digest of what it was made from (v1)
 //!     root/, owners            the files; what one uid can't give to links and FIFOs
-//!     files                    times and sums of both, by which damage is found
+//!     files                    times and sums of those, by which damage is found
 //!     content.json             how much it is; its time is that of the last use
 //!   rates/HEX.json           how fast a registry took what was pushed last, by its name (v2)
 //!   containers/NAME/         what is known of a container while it runs, and of one that is kept

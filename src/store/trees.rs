@@ -1,4 +1,4 @@
-//! Extracted layers: directories that are made under `tmp/`, get their name when they
+//! Extracted layers and unpacked wheels: directories that are made under `tmp/`, get their name when they
 //! are whole, and are never written to again. One that was, all the same, counts as none.
 
 use std::fs::{self, DirBuilder, File};
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::tree_files::{self, Checksums, FILES, Found, Look};
 use super::{Error, Store, sealed};
-use crate::oci::{ChainId, Digest};
+use crate::oci::Digest;
 
-/// The two forms of an extracted layer, each with its own place.
+/// What lies unpacked, each form in its own place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tree {
     /// A stack of layers, flattened; its name is the ChainId of the last one.
@@ -23,6 +23,9 @@ pub enum Tree {
     /// One layer in overlayfs's form; its name is the ChainId of what lies under it
     /// with it on top.
     Overlay,
+    /// A wheel or an interpreter, laid out as in a venv; its name is the digest of what it was
+    /// made from.
+    Unpacked,
 }
 
 impl Tree {
@@ -30,6 +33,7 @@ impl Tree {
         match self {
             Self::Flattened => "rootfs/sha256",
             Self::Overlay => "overlays/sha256",
+            Self::Unpacked => "unpacked/sha256",
         }
     }
 }
@@ -53,8 +57,8 @@ impl Store {
 
     /// The directory of a tree that is here, whole, and as it was made; counts as its use.
     /// One that is not is none. Reads what was touched since.
-    pub fn tree(&self, tree: Tree, chain: ChainId) -> Option<PathBuf> {
-        let path = self.tree_path(tree, &chain.0);
+    pub fn tree(&self, tree: Tree, name: &Digest) -> Option<PathBuf> {
+        let path = self.tree_path(tree, name);
         Self::peek_tree(&path)?;
         self.is_as_made(&path, Look::Changed, &|_| {}).ok()?.then_some(())?;
         super::blobs::touch(&File::open(path.join(CONTENT)).ok()?);
@@ -106,16 +110,16 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`] if `tmp/` can't be written.
-    pub fn tree_writer(&self, tree: Tree, chain: ChainId) -> Result<TreeWriter, Error> {
+    pub fn tree_writer(&self, tree: Tree, name: &Digest) -> Result<TreeWriter, Error> {
         let tmp = self.root.join("tmp");
-        let lock = tmp.join(format!("{}-{}", tree.directory().replace('/', "-"), chain.0.hex()));
+        let lock = tmp.join(format!("{}-{}", tree.directory().replace('/', "-"), name.hex()));
         // The file may be taken away before it is locked. Then two make the same tree, and one of them is kept.
         let alone = File::options().create(true).write(true).truncate(false).mode(0o600).open(&lock);
         let alone = alone.map_err(Error::io("open", &lock))?;
         alone.lock().map_err(Error::io("lock", &lock))?;
         let (path, directory) = self.begin_directory()?;
-        let to = self.tree_path(tree, &chain.0);
-        Ok(TreeWriter { store: self.clone(), name: chain.0, path, to, directory, lock, _alone: alone })
+        let to = self.tree_path(tree, name);
+        Ok(TreeWriter { store: self.clone(), name: *name, path, to, directory, lock, _alone: alone })
     }
 
     /// An empty directory in `tmp/`, and the file that keeps it from being swept away.

@@ -114,6 +114,11 @@ impl Dlpack {
         fs::write(self.registries_conf(), text).expect("registries.conf written");
     }
 
+    /// Whether its commands run as root.
+    pub fn is_root(&self) -> bool {
+        self.uid.is_none() && rustix::process::getuid().is_root()
+    }
+
     /// `$HOME`.
     pub fn home(&self) -> &Path {
         self.directory.path()

@@ -119,6 +119,14 @@ impl<R: ReaderAt> Wheel<R> {
         attempt().map_err(|problem| self.error(problem))
     }
 
+    /// The content of `entry`, not verified.
+    ///
+    /// # Errors
+    /// As [`Wheel::raw`].
+    pub fn content(&self, entry: &Entry) -> Result<Box<dyn Read + '_>, Error> {
+        self.inflated(entry).map_err(|problem| self.error(problem))
+    }
+
     fn inflated(&self, entry: &Entry) -> Result<Box<dyn Read + '_>, Problem>
     where
         R: ReaderAt,

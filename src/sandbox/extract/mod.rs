@@ -40,13 +40,13 @@ const TRASH: &str = "trash";
 /// The directory of the base `chain`, if it has been extracted and is as it was then; counts as
 /// its use.
 pub fn find(store: &Store, chain: &ChainId) -> Option<PathBuf> {
-    Some(store.tree(Tree::Flattened, *chain)?.join(ROOT))
+    Some(store.tree(Tree::Flattened, &chain.0)?.join(ROOT))
 }
 
 /// The directory of the layer with which `chain` ends, if it has been extracted by itself;
 /// counts as its use.
 pub fn find_layer(store: &Store, chain: &ChainId) -> Option<PathBuf> {
-    Some(store.tree(Tree::Overlay, *chain)?.join(ROOT))
+    Some(store.tree(Tree::Overlay, &chain.0)?.join(ROOT))
 }
 
 /// Extracts the layers of a base, lowest first, whose blobs are in the store, into one
@@ -93,12 +93,12 @@ fn made_once(
     chain: ChainId,
     make: impl FnOnce(&TreeWriter) -> Result<(TreeContent, Checksums), ExtractError>,
 ) -> Result<PathBuf, ExtractError> {
-    if let Some(path) = store.tree(tree, chain) {
+    if let Some(path) = store.tree(tree, &chain.0) {
         return Ok(path.join(ROOT));
     }
-    let writer = store.tree_writer(tree, chain)?;
+    let writer = store.tree_writer(tree, &chain.0)?;
     // Whoever was waited for may have made it.
-    if let Some(path) = store.tree(tree, chain) {
+    if let Some(path) = store.tree(tree, &chain.0) {
         return Ok(path.join(ROOT));
     }
     let root = writer.path().join(ROOT);
