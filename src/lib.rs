@@ -14,6 +14,7 @@
 //! [`layer`] (tar and compression) and [`python`] (wheels and venvs). Layers that
 //! run commands wait for [`sandbox`]; [`run`] starts containers from images on it,
 //! [`export`] writes images in other tools' forms, and [`rebase`] puts them on other bases.
+//! [`doctor`] says whether a machine can do all that.
 
 pub mod apt;
 pub mod assemble;
@@ -21,6 +22,7 @@ pub mod cache;
 pub mod changeset;
 pub mod cli;
 pub mod diff;
+pub mod doctor;
 pub mod export;
 pub mod layer;
 pub mod lock;

@@ -17,7 +17,7 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 25] = [
     "lock",
     "plan",
     "build",
@@ -35,6 +35,7 @@ const VERBS: [&str; 24] = [
     "stop",
     "rm",
     "test",
+    "doctor",
     "serve",
     "login",
     "logout",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 21] = [
+const MAY_USE: [(&str, &[&str]); 22] = [
     ("locked", &[]),
     ("progress", &["locked"]),
     ("oci", &[]),
@@ -44,6 +44,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("run", &["oci", "store", "progress", "changeset", "sandbox", "recipe", "assemble"]),
     ("diff", &["oci", "store", "registry", "progress", "layer", "changeset", "assemble"]),
     ("rebase", &["oci", "store", "registry", "progress", "sandbox", "recipe", "lock", "changeset", "plan", "assemble"]),
+    ("doctor", &["oci", "registry", "sandbox"]),
     ("cli", &["*"]),
     ("main", &["cli"]),
 ];

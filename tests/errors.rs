@@ -11,6 +11,8 @@ mod build;
 mod caches;
 #[path = "errors/complete.rs"]
 mod complete;
+#[path = "errors/doctor.rs"]
+mod doctor;
 #[path = "errors/images.rs"]
 mod images;
 #[path = "errors/indexes.rs"]

@@ -21,6 +21,7 @@ mod containers;
 mod determinism;
 mod diff;
 mod directions;
+mod doctor;
 mod entrypoint;
 mod errors;
 mod export;

@@ -10,6 +10,7 @@ use super::error::{ExitKind, Failure};
 use super::limits;
 use super::progress::{Detail, Display};
 use super::sending;
+use crate::doctor::facts::{self, Filesystem};
 use crate::lock::{self, Lock};
 use crate::locked::locked;
 use crate::oci::Platform;
@@ -118,11 +119,15 @@ impl Context {
     /// The store: `--store`, `DLPACK_STORE`, or `dlpack` in the user's cache directory
     /// (XDG base directory specification).
     pub fn store(&self) -> Result<Store, Failure> {
-        let root = match &self.options.store {
-            Some(root) => root.clone(),
-            None => cache_directory().ok_or_else(Failure::no_home)?.join("dlpack"),
-        };
-        Ok(Store::open(&root)?)
+        Ok(Store::open(&self.store_root()?)?)
+    }
+
+    /// Where the store is, or is to be made.
+    pub fn store_root(&self) -> Result<PathBuf, Failure> {
+        match &self.options.store {
+            Some(root) => Ok(root.clone()),
+            None => Ok(cache_directory().ok_or_else(Failure::no_home)?.join("dlpack")),
+        }
     }
 
     /// The registries, as this machine is set up for them.
@@ -136,6 +141,13 @@ impl Context {
         let journal = sending.journal.as_deref().map_or_else(|| Ok(store.clone()), Store::open)?;
         let chunk = sending.max_chunk;
         self.speaking_to(Settings { journal: Some(journal), chunk, ..self.settings_of_registries()? })
+    }
+
+    /// The same, for asking once and not waiting long.
+    pub fn registries_asked_once(&self) -> Result<Registries, Failure> {
+        let mut settings = self.settings_of_registries()?;
+        settings.retry.attempts = 1;
+        self.speaking_to(settings)
     }
 
     fn speaking_to(&self, settings: Settings) -> Result<Registries, Failure> {
@@ -159,11 +171,9 @@ impl Context {
 
     /// What this machine gives to steps that run on a root filesystem, without secrets.
     pub fn host(&self, store: &Store) -> Result<Host, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|source| Failure::new(ExitKind::Sandbox, source).about("can't find dlpack's own program"))?;
         Ok(Host {
-            program,
-            scratch: scratch(store),
+            program: program()?,
+            scratch: scratch(store.root()),
             caches: store.caches(),
             logs: store.logs(),
             secrets: BTreeMap::new(),
@@ -283,7 +293,7 @@ impl Context {
 
     /// The recipe, with the values that its variables had when `lock` was made. One
     /// that the recipe no longer declares is of the past.
-    fn load(&self, recipe: &Path, lock: Option<&Lock>) -> Result<Loaded, Failure> {
+    pub fn load(&self, recipe: &Path, lock: Option<&Lock>) -> Result<Loaded, Failure> {
         let mut settings = self.settings(lock);
         loop {
             match Recipe::load(recipe, &settings) {
@@ -307,33 +317,31 @@ impl Context {
     }
 }
 
-/// Where steps write: `DLPACK_SCRATCH`, else the store if it is on a filesystem that
+/// Where steps write: `DLPACK_SCRATCH`, else the store at `store` if it is on a filesystem that
 /// overlayfs can write to, else the directory for temporary files.
-fn scratch(store: &Store) -> PathBuf {
+pub fn scratch(store: &Path) -> PathBuf {
     let named = std::env::var_os("DLPACK_SCRATCH").map(PathBuf::from).filter(|path| path.is_absolute());
-    named.unwrap_or_else(|| if is_local(store.root()) { store.scratch() } else { std::env::temp_dir() })
+    let lies_on = Filesystem::of(facts::root(), store);
+    let own = || lies_on.is_some_and(|lies_on| lies_on.takes_overlays()).then(|| Store::scratch_under(store));
+    named.or_else(own).unwrap_or_else(std::env::temp_dir)
 }
 
-/// Whether `path` is on a disk of this machine.
-fn is_local(path: &Path) -> bool {
-    // statfs(2): NFS, SMB, CIFS, SMB2, FUSE (sshfs, BeeGFS, GPFS clients), Ceph, AFS, Lustre, GPFS, overlayfs
-    const OTHERS: [u32; 10] = [
-        0x6969,
-        0x517b,
-        0xff53_4d42,
-        0xfe53_4d42,
-        0x6573_5546,
-        0x00c3_6400,
-        0x5346_414f,
-        0x0bd0_0bd0,
-        0x4750_4653,
-        0x794c_7630,
-    ];
-    rustix::fs::statfs(path).is_ok_and(|found| !OTHERS.contains(&(found.f_type as u32)))
+/// dlpack's own program.
+pub fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|source| Failure::new(ExitKind::Sandbox, source).about("can't find dlpack's own program"))
+}
+
+/// The user's own configuration of dlpack.
+pub fn config_directory() -> Option<PathBuf> {
+    absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config"))).map(|path| path.join("dlpack"))
 }
 
 fn cache_directory() -> Option<PathBuf> {
-    // XDG base directory specification: "All paths … must be absolute. … consider the path invalid and ignore it."
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))
+}
+
+/// XDG base directory specification: "All paths … must be absolute. … consider the path invalid and ignore it."
+fn absolute(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

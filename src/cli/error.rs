@@ -34,6 +34,10 @@ pub enum ExitKind {
     Differs = 10,
     /// A recipe's test failed in its image.
     Test = 11,
+    /// `doctor`: everything works, and something is lost.
+    Impaired = 12,
+    /// `doctor`: something does not work.
+    Unfit = 13,
     /// A container's program can't be executed: sh(1), Exit Status.
     NotExecutable = 126,
     /// A container's program is not there.
@@ -122,6 +126,13 @@ impl Failure {
         self.exit
     }
 
+    /// What happened and why, for those who make a line of it.
+    pub fn in_one_line(&self) -> String {
+        let causes = std::iter::successors(self.error.source(), |error| (**error).source());
+        let causes = causes.map(|error| format!(": {}", plain(&error.to_string())));
+        plain(&self.error.to_string()) + &causes.collect::<String>()
+    }
+
     /// Writes it for a person. What can't be written is not missed: the exit status
     /// says it, too.
     pub fn show(&self, out: &mut dyn Write, colour: Colour) {
@@ -173,12 +184,18 @@ pub enum Colour {
 impl Colour {
     /// Colour on a terminal that has it, unless `NO_COLOR` is set.
     pub fn of_stderr() -> Self {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if io::stderr().is_terminal() && !set("NO_COLOR") && !dumb { Self::Always } else { Self::Never }
+        Self::of(&io::stderr())
     }
 
-    fn paint(self, label: &str, style: &str) -> String {
+    /// The same for any other.
+    pub fn of(stream: &impl IsTerminal) -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if stream.is_terminal() && !set("NO_COLOR") && !dumb { Self::Always } else { Self::Never }
+    }
+
+    /// `label` in the `style` of ECMA-48 SGR.
+    pub fn paint(self, label: &str, style: &str) -> String {
         match self {
             Self::Always => format!("\x1b[{style}m{label}\x1b[0m"),
             Self::Never => label.to_owned(),

@@ -3,7 +3,7 @@
 use super::error::{ExitKind, Explain};
 use crate::registry::{self, ErrorKind, SourceError};
 use crate::sandbox::Refusal;
-use crate::{apt, assemble, cache, changeset, diff, export, lock, plan, python, rebase, store};
+use crate::{apt, assemble, cache, changeset, diff, doctor, export, lock, plan, python, rebase, store};
 
 /// An error whose status depends on which one it is.
 macro_rules! explain {
@@ -178,6 +178,8 @@ explain!(apt::made::Error, self => match self {
     Self::Sandbox(_) | Self::Configure { .. } => ExitKind::Sandbox,
     Self::NotDownloaded { .. } => ExitKind::Store,
 });
+
+explain!(doctor::Error, self => ExitKind::Other);
 
 explain!(lock::base::Error, self => match self {
     Self::Source(error) => error.exit(),

@@ -10,6 +10,7 @@ mod container;
 mod context;
 mod diff;
 mod display;
+mod doctor;
 pub mod error;
 mod exec;
 mod explain;
@@ -116,6 +117,7 @@ enum Verb {
     Stop(stop::Arguments),
     Rm(rm::Arguments),
     Test(test::Arguments),
+    Doctor(doctor::Arguments),
     Serve(serve::Arguments),
     Login(login::Arguments),
     Logout(logout::Arguments),
@@ -146,6 +148,8 @@ pub fn main() -> ExitCode {
             Verb::Run(arguments) => run::run(&context, arguments).await,
             Verb::Shell(arguments) => shell::run(&context, arguments).await,
             Verb::Exec(arguments) => exec::run(&context, arguments).await,
+            // nothing is written: there is nothing to clear away
+            Verb::Doctor(arguments) => doctor::run(&context, arguments).await,
             // What was finished stays, what is given up has no name: the next run goes on from there.
             verb => {
                 let signals = listening.insert(Signals::listen()?);
@@ -204,6 +208,7 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
             blocking(move || rm::run(&context, &arguments)).await
         }
         Verb::Test(arguments) => test::run(context, arguments).await,
+        Verb::Doctor(arguments) => doctor::run(context, arguments).await.map(drop),
         Verb::Serve(arguments) => serve::run(context, arguments).await,
         Verb::Login(arguments) => login::run(context, arguments).await,
         Verb::Logout(arguments) => {

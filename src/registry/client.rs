@@ -288,7 +288,7 @@ impl Client {
     }
 
     /// The credentials for `place`, asked for once. Helpers may take their time.
-    async fn credential(&self, site: &Site, place: &Place) -> Result<Option<Credential>, Error> {
+    pub(super) async fn credential(&self, site: &Site, place: &Place) -> Result<Option<Credential>, Error> {
         if let Some(known) = locked(&site.credentials).get(&place.name) {
             return Ok(known.clone());
         }

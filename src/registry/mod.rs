@@ -15,6 +15,7 @@
 
 mod auth;
 mod body;
+mod check;
 mod client;
 mod config;
 pub mod download;

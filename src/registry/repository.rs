@@ -121,6 +121,7 @@ impl Repository {
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
+        self.note_pull_limit(place, &response);
         described(&response, wanted).map(Some)
     }
 

@@ -26,7 +26,7 @@ use super::spec::{Opening, Reply, Request, Task, receive, send};
 use super::step::Network;
 use super::sys::process::{Cloned, clone, ignore_terminal_signals};
 use super::upper::{Upper, View};
-use super::{Fallback, Identity, Refusal, changes, descendants, init, supervisor};
+use super::{Fallback, Identity, Refusal, changes, descendants, init, supervisor, upper};
 
 /// Serves the dlpack that started this process, over its stdin, until that one hangs up.
 pub fn main() -> ExitCode {
@@ -135,11 +135,15 @@ fn probe(control: &UnixStream) -> io::Result<Reply> {
     };
     let mut isolation = Isolation::find(containment, Identity::Root, &mut fallbacks);
     let mut reply = isolated(control, &mut isolation, Network::None, |isolation, _| match isolation.containment {
-        Containment::UserNamespace => supervisor::probe().map_or_else(
-            |source| Reply::Refused(Refusal::call("set", "a seccomp filter", source)),
-            |fallback| Reply::Opened(fallback.into_iter().collect()),
-        ),
-        Containment::MountNamespace | Containment::Chroot => Reply::Opened(Vec::new()),
+        Containment::UserNamespace => {
+            // first: a supervisor's filter stays, and nobody answers it
+            let overlay = upper::probe();
+            supervisor::probe().map_or_else(
+                |source| Reply::Refused(Refusal::call("set", "a seccomp filter", source)),
+                |fallback| Reply::Opened(fallback.into_iter().chain(overlay).collect()),
+            )
+        }
+        Containment::MountNamespace | Containment::Chroot => Reply::Opened(vec![Fallback::Copy]),
     })?;
     if let Some(Reply::Opened(found)) = &mut reply {
         found.extend(fallbacks.into_iter().chain(isolation.without(Network::None)));

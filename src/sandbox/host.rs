@@ -32,7 +32,7 @@ impl Host {
     /// # Errors
     /// If this machine can't run any; see [`Error`].
     pub fn lacks(&self) -> Result<Lacks, Error> {
-        Ok(Lacks::of(launch::probe(self)?))
+        Ok(Lacks::of(launch::fallbacks(&self.program)?))
     }
 
     /// Tells of `fallback`, and of what follows from it, the first time.

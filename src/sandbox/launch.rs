@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::spec::{Opening, Reply, Request, Task, VERB, receive, send};
@@ -27,22 +28,25 @@ pub(super) struct Helper {
     control: UnixStream,
 }
 
-/// The ways in which steps on this machine differ from what is wanted, but for what depends on
-/// where they write.
-pub(super) fn probe(host: &Host) -> Result<Vec<Fallback>, Error> {
-    Helper::asked(host, &Request::Probe).map(|(_, fallbacks)| fallbacks)
+/// What steps on this machine take where it hasn't got what they want, found out by trial with
+/// dlpack's own `program`. Where they write is not tried: nothing is written.
+///
+/// # Errors
+/// If this machine can't run any; see [`Error`].
+pub fn fallbacks(program: &Path) -> Result<Vec<Fallback>, Error> {
+    Helper::asked(program, &Request::Probe).map(|(_, fallbacks)| fallbacks)
 }
 
 impl Helper {
     /// Starts `host.program` and has it open a sandbox.
     pub(super) fn start(host: &Host, opening: Opening) -> Result<(Self, Vec<Fallback>), Error> {
-        Self::asked(host, &Request::Open(opening))
+        Self::asked(&host.program, &Request::Open(opening))
     }
 
-    fn asked(host: &Host, request: &Request) -> Result<(Self, Vec<Fallback>), Error> {
-        let failed = |source| Error::Io { doing: "start", path: host.program.clone(), source };
+    fn asked(program: &Path, request: &Request) -> Result<(Self, Vec<Fallback>), Error> {
+        let failed = |source| Error::Io { doing: "start", path: program.to_owned(), source };
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
-        let mut command = Command::new(&host.program);
+        let mut command = Command::new(program);
         command.arg(VERB).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().map_err(failed)?;
         let helper = Self { child, control };

@@ -246,7 +246,12 @@ impl Store {
 
     /// Where sandboxes write.
     pub fn scratch(&self) -> PathBuf {
-        self.root.join("scratch")
+        Self::scratch_under(&self.root)
+    }
+
+    /// The same for a store at `root`, whether it is made or not.
+    pub fn scratch_under(root: &Path) -> PathBuf {
+        root.join("scratch")
     }
 
     /// Writes `bytes` as `path`, whole or not at all.

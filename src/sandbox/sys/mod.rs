@@ -3,4 +3,5 @@
 pub(super) mod mount;
 pub(super) mod network;
 pub(super) mod process;
+pub(super) mod quota;
 pub(super) mod seccomp;

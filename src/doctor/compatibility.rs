@@ -1,0 +1,177 @@
+//! Which driver and which cards run which CUDA and cuDNN: `compatibility.toml`.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A version as NVIDIA writes them: numbers between points, the first ones weighing most.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(Vec<u32>);
+
+impl Version {
+    /// Reads `12.4.1`, and `8.6.0.163-1+cuda11.8` as far as it is numbers and points.
+    pub fn parse(text: &str) -> Option<Self> {
+        let numbers = text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?.trim_end_matches('.');
+        let numbers = numbers.split('.').map(|number| number.parse().ok()).collect::<Option<Vec<u32>>>()?;
+        Some(Self(numbers))
+    }
+
+    /// The first number.
+    pub fn major(&self) -> u32 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    /// The first two numbers: `12.4` of `12.4.1`.
+    fn minor(&self) -> (u32, u32) {
+        (self.major(), self.0.get(1).copied().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // a driver's numbers have two digits after the first: 450.80.02
+        let width = if self.major() > 99 { 2 } else { 1 };
+        let mut numbers = self.0.iter();
+        write!(f, "{}", numbers.next().copied().unwrap_or_default())?;
+        numbers.try_for_each(|number| write!(f, ".{number:0width$}"))
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no version")))
+    }
+}
+
+/// The table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compatibility {
+    cuda: Vec<Cuda>,
+    cudnn: Vec<Cudnn>,
+}
+
+/// What one CUDA toolkit needs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cuda {
+    version: Version,
+    /// The oldest driver that runs it.
+    pub driver: Version,
+    /// The driver that it came with.
+    pub own: Version,
+    /// The lowest and the highest compute capability that it has machine code for.
+    pub cards: (Version, Version),
+}
+
+/// What one cuDNN needs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cudnn {
+    version: Version,
+    /// The lowest and the highest compute capability that it has machine code for.
+    pub cards: (Version, Version),
+}
+
+/// How a card stands to what was compiled for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// There is machine code for it.
+    Runs,
+    /// It is older than all that there is code for.
+    TooOld,
+    /// It is of a later generation: only what brings PTX runs, compiled anew when it starts.
+    TooNew,
+}
+
+impl Compatibility {
+    /// The table that dlpack comes with.
+    ///
+    /// # Errors
+    /// None, as a test holds.
+    pub fn shipped() -> Result<Self, toml::de::Error> {
+        toml::from_str(include_str!("compatibility.toml"))
+    }
+
+    /// What CUDA `version` needs: its own line, or the last before it of the same major version.
+    pub fn cuda(&self, version: &Version) -> Option<&Cuda> {
+        last(self.cuda.iter().map(|line| (&line.version, line)), version)
+    }
+
+    /// What cuDNN `version` needs: the same.
+    pub fn cudnn(&self, version: &Version) -> Option<&Cudnn> {
+        last(self.cudnn.iter().map(|line| (&line.version, line)), version)
+    }
+}
+
+fn last<'a, T>(lines: impl Iterator<Item = (&'a Version, &'a T)>, version: &Version) -> Option<&'a T> {
+    let upto = lines.filter(|(line, _)| line.major() == version.major() && line.minor() <= version.minor());
+    upto.max_by_key(|(line, _)| line.minor()).map(|(_, line)| line)
+}
+
+/// How a card of `capability` stands to code for `cards`.
+pub fn fit(capability: &Version, (lowest, highest): &(Version, Version)) -> Fit {
+    // CUDA C++ Programming Guide, Binary Compatibility: code for X.y runs on X.z where z ≥ y
+    if capability < lowest {
+        Fit::TooOld
+    } else if capability.major() > highest.major() {
+        Fit::TooNew
+    } else {
+        Fit::Runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::parse(text).unwrap()
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(version("450.80.02") < version("525.60.13") && version("9.2") < version("10.0"));
+        assert_eq!(version("8.6.0.163-1+cuda11.8").to_string(), "8.6.0.163");
+        assert_eq!(version("450.80.02").to_string(), "450.80.02");
+        assert_eq!(Version::parse("latest"), None);
+    }
+
+    #[test]
+    fn a_version_that_has_no_line_is_as_the_last_before_it() {
+        let table = Compatibility::shipped().unwrap();
+        let driver = |cuda: &str| table.cuda(&version(cuda)).map(|line| line.driver.to_string());
+        assert_eq!(driver("12.4.1").as_deref(), Some("525.60.13"));
+        assert_eq!(driver("12.7").as_deref(), Some("525.60.13"));
+        assert_eq!(driver("11.8.0.065").as_deref(), Some("450.80.02"));
+        assert_eq!(driver("13.4").as_deref(), Some("580.65.06"));
+        assert_eq!(driver("14.0"), None);
+    }
+
+    #[test]
+    fn each_line_is_in_order_and_makes_sense() {
+        let table = Compatibility::shipped().unwrap();
+        assert!(table.cuda.is_sorted_by(|a, b| a.version < b.version && a.own <= b.own && a.driver <= b.driver));
+        assert!(table.cuda.iter().all(|line| line.driver <= line.own && line.cards.0 < line.cards.1));
+        assert!(table.cudnn.is_sorted_by(|a, b| a.version < b.version && a.cards.1 <= b.cards.1));
+    }
+
+    #[test]
+    fn a_card_runs_what_has_code_for_its_generation() {
+        let table = Compatibility::shipped().unwrap();
+        let on = |card: &str, cuda: &str| fit(&version(card), &table.cuda(&version(cuda)).unwrap().cards);
+        assert_eq!(on("9.0", "12.4"), Fit::Runs);
+        assert_eq!(on("8.9", "11.1"), Fit::Runs);
+        assert_eq!(on("7.0", "13.0"), Fit::TooOld);
+        assert_eq!(on("9.0", "11.7"), Fit::TooNew);
+        assert_eq!(on("12.0", "12.4"), Fit::TooNew);
+        assert_eq!(on("12.0", "12.8"), Fit::Runs);
+    }
+}
