@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use rawzip::FileReader;
 use serde_json::json;
@@ -362,18 +363,9 @@ impl Wheels {
         format!("dlpack {}: {}", place(&self.python.scheme), names.join(", "))
     }
 
-    /// What is behind `error`, if it is that the bytes of a wheel are no longer those
-    /// of its hash. They are not hashed on the way: each file's CRC-32 and RECORD are.
-    fn explain(&self, error: VenvError) -> VenvError {
-        if matches!(&error, VenvError::Wheels(tree::Error::Layer(error)) if error.is_of_output()) {
-            return error;
-        }
-        for wheel in &self.wheels {
-            if let Err(damaged) = verify(&self.store, &wheel.sha256) {
-                return damaged;
-            }
-        }
-        error
+    /// Whether the wheels are those of the lock.
+    fn verify(&self) -> Result<(), VenvError> {
+        self.wheels.iter().try_for_each(|wheel| verify(&self.store, &wheel.sha256))
     }
 }
 
@@ -394,8 +386,26 @@ impl Changeset for Wheels {
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
-        let written = write_wheels(&self.store, &self.wheels, &self.python.scheme, &BTreeMap::new(), out);
-        written.map_err(|error| self.explain(error).into())
+        let Self { wheels, python, store } = self;
+        let (written, verified) = thread::scope(|scope| {
+            // CRC-32 and RECORD vouch for what is in files, and nothing but its hash for what else a
+            // wheel says: which of them can be executed.
+            let verifying = thread::Builder::new().name("wheel-hash".into()).spawn_scoped(scope, || self.verify());
+            let written = write_wheels(store, wheels, &python.scheme, &BTreeMap::new(), out);
+            let verified = match verifying {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => self.verify(),
+            };
+            (written, verified)
+        });
+        // Nobody wants the rest, or the disk is full.
+        let is_of_output =
+            |error: &VenvError| matches!(error, VenvError::Wheels(tree::Error::Layer(error)) if error.is_of_output());
+        match written {
+            Err(error) if is_of_output(&error) => Err(error.into()),
+            // Bytes that are not those of its hash explain whatever else is wrong.
+            written => Ok(verified.and(written)?),
+        }
     }
 }
 

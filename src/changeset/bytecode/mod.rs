@@ -122,12 +122,8 @@ pub(super) fn compile(
     let mut laid = BTreeSet::new();
     for locked in wheels {
         let left_out = shadowed.get(&locked.name).map_or(&[][..], Vec::as_slice);
-        let source = source_of(store, locked, &python.scheme).map_err(Error::from);
-        if let Err(error) = source.and_then(|source| lay(&source, &site_packages, left_out, &modules, &mut laid)) {
-            // bytes that are not those of its hash explain whatever else is wrong
-            verify(store, &locked.sha256)?;
-            return Err(error);
-        }
+        verify(store, &locked.sha256)?;
+        lay(&source_of(store, locked, &python.scheme)?, &site_packages, left_out, &modules, &mut laid)?;
     }
     let image = format!("{}/{}", python.scheme.prefix(), python.scheme.site_packages());
     // -s, -S: nothing of the image's own packages has a part in it. (-I would ignore the

@@ -103,12 +103,8 @@ impl SourceWheel {
         let scheme = Environment::scheme(&self.python.scheme);
         environment.make_venv(&scheme, &self.python.interpreter, &self.python.version)?;
         for locked in &self.source.requires {
-            let opened = open(&self.store, locked).map_err(Error::from);
-            if let Err(error) = opened.and_then(|wheel| environment.install(&wheel, &scheme)) {
-                // bytes that are not those of its hash explain whatever else is wrong
-                verify(&self.store, &locked.sha256)?;
-                return Err(error);
-            }
+            verify(&self.store, &locked.sha256)?;
+            environment.install(&open(&self.store, locked)?, &scheme)?;
         }
         Ok(())
     }

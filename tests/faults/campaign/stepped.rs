@@ -92,7 +92,9 @@ impl Stepped {
     fn forget_last_step(&self) {
         let layer = self.dlpack.layers_of(&self.image).pop().unwrap();
         for record in Store::open(&self.dlpack.store()).unwrap().entries().unwrap() {
-            if record.kind == Kind::Record && fs::read_to_string(&record.path).unwrap().contains(&layer) {
+            // A bit of it may have flipped.
+            let told = || String::from_utf8_lossy(&fs::read(&record.path).unwrap()).into_owned();
+            if record.kind == Kind::Record && told().contains(&layer) {
                 fs::remove_file(&record.path).unwrap();
             }
         }
