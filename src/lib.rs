@@ -15,6 +15,7 @@
 //! run commands wait for [`sandbox`]; [`run`] starts containers from images on it,
 //! [`export`] writes images in other tools' forms, and [`rebase`] puts them on other bases.
 //! [`doctor`] says whether a machine can do all that.
+//! [`init`] writes the first recipe of a project from the files that it has.
 
 pub mod apt;
 pub mod assemble;
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod diff;
 pub mod doctor;
 pub mod export;
+pub mod init;
 pub mod layer;
 pub mod lock;
 mod locked;

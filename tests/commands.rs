@@ -17,7 +17,8 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 26] = [
+    "init",
     "lock",
     "plan",
     "build",

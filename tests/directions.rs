@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 22] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("locked", &[]),
     ("progress", &["locked"]),
     ("oci", &[]),
@@ -20,6 +20,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
     ("apt", &["progress", "oci", "store", "registry", "layer", "sandbox"]),
     ("recipe", &["oci", "layer", "registry", "cache"]),
     ("python", &["locked", "oci", "store", "registry", "progress", "layer", "recipe"]),
+    ("init", &["oci", "recipe", "python"]),
     ("lock", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python"]),
     ("changeset", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python", "lock"]),
     (

@@ -17,6 +17,8 @@ mod doctor;
 mod images;
 #[path = "errors/indexes.rs"]
 mod indexes;
+#[path = "errors/init.rs"]
+mod init;
 #[path = "errors/locks.rs"]
 mod locks;
 #[path = "errors/registries.rs"]

@@ -3,7 +3,7 @@
 use super::error::{ExitKind, Explain};
 use crate::registry::{self, ErrorKind, SourceError};
 use crate::sandbox::Refusal;
-use crate::{apt, assemble, cache, changeset, diff, doctor, export, lock, plan, python, rebase, store};
+use crate::{apt, assemble, cache, changeset, diff, doctor, export, init, lock, plan, python, rebase, store};
 
 /// An error whose status depends on which one it is.
 macro_rules! explain {
@@ -34,6 +34,15 @@ explain!(registry::Error, self => match (self, self.kind()) {
     (_, ErrorKind::Authentication) => ExitKind::Access,
     (_, ErrorKind::Network | ErrorKind::NotFound | ErrorKind::Refused) => ExitKind::Network,
     (_, ErrorKind::Integrity) => ExitKind::Integrity,
+});
+
+explain!(init::Error, self => match self {
+    Self::Flavour { .. } | Self::Cuda { .. } | Self::Python { .. } | Self::PythonOfCuda { .. } | Self::User { .. } => {
+        ExitKind::Usage
+    }
+    Self::UnknownPython { .. } | Self::UnknownKind { .. } => ExitKind::Usage,
+    Self::Syntax { .. } | Self::Depth { .. } | Self::NoPython { .. } | Self::NotAccepted { .. } => ExitKind::Recipe,
+    Self::Directory { .. } | Self::Unreadable { .. } | Self::Exists { .. } | Self::Write { .. } => ExitKind::Other,
 });
 
 explain!(registry::serve::Error, self => ExitKind::Network);

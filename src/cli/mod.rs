@@ -16,6 +16,7 @@ mod exec;
 mod explain;
 mod export;
 mod forward;
+mod init;
 mod inspect;
 mod limits;
 mod lock;
@@ -100,6 +101,7 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Init(init::Arguments),
     Lock(lock::Arguments),
     Plan(plan::Arguments),
     Build(build::Arguments),
@@ -185,6 +187,10 @@ fn show(failure: &Failure) {
 
 async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
     match verb {
+        Verb::Init(arguments) => {
+            let context = Arc::clone(context);
+            blocking(move || init::run(&context, arguments)).await
+        }
         Verb::Lock(arguments) => lock::run(context, arguments).await,
         Verb::Plan(arguments) => plan::run(context, arguments).await,
         Verb::Build(arguments) => build::run(context, arguments).await,

@@ -5,6 +5,7 @@
 //! over what it extends (`flavour`), its variables are filled in (`variables`), and
 //! the whole is read key by key (`decode`, `layers`) into the [`Recipe`].
 
+mod accepts;
 mod container;
 mod decode;
 mod error;
@@ -23,6 +24,7 @@ mod tree;
 mod values;
 mod variables;
 
+pub use accepts::Word;
 pub use container::{Bind, Container, Cwd, Net, container_path, memory_size};
 pub use error::{Error, Problem};
 pub use load::{Loaded, Sources, directory_of};

@@ -33,6 +33,11 @@ impl Complaint {
         Self { hint: self.hint.or(Some(hint.to_owned())), ..self }
     }
 
+    /// What is wrong, without what to write instead.
+    pub(super) fn why(self) -> String {
+        self.why
+    }
+
     pub(super) fn about(self, what: impl Into<String>, value: &str) -> Problem {
         if self.secret {
             return Problem::Secret { what: what.into(), why: self.why, hint: self.hint.unwrap_or_default() };

@@ -1,0 +1,256 @@
+//! Reads conda's `environment.yml`: packages that the package index has under the same
+//! name are said, the rest are comments.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use crate::recipe::Word;
+
+use super::error::Error;
+use super::note::{Item, Note, Place};
+use super::packages::Packages;
+use super::python::Wanted;
+use super::{project, requirements};
+
+/// What conda-env(1) reads of an environment's file.
+#[derive(Deserialize)]
+struct Environment {
+    #[serde(default)]
+    channels: Vec<Spanned<String>>,
+    #[serde(default)]
+    dependencies: Vec<Spanned<Dependency>>,
+    #[serde(default)]
+    variables: std::collections::BTreeMap<String, Scalar>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Dependency {
+    Package(String),
+    Pip { pip: Vec<String> },
+}
+
+/// A value of an environment variable.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Integer(i64),
+    Number(f64),
+    Boolean(bool),
+}
+
+/// What an environment's file says.
+#[derive(Debug, Default)]
+pub(super) struct Conda {
+    pub(super) packages: Packages,
+    pub(super) variables: Vec<(String, String)>,
+    /// The version of CUDA that its packages are for.
+    pub(super) cuda: Option<String>,
+}
+
+/// What the file `name` in `directory` says.
+///
+/// # Errors
+/// If it can't be read or is not such a file.
+pub(super) fn read(directory: &Path, name: &str) -> Result<Conda, Error> {
+    let path = directory.join(name);
+    let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable { path, source })?;
+    let environment: Environment = serde_saphyr::from_str(&text).map_err(|error| Error::Syntax {
+        place: Place::new(name, error.location().map_or(1, |location| location.line() as usize)).to_string(),
+        message: format!("this is no conda environment: {}", error.without_snippet()),
+        hint: Some("it has `dependencies`: a list of NAME=VERSION, and of `pip:` with a list of requirements".into()),
+    })?;
+    let mut conda = Conda::default();
+    let place = |line: u64| Place::new(name, line as usize);
+    for channel in &environment.channels {
+        let note = Note::unsaid(
+            &place(channel.referenced.line()),
+            &format!("channel {}", channel.value),
+            "packages come from the Python package index",
+        );
+        conda.packages.notes.push(note);
+    }
+    for dependency in &environment.dependencies {
+        let line = dependency.referenced.line();
+        match &dependency.value {
+            Dependency::Package(spec) => conda.package(&place(line), spec),
+            Dependency::Pip { pip } => {
+                let mut from = line as usize;
+                for requirement in pip {
+                    from = line_of(&text, requirement, from);
+                    conda.pip(directory, &Place::new(name, from), requirement)?;
+                }
+            }
+        }
+    }
+    conda.variables = environment.variables.into_iter().map(|(name, value)| (name, value.text())).collect();
+    Ok(conda)
+}
+
+impl Scalar {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Integer(number) => number.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Boolean(boolean) => boolean.to_string(),
+        }
+    }
+}
+
+/// The first line from `from` on that has `needle` in it.
+fn line_of(text: &str, needle: &str, from: usize) -> usize {
+    let found = text.lines().enumerate().skip(from.saturating_sub(1)).find(|(_, line)| line.contains(needle));
+    found.map_or(from, |(number, _)| number + 1)
+}
+
+impl Conda {
+    /// conda's "package match specification": `[CHANNEL::]NAME[=VERSION[=BUILD]]`.
+    fn package(&mut self, place: &Place, spec: &str) {
+        let bare = spec.split_once("::").map_or(spec, |(_, bare)| bare).trim();
+        let end = bare.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-'));
+        let (name, versions) = bare.split_at(end.unwrap_or(bare.len()));
+        let name = name.to_ascii_lowercase();
+        let versions = versions_of(versions.trim());
+        match name.as_str() {
+            "python" => {
+                self.packages.python.push(Wanted::new(place.clone(), versions.unwrap_or_default()));
+                return;
+            }
+            "pip" => {
+                self.packages.pip = true;
+                return;
+            }
+            "cudatoolkit" | "pytorch-cuda" | "cuda-version" | "cuda-toolkit" | "cuda" => {
+                self.cuda = versions.as_deref().map(digits).filter(|cuda| !cuda.is_empty()).or(self.cuda.take());
+                let note = Note::unsaid(place, spec, "CUDA comes with the base");
+                self.packages.notes.push(note);
+                return;
+            }
+            _ => {}
+        }
+        let Some(versions) = versions else {
+            return self.packages.unsaid(place, spec, "its version has no form in PyPA's specifiers");
+        };
+        match named(&name) {
+            Some(package) => {
+                let requirement = format!("{package}{versions}");
+                match Word::Requirement.accepts(&requirement) {
+                    Ok(()) => self.packages.require(Item::Said(requirement)),
+                    Err(why) => self.packages.unsaid(place, spec, &why),
+                }
+            }
+            None => self.packages.unsaid(
+                place,
+                spec,
+                "it is not known to be a package of the same name on the package index: an apt layer may bring it",
+            ),
+        }
+    }
+
+    fn pip(&mut self, directory: &Path, place: &Place, requirement: &str) -> Result<(), Error> {
+        let line = requirement.trim();
+        let file = ["-r", "--requirement"].iter().find_map(|option| line.strip_prefix(option));
+        if let Some(file) = file {
+            self.packages.add(requirements::read(directory, file.trim_start_matches([' ', '=']).trim())?);
+            return Ok(());
+        }
+        if let Some(path) = ["-e", "--editable"].iter().find_map(|option| line.strip_prefix(option)) {
+            project::add(directory, &mut self.packages, place, line, path.trim());
+            return Ok(());
+        }
+        let url = |option: &str| line.strip_prefix(option).map(|url| url.trim_start_matches([' ', '=']).trim());
+        if let Some(url) = url("--extra-index-url").filter(|url| Word::Index.accepts(url).is_ok()) {
+            self.packages.extra_index_url.push(url.to_owned());
+        } else if let Some(url) = url("--index-url").filter(|url| Word::Index.accepts(url).is_ok()) {
+            self.packages.index(url.to_owned());
+        } else if project::is_direct(line) {
+            project::add(directory, &mut self.packages, place, line, line);
+        } else {
+            match Word::Requirement.accepts(line) {
+                Ok(()) => self.packages.require(Item::Said(line.to_owned())),
+                Err(why) => self.packages.unsaid(place, line, &why),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// conda's versions as PyPA's specifier; none where they have alternatives (`|`).
+fn versions_of(text: &str) -> Option<String> {
+    if text.contains(['|', '[', '(']) {
+        return None;
+    }
+    // "fuzzy": `numpy=1.26` is 1.26.*; "exact": `numpy==1.26.4`; the build comes after a second `=`
+    if let Some(fuzzy) = text.strip_prefix('=').filter(|rest| !rest.starts_with('=')) {
+        let (version, build) = fuzzy.split_once('=').map_or((fuzzy, None), |(version, build)| (version, Some(build)));
+        let version = version.trim();
+        let exact = build.is_some() || version.ends_with('*') || version.is_empty();
+        return Some(match version {
+            "" | "*" => String::new(),
+            _ if exact => format!("=={version}"),
+            _ => format!("=={version}.*"),
+        });
+    }
+    let text = text.replace(' ', "");
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return Some(format!("=={text}"));
+    }
+    Some(text)
+}
+
+fn digits(versions: &str) -> String {
+    let version = versions.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_end_matches(".*");
+    version.split(',').next().unwrap_or_default().split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// The name that a package of conda's has on the Python package index, if it is there.
+fn named(name: &str) -> Option<String> {
+    let package = match name {
+        "pytorch" | "pytorch-gpu" => "torch",
+        "tensorflow-gpu" => "tensorflow",
+        "opencv" | "py-opencv" => "opencv-python",
+        "matplotlib-base" => "matplotlib",
+        "dask-core" => "dask",
+        "faiss-gpu" | "faiss-cpu" | "mkl" | "cudnn" | "nccl" => return None,
+        // what conda builds and the index has not: compilers, libraries, tools, R
+        "gcc" | "gxx" | "gfortran" | "make" | "git" | "openssl" | "zlib" | "readline" | "sqlite" | "tk" | "xz"
+        | "bzip2" | "libffi" | "ncurses" | "ca-certificates" | "ld_impl_linux-64" | "nodejs" | "ffmpeg" | "hdf5"
+        | "openmpi" | "mpich" | "blas" | "openblas" | "libblas" | "curl" | "wget" | "tmux" | "vim" | "htop"
+        | "conda" | "mamba" | "compilers" | "r-base" | "openjdk" | "jpeg" | "libpng" | "freetype" | "libgcc"
+        | "libstdcxx-ng" | "libgcc-ng" | "_libgcc_mutex" | "_openmp_mutex" | "gdal" | "proj" | "geos" | "boost"
+        | "eigen" | "doxygen" | "graphviz" | "pandoc" | "gxx_linux-64" | "gcc_linux-64" | "sysroot_linux-64"
+        | "nvcc" | "rust" | "go" | "perl" | "pkg-config" | "swig" => return None,
+        _ if ["lib", "cuda-", "r-", "_", "xorg-", "intel-"].iter().any(|prefix| name.starts_with(prefix)) => {
+            return None;
+        }
+        same => same,
+    };
+    Some(package.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::versions_of;
+
+    #[test]
+    fn versions_of_conda_are_said_as_pypa_has_them() {
+        let cases = [
+            ("", ""),
+            ("=1.26", "==1.26.*"),
+            ("=1.26.4=py310h1234567_0", "==1.26.4"),
+            ("==1.26.4", "==1.26.4"),
+            (">=1.20,<2", ">=1.20,<2"),
+            (" >= 1.20", ">=1.20"),
+            ("=1.26.*", "==1.26.*"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(versions_of(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(versions_of("=1.8|1.9"), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! `useradd` and `adduser` in a RUN: the accounts of a recipe.
+
+use std::collections::BTreeMap;
+
+use super::super::draft::{Account, Kind, Text};
+use super::super::note::Note;
+use super::shell::Segment;
+use super::syntax::Instruction;
+use super::translate::Translator;
+use crate::recipe::Word;
+
+/// The accounts and groups that a Dockerfile makes.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    groups: BTreeMap<String, u32>,
+    /// Names with their uid and gid.
+    users: BTreeMap<String, (u32, u32)>,
+}
+
+impl Accounts {
+    /// The owner that `--chown` means, in numbers.
+    pub(super) fn owner(&self, text: &str) -> Option<String> {
+        let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+        let known = self.users.get(user).copied().or((user == "root").then_some((0, 0)));
+        let uid = known.map(|(uid, _)| uid).or_else(|| user.parse().ok())?;
+        let gid = match group {
+            None => known.map_or(uid, |(_, gid)| gid),
+            Some(group) => {
+                let own = known.filter(|_| group == user).map(|(_, gid)| gid);
+                let zero = (group == "root").then_some(0);
+                own.or(zero).or_else(|| self.groups.get(group).copied()).or_else(|| group.parse().ok())?
+            }
+        };
+        let owner = format!("{uid}:{gid}");
+        Word::Owner.accepts(&owner).is_ok().then_some(owner)
+    }
+}
+
+/// Whether a command makes an account in a way that a recipe has words for; a group only
+/// where a command after it makes the account of that name.
+pub(super) fn is_known(words: &[String], following: &[Segment]) -> bool {
+    match words[0].as_str() {
+        "useradd" => useradd(&words[1..]).is_some(),
+        "adduser" => adduser(&words[1..]).is_some(),
+        "groupadd" => {
+            let makes =
+                |segment: &Segment| ["useradd", "adduser"].iter().any(|program| segment.text.starts_with(program));
+            groupadd(&words[1..]).is_some() && following.iter().any(makes)
+        }
+        _ => false,
+    }
+}
+
+/// Adds the account; false if it has to be made by a command.
+pub(super) fn add(translator: &mut Translator<'_>, instruction: &Instruction, words: &[String]) -> bool {
+    let made = match words[0].as_str() {
+        "useradd" => useradd(&words[1..]),
+        "adduser" => adduser(&words[1..]),
+        _ => {
+            let group = groupadd(&words[1..]);
+            let is_group = group.is_some();
+            translator.accounts.groups.extend(group);
+            return is_group;
+        }
+    };
+    let Some(Made { name, uid, group, home, shell, groups }) = made else { return false };
+    let gid = match &group {
+        None => None,
+        Some(group) => match group.parse().ok().or_else(|| translator.accounts.groups.get(group).copied()) {
+            Some(gid) => Some(gid),
+            None => return false,
+        },
+    };
+    let gid = gid.or_else(|| translator.accounts.groups.get(&name).copied());
+    let ids = (uid.unwrap_or(1000), gid.or(uid).unwrap_or(1000));
+    translator.accounts.users.insert(name.clone(), ids);
+    let account = Account {
+        user: Some(Text::plain(name)),
+        uid: uid.map(|uid| Text::plain(uid.to_string())),
+        gid: gid.filter(|gid| Some(*gid) != uid),
+        home,
+        // useradd(8): the default shell is that of /etc/default/useradd, on Debian /bin/sh
+        shell: shell.or(Some("/bin/sh".into())).filter(|shell| shell != "/bin/bash"),
+        groups,
+        venv: None,
+    };
+    translator.draft.push(vec![Note::new(instruction.place.to_string())], Kind::Account(account));
+    true
+}
+
+#[derive(Default)]
+struct Made {
+    name: String,
+    uid: Option<u32>,
+    group: Option<String>,
+    home: Option<String>,
+    shell: Option<String>,
+    groups: Vec<String>,
+}
+
+/// useradd(8).
+fn useradd(words: &[String]) -> Option<Made> {
+    let mut made = Made::default();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+            _ => (word.as_str(), None),
+        };
+        if name.starts_with("--") {
+            let letter = match name {
+                "--create-home" | "--no-log-init" | "--user-group" | "--non-unique" => continue,
+                "--uid" => 'u',
+                "--gid" => 'g',
+                "--shell" => 's',
+                "--home-dir" | "--home" => 'd',
+                "--groups" => 'G',
+                "--comment" => 'c',
+                _ => return None,
+            };
+            made.set(letter, value.or_else(|| rest.next().cloned())?)?;
+        } else if let Some(letters) = name.strip_prefix('-') {
+            let mut letters = letters.chars();
+            while let Some(letter) = letters.next() {
+                match letter {
+                    'm' | 'l' | 'U' | 'o' => {}
+                    'u' | 'g' | 's' | 'd' | 'G' | 'c' => {
+                        let attached = letters.as_str().to_owned();
+                        letters = "".chars();
+                        made.set(letter, if attached.is_empty() { rest.next().cloned()? } else { attached })?;
+                    }
+                    _ => return None,
+                }
+            }
+        } else if made.name.is_empty() {
+            made.name = word.clone();
+        } else {
+            return None;
+        }
+    }
+    made.checked()
+}
+
+/// adduser(8), Debian's.
+fn adduser(words: &[String]) -> Option<Made> {
+    let mut made = Made { shell: Some("/bin/bash".into()), ..Made::default() };
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+        let mut next = || value.map(str::to_owned).or_else(|| rest.next().cloned());
+        match name {
+            "--disabled-password" | "--disabled-login" | "--quiet" | "-q" => {}
+            "--gecos" | "--comment" => drop(next()),
+            "--uid" | "-u" => made.set('u', next()?)?,
+            "--gid" => made.set('g', next()?)?,
+            "--home" => made.set('d', next()?)?,
+            "--shell" => made.set('s', next()?)?,
+            option if option.starts_with('-') => return None,
+            name if made.name.is_empty() => made.name = name.to_owned(),
+            _ => return None,
+        }
+    }
+    made.checked()
+}
+
+/// groupadd(8), with a gid.
+fn groupadd(words: &[String]) -> Option<(String, u32)> {
+    let mut gid = None;
+    let mut name = None;
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "-g" | "--gid" => gid = rest.next()?.parse().ok(),
+            "-o" | "--non-unique" | "-f" | "--force" => {}
+            option if option.starts_with('-') => return None,
+            word if name.is_none() => name = Some(word.to_owned()),
+            _ => return None,
+        }
+    }
+    Some((name?, gid?))
+}
+
+impl Made {
+    fn set(&mut self, letter: char, value: String) -> Option<()> {
+        match letter {
+            'u' => self.uid = Some(value.parse().ok()?),
+            'g' => self.group = Some(value),
+            's' => self.shell = Some(value),
+            'd' => self.home = Some(value),
+            'G' => self.groups = value.split(',').map(str::to_owned).collect(),
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// What a recipe takes.
+    fn checked(self) -> Option<Self> {
+        let paths = self.home.iter().chain(&self.shell).all(|path| Word::ImagePath.accepts(path).is_ok());
+        let names = self.groups.iter().chain([&self.name]).all(|name| Word::Login.accepts(name).is_ok());
+        let home = Some(format!("/home/{}", self.name));
+        (paths && names).then(|| Self { home: self.home.clone().filter(|_| self.home != home), ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{adduser, useradd};
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn accounts_are_read_as_the_manual_pages_have_them() {
+        let made = useradd(&words("-ms /bin/bash -u 1001 -G video,render alice")).unwrap_or_default();
+        assert_eq!((made.name.as_str(), made.uid, made.shell.as_deref()), ("alice", Some(1001), Some("/bin/bash")));
+        assert_eq!(made.groups, ["video", "render"]);
+        let made = adduser(&words("--disabled-password --gecos x --uid=1002 bob")).unwrap_or_default();
+        assert_eq!((made.name.as_str(), made.uid), ("bob", Some(1002)));
+        for odd in ["-r daemon", "--system daemon", "-M x", "a b", "-u x y"] {
+            assert!(useradd(&words(odd)).is_none(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Reads a Dockerfile: its last stage, instruction by instruction, as the layers and the
+//! config of a recipe.
+
+mod account;
+mod copy;
+mod install;
+mod run;
+mod shell;
+mod stages;
+mod syntax;
+mod translate;
+mod words;
+
+use std::fs;
+use std::path::Path;
+
+use super::draft::Draft;
+use super::error::Error;
+use super::packages::Packages;
+
+/// What a Dockerfile says.
+#[derive(Debug, Default)]
+pub(super) struct Dockerfile {
+    /// Base, config and layers.
+    pub(super) draft: Draft,
+    /// The image it is on, without variables.
+    pub(super) image: String,
+    /// Its Python packages, where it installs any, and the part of the draft that gets them.
+    pub(super) venv: Option<Installed>,
+}
+
+/// What a Dockerfile installs with pip.
+#[derive(Debug)]
+pub(super) struct Installed {
+    /// The place of its layer among the draft's parts.
+    pub(super) part: usize,
+    /// Where the venv lies, if the Dockerfile makes one.
+    pub(super) path: Option<String>,
+    pub(super) packages: Packages,
+}
+
+/// What the Dockerfile `file` in `directory` says.
+///
+/// # Errors
+/// If it can't be read or is none, with the line.
+pub(super) fn read(directory: &Path, file: &str) -> Result<Dockerfile, Error> {
+    let path = directory.join(file);
+    let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable { path, source })?;
+    let instructions = syntax::parse(file, &text)?;
+    let stages = stages::Stages::of(file, instructions)?;
+    translate::translate(directory, &stages)
+}

@@ -1,0 +1,175 @@
+//! Why no recipe can be written from what lies in a directory.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::recipe;
+
+/// Why no recipe or settings can be written.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The directory to write for.
+    #[error("there is no directory {}", path.display())]
+    Directory {
+        /// Its path.
+        path: PathBuf,
+        /// Why it can't be looked into.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that a recipe is to be written from.
+    #[error("can't read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of a kind that is not known by its name.
+    #[error("{} is no file that a recipe can be written from", path.display())]
+    UnknownKind {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is not of its format.
+    #[error("{place}: {message}")]
+    Syntax {
+        /// `FILE:LINE`.
+        place: String,
+        /// What is wrong there.
+        message: String,
+        /// What to write instead.
+        hint: Option<String>,
+    },
+    /// A file with lists inside lists, or files inside files, deeper than anybody writes them.
+    #[error("{} includes files more than {depth} deep", path.display())]
+    Depth {
+        /// The file that includes one more.
+        path: PathBuf,
+        /// How deep they may.
+        depth: usize,
+    },
+    /// A flavour that there is not.
+    #[error("there is no flavour `{name}`")]
+    Flavour {
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<&'static str>,
+    },
+    /// A version of CUDA that no base is known for.
+    #[error("no base image is known for CUDA {version}")]
+    Cuda {
+        /// What was asked for.
+        version: String,
+        /// Those that there are.
+        known: Vec<&'static str>,
+    },
+    /// A version of Python that is none, or that `dlpack` makes no venv for.
+    #[error("Python `{version}` is no version that a venv can have")]
+    Python {
+        /// What was asked for.
+        version: String,
+    },
+    /// A version of Python that no base with this CUDA has.
+    #[error("no base image with CUDA {cuda} has Python {python}")]
+    PythonOfCuda {
+        /// The version of Python.
+        python: String,
+        /// The version of CUDA.
+        cuda: String,
+        /// The versions of Python that they have.
+        known: Vec<String>,
+    },
+    /// No version of Python is what a file requires.
+    #[error("{place} requires Python {wanted}, which no known base image has")]
+    NoPython {
+        /// The file.
+        place: String,
+        /// Its specifier.
+        wanted: String,
+    },
+    /// A base of which it is not known which Python it has.
+    #[error("it is not known which Python the base `{base}` has")]
+    UnknownPython {
+        /// The base.
+        base: String,
+    },
+    /// A name that can't be an account's.
+    #[error("`{name}` can't be an account's name")]
+    User {
+        /// What was asked for.
+        name: String,
+    },
+    /// A recipe that is there already.
+    #[error("there is a recipe already: {}", path.display())]
+    Exists {
+        /// The recipe.
+        path: PathBuf,
+    },
+    /// What was written is not a recipe.
+    #[error("the recipe that was to be written to {} would not be accepted", path.display())]
+    NotAccepted {
+        /// Where it was to go.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<recipe::Error>,
+    },
+    /// A file that can't be written.
+    #[error("can't write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Directory { .. } => Some("name a directory that is there, or leave it out for this one".into()),
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("paths start from the directory of the file that names them".into())
+            }
+            Self::Unreadable { .. } => None,
+            Self::UnknownKind { .. } => Some(
+                "recipes are written from requirements*.txt, pyproject.toml, environment.yml and a Dockerfile".into(),
+            ),
+            Self::Syntax { hint, .. } => hint.clone(),
+            Self::Depth { .. } => Some("one of them includes itself".into()),
+            Self::Flavour { known, .. } => Some(format!("the flavours are {}", known.join(", "))),
+            Self::Cuda { known, .. } => Some(format!("give one of {}, or `none`", known.join(", "))),
+            Self::Python { .. } => Some("write major and minor alone, from 3.8 on, such as 3.10".into()),
+            Self::PythonOfCuda { known, .. } => Some(format!(
+                "give --python {}; or --cuda none, for a base of any Python: wheels such as torch's bring CUDA's \
+                 libraries",
+                known.join(" or ")
+            )),
+            Self::NoPython { .. } => {
+                Some("give another CUDA with --cuda, or --cuda none for a base of any Python".into())
+            }
+            Self::UnknownPython { .. } => Some("give it with --python, such as --python 3.10".into()),
+            Self::User { .. } => Some(
+                "a name is at most 32 lower-case letters, digits, `-` and `_`; `--user root` makes no account".into(),
+            ),
+            Self::Exists { .. } => {
+                Some("--force replaces it; --output writes another file, and `--output -` to stdout".into())
+            }
+            Self::NotAccepted { source, .. } => source.hint(),
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some("`--output -` writes the recipe to stdout".into())
+            }
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("the directory is not yours to write to: `--output -` writes the recipe to stdout".into())
+            }
+            Self::Write { .. } => None,
+        }
+    }
+}

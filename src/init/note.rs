@@ -1,0 +1,103 @@
+//! Comments of a recipe that is being written: what its sources say and it can't, with
+//! the line that says it.
+
+use std::fmt::{self, Display};
+
+/// Where something stands in one of the files that a recipe is written from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The file, as a person would name it from the directory.
+    pub(super) file: String,
+    /// The line, from 1.
+    pub(super) line: usize,
+}
+
+impl Place {
+    pub(super) fn new(file: impl Into<String>, line: usize) -> Self {
+        Self { file: file.into(), line }
+    }
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// A comment, without its `#`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    lines: Vec<String>,
+    unsaid: bool,
+}
+
+impl Note {
+    /// A comment that explains what stands under it.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { lines: text.into().lines().map(str::to_owned).collect(), unsaid: false }
+    }
+
+    /// `original`, which stands at `place` and which the recipe does not say, and why.
+    pub(super) fn unsaid(place: &Place, original: &str, why: &str) -> Self {
+        let mut lines = original.lines().map(|line| format!("    {}", line.trim_end()));
+        let first = lines.next().unwrap_or_default();
+        let mut quoted = vec![format!("{place}: {}", first.trim_start())];
+        quoted.extend(lines);
+        quoted.push(format!("  not said here: {why}"));
+        Self { lines: quoted.iter().map(|line| masked(line)).collect(), unsaid: true }
+    }
+
+    /// Its lines, as they stand behind a `#`.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(String::as_str)
+    }
+
+    /// Whether it is about something that the recipe does not say.
+    pub(super) fn is_unsaid(&self) -> bool {
+        self.unsaid
+    }
+}
+
+/// An item of a list, or a comment where one would stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// The item.
+    Said(String),
+    /// The comment.
+    Note(Note),
+}
+
+/// The text without user names and passwords of its URLs, and without control
+/// characters, which TOML does not take in a comment.
+fn masked(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        // RFC 3986, 3.2: the authority ends at the next `/`, `?` or `#`
+        let end = after.find(|c: char| matches!(c, '/' | '?' | '#') || c.is_whitespace()).unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(at) => {
+                out.push_str("***");
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    out.push_str(rest);
+    out.replace(|c: char| c.is_control() && c != '\t', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Note, Place};
+
+    #[test]
+    fn a_comment_quotes_the_line_without_its_password() {
+        let place = Place::new("requirements.txt", 3);
+        let note = Note::unsaid(&place, "git+https://me:secret@example.org/x@main", "there is no git in a build");
+        let lines: Vec<&str> = note.lines().collect();
+        assert_eq!(lines[0], "requirements.txt:3: git+https://***@example.org/x@main");
+        assert_eq!(lines[1], "  not said here: there is no git in a build");
+    }
+}
