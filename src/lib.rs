@@ -13,7 +13,7 @@
 //! [`store`] and [`registry`]. What layers are made of is in [`changeset`], on
 //! [`layer`] (tar and compression) and [`python`] (wheels and venvs). Layers that
 //! run commands wait for [`sandbox`]; [`run`] starts containers from images on it,
-//! [`export`] writes images in other tools' forms, and [`rebase`] puts them on other bases.
+//! with the GPUs that [`gpu`] finds, [`export`] writes images in other tools' forms, and [`rebase`] puts them on other bases.
 //! [`doctor`] says whether a machine can do all that.
 //! [`init`] writes the first recipe of a project from the files that it has.
 
@@ -25,6 +25,7 @@ pub mod cli;
 pub mod diff;
 pub mod doctor;
 pub mod export;
+pub mod gpu;
 pub mod init;
 pub mod layer;
 pub mod lock;

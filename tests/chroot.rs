@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dlpack::oci::ContainerConfig;
 use dlpack::recipe::Bind;
 use dlpack::run::{Container, Devices, Settings, Wanted};
-use dlpack::sandbox::{Error, Mount, MountKind, Rootfs, Sandbox, Step};
+use dlpack::sandbox::{Error, Link, Mount, MountKind, Rootfs, Sandbox, Step};
 
 use super::support::sandbox::{Bench, as_root_under, chain, refusing, root, run};
 
@@ -72,6 +72,24 @@ fn a_step_that_turns_a_way_elsewhere_leads_dlpack_nowhere() {
             format!("{outside}\ncache\n/dev/null")
         );
         is(layer(sandbox), &[("elsewhere", ""), ("elsewhere/cache", ""), ("way", "")]);
+    });
+}
+
+#[test]
+fn a_device_is_a_node_of_its_own_and_links_lie_in_the_root() {
+    let name = "chroot::a_device_is_a_node_of_its_own_and_links_lie_in_the_root";
+    as_root_under(name, &refusing(&CONTAINER), || {
+        let bench = Bench::new();
+        let mut sandbox = bench.open();
+        let link = Link { target: "made/gpu0".into(), path: "/dev/gpu".into() };
+        let step = Step {
+            mounts: vec![Mount::new("/dev/null", "/dev/made/gpu0", MountKind::Device)],
+            links: vec![link],
+            ..Step::new(["sh", "-euc", "test -c /dev/gpu; stat -Lc %t:%T /dev/gpu; echo nothing >/dev/gpu"])
+        };
+        let (printed, result) = run(&mut sandbox, &step);
+        result.unwrap_or_else(|error| panic!("{}\n{printed}", chain(&error)));
+        assert_eq!(printed, "1:3\n");
     });
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 23] = [
+const MAY_USE: [(&str, &[&str]); 24] = [
     ("locked", &[]),
     ("progress", &["locked"]),
     ("oci", &[]),
@@ -43,6 +43,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("export", &["locked", "progress", "oci", "store", "layer", "sandbox", "recipe", "python", "lock", "changeset"]),
     ("assemble", &["*"]),
     ("run", &["oci", "store", "progress", "changeset", "sandbox", "recipe", "assemble"]),
+    ("gpu", &["sandbox", "run"]),
     ("diff", &["oci", "store", "registry", "progress", "layer", "changeset", "assemble"]),
     ("rebase", &["oci", "store", "registry", "progress", "sandbox", "recipe", "lock", "changeset", "plan", "assemble"]),
     ("doctor", &["oci", "registry", "sandbox"]),

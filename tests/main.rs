@@ -30,6 +30,7 @@ mod fallbacks;
 mod faults;
 mod from_source;
 mod fuzz_corpora;
+mod gpu;
 mod init;
 mod interpreters;
 mod layers;

@@ -110,6 +110,7 @@ impl Changeset for Run {
             user: self.recipe.user.clone(),
             network: if self.recipe.network { Network::Host } else { Network::None },
             mounts: given.mounts.clone(),
+            links: Vec::new(),
             machine: Machine::default(),
         };
         match sandbox.run_logged(&step, &mut log) {

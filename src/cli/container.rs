@@ -9,10 +9,11 @@ use super::error::{ExitKind, Failure};
 use super::signals::{self, Signals};
 use super::{blocking, building, forward};
 use crate::assemble::{self, Described};
+use crate::gpu;
 use crate::oci::Layout;
 use crate::recipe::{self, Bind, Net, container_path, memory_size};
 use crate::registry::{Reference, Registries, SourceError};
-use crate::run::{self, Claim, Container, Containers, Devices, Layers, Name, Record, Settings, Wanted};
+use crate::run::{self, Claim, Container, Containers, Layers, Name, Record, Settings, Wanted};
 use crate::sandbox::{Ending, ExtractError, Rootfs};
 use crate::store::Store;
 
@@ -55,6 +56,10 @@ pub struct Options {
     /// Keep what it writes under its name: `run --name NAME` goes on with it, `rm` removes it
     #[arg(long, requires = "name")]
     keep: bool,
+    /// The GPUs it has: all, none, or indexes and UUIDs with commas [default: those that the
+    /// image asks for]
+    #[arg(long, value_name = "GPUS", value_parser = gpus)]
+    gpus: Option<String>,
     /// Let nothing be written but /tmp, /var/tmp, /run and mounts
     #[arg(long)]
     read_only: bool,
@@ -81,11 +86,15 @@ impl Options {
             env,
             shm_size: self.shm_size,
             net: self.net,
-            gpus: None,
+            gpus: self.gpus.clone(),
             read_only: self.read_only,
             user: if self.root { Some("0".to_owned()) } else { self.user.clone() },
         })
     }
+}
+
+fn gpus(text: &str) -> Result<String, String> {
+    text.parse::<gpu::Selection>().map(|_| text.to_owned())
 }
 
 pub(super) fn directory(text: &str) -> Result<String, String> {
@@ -246,8 +255,12 @@ async fn open(
         None => claim.sandbox(&host.scratch),
     });
     let (config, wanted, rootfs) = (image.config.config, wanted.clone(), Rootfs::new(lower.clone(), host));
+    let progress = progress.clone();
     let container = blocking(move || {
-        Ok(Container::open(&rootfs, &config, &settings, &Devices::default(), &wanted, lasting.as_deref())?)
+        let env = settings.env_over(&config);
+        let given = gpu::devices(&gpu::Root::of_machine(), settings.gpus.as_deref(), &env, &rootfs)?;
+        given.warnings.iter().for_each(|warning| progress.warn(warning));
+        Ok(Container::open(&rootfs, &config, &settings, &given.devices, &wanted, lasting.as_deref())?)
     });
     let container = container.await?;
     let record = container.record(what.name(context), image.descriptor, lower, kept);

@@ -131,6 +131,11 @@ explain!(crate::run::TestError, self => match self {
     Self::Container { source, .. } => source.exit(),
 });
 
+explain!(crate::gpu::Error, self => match self {
+    Self::Selection { .. } | Self::Unknown { .. } | Self::Ambiguous { .. } => ExitKind::Usage,
+    _ => ExitKind::Other,
+});
+
 explain!(crate::sandbox::ExtractError, self => match self {
     Self::Store(error) => error.exit(),
     Self::Missing { .. } | Self::Io { .. } | Self::Entry { .. } | Self::Xattrs { .. } => ExitKind::Store,

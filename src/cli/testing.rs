@@ -10,11 +10,12 @@ use super::context::{Context, Locked};
 use super::error::Failure;
 use super::{blocking, container};
 use crate::assemble::{self, Described};
+use crate::gpu;
 use crate::oci::Digest;
 use crate::progress::Activity;
 use crate::recipe::Tests;
 use crate::registry::{Registries, Repository};
-use crate::run::{self, Devices};
+use crate::run::{self, Settings};
 use crate::sandbox::{ExtractError, Rootfs};
 use crate::store::Store;
 
@@ -123,7 +124,9 @@ impl Testing<'_> {
             let label = format!("test-{}-{n}", image.descriptor.digest.short());
             let rootfs = Rootfs::new(lower.clone(), Arc::clone(&host)).labelled(label, task.output());
             let (test, config) = (test.clone(), Arc::clone(&config));
-            blocking(move || Ok(run::test(&test, &rootfs, &config, network, &Devices::default())?)).await?;
+            let (env, gpus) = (Settings::default().env_over(&config), if test.gpu { "all" } else { "none" });
+            let given = gpu::devices(&gpu::Root::of_machine(), Some(gpus), &env, &rootfs)?;
+            blocking(move || Ok(run::test(&test, &rootfs, &config, network, &given.devices)?)).await?;
             task.end("passed");
             summary.passed += 1;
         }
@@ -145,5 +148,5 @@ impl Testing<'_> {
 
 /// Whether this machine has a GPU for containers.
 fn has_gpu() -> bool {
-    false
+    gpu::is_there(&gpu::Root::of_machine())
 }

@@ -8,16 +8,13 @@ use rustix::fs::FileType;
 use rustix::process::Signal;
 
 use super::owner::{Owner, host, stop_signal};
-use super::{Devices, Error, Record, Settings, Wanted};
+use super::{Devices, Error, Record, Settings, Wanted, loader};
 use crate::oci::{ContainerConfig, Descriptor};
 use crate::recipe::{Bind, Cwd, Net};
 use crate::sandbox::{Account, Door, Ending, Identity, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step};
 
 /// The variable by which dlpack's own entrypoint is told what to start.
 const SERVICES: &str = "DLPACK_SERVICES";
-
-/// What a recipe says that wants no GPU.
-const NO_GPUS: &str = "none";
 
 /// A container, ready to run its command.
 pub struct Container {
@@ -47,16 +44,13 @@ impl Container {
         if of_stdin == Ok(FileType::Directory) {
             return Err(Error::DirectoryAsStdin);
         }
-        if let Some(gpus) = settings.gpus.as_ref().filter(|gpus| *gpus != NO_GPUS) {
-            return Err(Error::Gpus { gpus: gpus.clone() });
-        }
         let own = config.user.as_deref().filter(|user| !user.is_empty()).unwrap_or("0");
         let user = settings.user.as_deref().unwrap_or(own);
         let account = rootfs.account(user)?;
         let mut step = step(config, settings, devices, wanted, &account)?;
         step.user = Some(user.to_owned());
         let identity = Identity::of(account.uid, account.gid);
-        let sandbox = match lasting {
+        let mut sandbox = match lasting {
             Some(directory) => rootfs.open_lasting(directory, identity)?,
             None => rootfs.open_as(identity)?,
         };
@@ -66,6 +60,7 @@ impl Container {
         {
             return Err(Error::Copied { from: mount.from.clone(), to: mount.to.clone() });
         }
+        loader::find(&mut sandbox, rootfs, &mut step, &devices.libraries)?;
         Ok(Self { sandbox, step, stop: stop_signal(config), inside: None })
     }
 
@@ -144,6 +139,7 @@ fn step(
     let own = config.working_dir.clone().filter(|directory| !directory.is_empty());
     step.workdir = settings.workdir.clone().or(own).unwrap_or_else(|| "/".to_owned());
     step.mounts = devices.mounts.clone();
+    step.links = devices.links.clone();
     let binds = settings.mounts.iter().map(mount).collect::<Result<Vec<_>, _>>()?;
     step.mounts.extend(binds);
     if let Some(cwd) = &settings.cwd {

@@ -32,12 +32,6 @@ pub enum Error {
         /// Where the container was to see it.
         to: String,
     },
-    /// Nothing here gives a container a GPU.
-    #[error("the recipe's `[run]` wants `gpus = \"{gpus}\"`, and this dlpack gives containers no GPU")]
-    Gpus {
-        /// As the recipe says it.
-        gpus: String,
-    },
     /// There is no home directory that `~` could be.
     #[error("can't mount `{from}`: there is no home directory")]
     NoHome {
@@ -166,7 +160,6 @@ impl Error {
                 "`-v {}:{to}:ro` gives the container a copy to read; copy what it makes out of it",
                 from.display()
             )),
-            Self::Gpus { .. } => Some("run the image with `docker run --gpus`, or write `gpus = \"none\"`".to_owned()),
             Self::NoHome { .. } => Some("set HOME, or write the path from `/` on".to_owned()),
             Self::EnvLine { .. } => Some("a line is KEY=VALUE, KEY alone for the caller's value, or `# …`".to_owned()),
             Self::DirectoryAsStdin => Some("a command could go up from it, and out of its root".to_owned()),

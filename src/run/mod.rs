@@ -19,6 +19,7 @@ mod container;
 mod devices;
 mod environment;
 mod error;
+mod loader;
 mod name;
 mod owner;
 mod settings;

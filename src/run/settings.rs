@@ -1,6 +1,9 @@
 //! How a container is started: what the recipe's `[run]` says, and over it the command
 //! line.
 
+use std::collections::BTreeMap;
+
+use crate::oci::ContainerConfig;
 use crate::recipe::{Bind, Container, Cwd, Net};
 
 /// How a container is started.
@@ -27,6 +30,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The variables of an image of this `config`, with these over them.
+    pub fn env_over(&self, config: &ContainerConfig) -> BTreeMap<String, String> {
+        let of_image = config.env.iter().flatten().filter_map(|line| line.split_once('='));
+        let of_image = of_image.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        of_image.chain(self.env.iter().cloned()).collect()
+    }
+
     /// These over what a recipe says: single values replace it, lists are added to it.
     pub fn over(self, recipe: &Container) -> Self {
         // a mount at the same place is another one in its stead

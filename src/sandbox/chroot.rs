@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, renameat};
@@ -66,6 +67,10 @@ impl Furniture {
             let kind = Kind::of(&mount.from)?;
             let place = self.clear(root, root.place(&mount.to, kind)?)?;
             fill(mount, &place, kind, user)?;
+            // what a step makes of a device is the device's
+            if mount.kind == MountKind::Device {
+                continue;
+            }
             let back = (mount.kind == MountKind::Writable).then(|| mount.from.clone());
             self.filled(&place, kind, back)?;
         }
@@ -153,12 +158,23 @@ fn fill(mount: &Mount, place: &Path, kind: Kind, user: &Credentials) -> Result<(
             enter::give(&copy, user);
             Ok(())
         }
+        (MountKind::Device, _) => device(&mount.from, place),
         (_, Kind::Directory) => {
             fs::create_dir(place).map_err(failed)?;
             copy::mirror(&mount.from, place)
         }
         (_, Kind::File) => fs::copy(&mount.from, place).map(drop).map_err(failed),
     }
+}
+
+/// A node for the same device: mknod(2) takes CAP_MKNOD, which many containers have, and opening
+/// it what the container was given.
+fn device(from: &Path, place: &Path) -> Result<(), Refusal> {
+    let made = from.metadata().and_then(|device| {
+        let kind = FileType::from_raw_mode(device.mode());
+        Ok(mknodat(CWD, place, kind, Mode::from_raw_mode(device.mode()), device.rdev())?)
+    });
+    made.map_err(|source| Refusal::call("make a node for", from, source))
 }
 
 /// A /dev of device nodes where they may be made, with the links of [`devices`].

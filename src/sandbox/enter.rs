@@ -79,7 +79,7 @@ fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Resul
     let place = root.place(&mount.to, Kind::of(&mount.from)?)?;
     let tree = match mount.kind {
         MountKind::Secret => secret(dev, &mount.from, user)?,
-        MountKind::ReadOnly | MountKind::Writable => existing(&mount.from).map_err(failed)?,
+        MountKind::ReadOnly | MountKind::Writable | MountKind::Device => existing(&mount.from).map_err(failed)?,
     };
     if mount.kind == MountKind::ReadOnly {
         make_read_only(tree.as_fd()).map_err(failed)?;

@@ -92,11 +92,13 @@ impl Room {
         let root = if mounts { enter::bare(view)? } else { Root::open(view)? };
         let user = task.user.as_deref().map(|user| user::look_up(user, &root)).transpose()?.unwrap_or_default();
         let mut furniture = None;
+        let link = |root: &Root| task.links.iter().try_for_each(|link| root.link(&link.path, &link.target));
         if mounts {
             if task.machine.read_only {
                 enter::scratch(&root)?;
             }
             enter::furnish(&root, isolation, task, &user)?;
+            link(&root)?;
             root.make_workdir(&task.workdir)?;
             if task.machine.read_only {
                 enter::close(&root)?;
@@ -104,6 +106,7 @@ impl Room {
             enter::pivot(&root)?;
         } else {
             furniture = Some(Furniture::put(&root, &view.directory, task, &user)?);
+            link(&root)?;
             root.make_workdir(&task.workdir)?;
         }
         Ok(Self { root, furniture, user, supervision })

@@ -67,6 +67,6 @@ pub use refusal::Refusal;
 pub use rootfs::{Rootfs, Sandbox};
 pub use scratch::Directory;
 pub use spec::VERB;
-pub use step::{Ending, Machine, Mount, MountKind, Network, Step};
+pub use step::{Ending, Link, Machine, Mount, MountKind, Network, Step};
 pub use sys::quota::{Quota, quota};
 pub use user::{Account, Identity};

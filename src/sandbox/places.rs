@@ -6,7 +6,9 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::Refusal;
@@ -164,6 +166,25 @@ impl Root {
             (Kind::Directory, _) => Err(mount_point(path, "no directory")),
             (Kind::File, FileType::Directory) => Err(mount_point(path, "a directory")),
             (Kind::File, _) => Ok(place),
+        }
+    }
+
+    /// Makes a symbolic link at `path` that says `target`, in place of what is there.
+    pub(super) fn link(&self, path: &str, target: &str) -> Result<(), Refusal> {
+        let failed = |errno| self.refusal(path, errno);
+        let names = normal(path)?;
+        let Some((name, parents)) = names.split_last() else { return Err(mount_point(path, "the root itself")) };
+        let parent = parents.iter().collect::<PathBuf>();
+        let parent = match parent.to_string_lossy() {
+            root if root.is_empty() => self.open_inside(".", OFlags::PATH | OFlags::CLOEXEC).map_err(failed)?,
+            parent => self.place(&parent, Kind::Directory)?,
+        };
+        match symlinkat(target, &parent, *name) {
+            Err(Errno::EXIST) => {
+                unlinkat(&parent, *name, AtFlags::empty()).map_err(failed)?;
+                symlinkat(target, &parent, *name).map_err(failed)
+            }
+            made => made.map_err(failed),
         }
     }
 

@@ -15,7 +15,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::step::{Ending, Machine, Mount, Network};
+use super::step::{Ending, Link, Machine, Mount, Network};
 use super::{Fallback, Identity, Refusal};
 
 /// The verb with which dlpack starts itself as a sandbox's first process.
@@ -62,6 +62,7 @@ pub(super) struct Task {
     pub user: Option<String>,
     pub network: Network,
     pub mounts: Vec<Mount>,
+    pub links: Vec<Link>,
     pub machine: Machine,
     /// Whether stdin is a terminal that the command is to control.
     pub interactive: bool,

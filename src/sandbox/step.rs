@@ -22,6 +22,8 @@ pub struct Step {
     pub network: Network,
     /// What it sees besides the root filesystem; none of it is in a layer.
     pub mounts: Vec<Mount>,
+    /// Symbolic links that are made before it starts, in place of what is there.
+    pub links: Vec<Link>,
     /// What it takes for its machine.
     pub machine: Machine,
 }
@@ -41,6 +43,7 @@ impl Step {
             user: None,
             network: Network::None,
             mounts: Vec::new(),
+            links: Vec::new(),
             machine: Machine::default(),
         }
     }
@@ -116,6 +119,15 @@ impl Mount {
     }
 }
 
+/// A symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// What it says.
+    pub target: String,
+    /// Where it is, absolute.
+    pub path: String,
+}
+
 /// What a step may do with a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {
@@ -123,6 +135,8 @@ pub enum MountKind {
     ReadOnly,
     /// Write to it: a cache directory, a place for results.
     Writable,
+    /// Use it as its mode allows: a device node.
+    Device,
     /// Read it: a copy of the file, of mode 0400 and the step's user's. It is in memory, but
     /// on disk for as long as the step runs where nothing may be mounted
     /// ([`super::Fallback::Chroot`]).

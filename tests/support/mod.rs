@@ -11,6 +11,7 @@ pub mod host;
 pub mod image;
 pub mod index;
 pub mod line;
+pub mod machine;
 pub mod payload;
 pub mod proxy;
 pub mod registry;

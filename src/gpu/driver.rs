@@ -1,0 +1,176 @@
+//! What the driver's kernel module tells in `/proc/driver/nvidia`.
+
+use serde::Serialize;
+
+use super::{Root, Version};
+
+/// Which of the two kernel modules is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Module {
+    /// The open one, which GPUs need from Blackwell on, and which none before Turing has.
+    Open,
+    /// The proprietary one.
+    Proprietary,
+}
+
+/// The driver that is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Driver {
+    /// Its version: libraries of no other one work with it.
+    pub version: Version,
+    /// Which kernel module it is.
+    pub module: Module,
+}
+
+impl Driver {
+    /// The driver that is loaded; none if there is none.
+    pub fn of(root: &Root) -> Option<Self> {
+        Self::parse(&root.text("/proc/driver/nvidia/version")?)
+    }
+
+    /// `NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar …`, or
+    /// `… NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build …`.
+    fn parse(text: &str) -> Option<Self> {
+        let line = text.lines().find(|line| line.starts_with("NVRM version:"))?;
+        let version =
+            line.split_whitespace().filter(|word| word.contains('.')).find_map(|word| word.parse::<Version>().ok())?;
+        let open = line.contains("Open Kernel Module");
+        Some(Self { version, module: if open { Module::Open } else { Module::Proprietary } })
+    }
+
+    /// The newest CUDA that it can run; none for a driver that is newer than dlpack's table.
+    pub fn cuda(&self) -> Option<Version> {
+        let (newest, _) = CUDA[CUDA.len() - 1];
+        if self.version.major() > newest {
+            return None;
+        }
+        let brings = CUDA.iter().rev().find(|(branch, _)| *branch <= self.version.major());
+        Some(brings.map_or(Version::new(0, 0), |(_, (major, minor))| Version::new(*major, *minor)))
+    }
+}
+
+/// The first branch of the driver that runs a CUDA.
+pub fn branch_for(cuda: &Version) -> Option<u32> {
+    CUDA.iter().find(|(_, (major, minor))| Version::new(*major, *minor) >= *cuda).map(|(branch, _)| *branch)
+}
+
+/// CUDA Toolkit Release Notes, "CUDA Toolkit and Corresponding Driver Versions": the branches of
+/// the driver, and the CUDA that each brings.
+const CUDA: [(u32, (u32, u32)); 28] = [
+    (367, (8, 0)),
+    (384, (9, 0)),
+    (390, (9, 1)),
+    (396, (9, 2)),
+    (410, (10, 0)),
+    (418, (10, 1)),
+    (440, (10, 2)),
+    (450, (11, 0)),
+    (455, (11, 1)),
+    (460, (11, 2)),
+    (465, (11, 3)),
+    (470, (11, 4)),
+    (495, (11, 5)),
+    (510, (11, 6)),
+    (515, (11, 7)),
+    (520, (11, 8)),
+    (525, (12, 0)),
+    (530, (12, 1)),
+    (535, (12, 2)),
+    (545, (12, 3)),
+    (550, (12, 4)),
+    (555, (12, 5)),
+    (560, (12, 6)),
+    (565, (12, 7)),
+    (570, (12, 8)),
+    (575, (12, 9)),
+    (580, (13, 0)),
+    (590, (13, 1)),
+];
+
+/// A GPU as the driver knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gpu {
+    /// Its number, by PCI address, as nvidia-smi(1) counts.
+    pub index: usize,
+    /// `NVIDIA H100 80GB HBM3` …
+    pub model: String,
+    /// `GPU-` and 32 digits; none while the driver has not looked at it yet.
+    pub uuid: Option<String>,
+    /// Its PCI address: `0000:17:00.0`.
+    pub pci: String,
+    /// Its device is `/dev/nvidia` and this number.
+    pub minor: Option<u32>,
+    /// What instructions it has, where the driver's own nvidia-smi(1) can tell.
+    pub compute_capability: Option<String>,
+}
+
+impl Gpu {
+    /// All that the driver knows, by index.
+    pub fn all(root: &Root) -> Vec<Self> {
+        const GPUS: &str = "/proc/driver/nvidia/gpus";
+        let read = |pci: String| Some((root.text(format!("{GPUS}/{pci}/information"))?, pci));
+        let known = root.names(GPUS).into_iter().filter_map(read);
+        known.enumerate().map(|(index, (information, pci))| Self::parse(index, &information, pci)).collect()
+    }
+
+    /// `Model:           NVIDIA A100-SXM4-40GB`, a line each.
+    fn parse(index: usize, information: &str, pci: String) -> Self {
+        let lines = || information.lines().filter_map(|line| line.split_once(':'));
+        let field = |name: &str| lines().find(|(field, _)| *field == name).map(|(_, value)| value.trim().to_owned());
+        Self {
+            index,
+            model: field("Model").unwrap_or_else(|| "unknown".to_owned()),
+            uuid: field("GPU UUID").filter(|uuid| !uuid.is_empty() && !uuid.contains('?')),
+            minor: field("Device Minor").and_then(|minor| minor.parse().ok()),
+            pci,
+            compute_capability: None,
+        }
+    }
+
+    /// NVML's brand of such a model, as `NVIDIA_REQUIRE_*` names it.
+    pub fn brand(&self) -> &'static str {
+        const BRANDS: [(&str, &str); 9] = [
+            ("Tesla", "tesla"),
+            ("GeForce RTX", "geforcertx"),
+            ("GeForce", "geforce"),
+            ("Quadro RTX", "quadrortx"),
+            ("Quadro", "quadro"),
+            ("TITAN RTX", "titanrtx"),
+            ("TITAN", "titan"),
+            ("NVIDIA RTX", "nvidiartx"),
+            ("NVIDIA", "nvidia"),
+        ];
+        BRANDS.iter().find(|(part, _)| self.model.contains(part)).map_or("unknown", |(_, brand)| brand)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_is_known_by_its_version_and_module() {
+        let driver = |text: &str| Driver::parse(text).map(|driver| (driver.version.to_string(), driver.module));
+        let closed = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n\
+                      GCC version:  gcc version 11.4.0 (Ubuntu 11.4.0-1ubuntu1~22.04)\n";
+        assert_eq!(driver(closed), Some(("535.104.05".into(), Module::Proprietary)));
+        let open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs-builder@U22-I3-AF03-09-1)  Sun Jul 27 07:19:24 UTC 2025\n";
+        assert_eq!(driver(open), Some(("580.65.06".into(), Module::Open)));
+        assert_eq!(driver("GCC version: gcc 11.4.0\n"), None);
+    }
+
+    #[test]
+    fn a_driver_brings_the_cuda_of_its_branch() {
+        let cuda = |version: &str| {
+            let driver = Driver { version: version.parse().unwrap(), module: Module::Open };
+            driver.cuda().map(|cuda| cuda.to_string())
+        };
+        assert_eq!(cuda("470.82.01").as_deref(), Some("11.4"));
+        assert_eq!(cuda("552.1").as_deref(), Some("12.4"));
+        assert_eq!(cuda("340.1").as_deref(), Some("0.0"));
+        assert_eq!(cuda("900.1"), None);
+        assert_eq!(branch_for(&Version::new(12, 4)), Some(550));
+        assert_eq!(branch_for(&Version::new(99, 0)), None);
+    }
+}
