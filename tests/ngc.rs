@@ -134,8 +134,8 @@ fn typed(dlpack: &Dlpack, arguments: &[&str], script: &str) -> String {
 fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
     let version = wheel::python();
     let group = format!("root:x:0:\nstaff:x:50:\ncluster:x:{UID}:\n");
-    let more = dist_packages(version).file("etc/group", group).file(&format!("usr/bin/python{version}"), "");
-    let (_registry, dlpack) = world(|layout| layout.image(), more);
+    let more = dist_packages(version).file("etc/group", &group).file(&format!("usr/bin/python{version}"), "");
+    let (registry, dlpack) = world(|layout| layout.image(), more);
     dlpack.write("dlpack.toml", &flavour("none").replace("[\"apt\"]", "[\"apt\"]\n[test]\ncommands = []\n"));
     dlpack.write("requirements.txt", "numpy>=1.20\n");
     let digest = dlpack.ok(["build", "--no-test"]);
@@ -148,6 +148,15 @@ fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
 
     let mut shown = Shown::new();
     shown.replace(dlpack.home().display().to_string(), "HOME");
+    shown.replace(registry.address(), "REGISTRY");
+    let (name, other) = (registry.reference("team/env:1"), registry.reference("other:1"));
+    dlpack.ok(["push", "--no-test", "--quiet", &name]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let layout = Layout::create(directory.path().join("layout"));
+    let without = Tar::new().file("etc/group", &group).file(&format!("usr/bin/python{version}"), "");
+    layout.image().layer(Packing::Gzip, without).tagged("other");
+    layout.push("other", &registry, "other:1", Form::Oci);
+    shown.run("a base without it", &mut dlpack.command(["rebase", "--quiet", &name, "--onto", &other]));
     dlpack.write("requirements.txt", "numpy>=1.23\n");
     shown.run("another version", &mut dlpack.command(["lock", "--quiet"]));
     for (case, from, to) in [

@@ -127,7 +127,11 @@ pub fn changesets(
         version: locked.python.clone(),
     };
     let skeleton: Arc<dyn Changeset> = match scheme.is_of_user() {
-        true => Arc::new(UserBase(scheme.clone())),
+        true => {
+            let present = locked.user.iter().flat_map(|user| &user.present);
+            let present = present.map(|present| format!("{} {}", present.name, present.version));
+            Arc::new(UserBase { scheme: scheme.clone(), present: present.collect() })
+        }
         false => Arc::new(SkeletonLayer(skeleton)),
     };
     layers.push(VenvLayer { changeset: skeleton, needs: Vec::new() });
@@ -226,29 +230,34 @@ impl Changeset for SkeletonLayer {
 }
 
 /// The directories of a user's own packages.
-struct UserBase(Scheme);
+struct UserBase {
+    scheme: Scheme,
+    /// What of the base's Python they rely on: names and versions.
+    present: Vec<String>,
+}
 
 impl Changeset for UserBase {
     fn inputs(&self) -> Inputs {
-        let scheme = &self.0;
+        let scheme = &self.scheme;
         let inputs = Inputs::new("user-base", USER_BASE, format!("dlpack packages in {}", scheme.prefix()))
             .with("path", scheme.prefix())
-            .with("python", scheme.python().to_string());
+            .with("python", scheme.python().to_string())
+            .telling("present", Some(self.present.join(", ")).filter(|present| !present.is_empty()));
         of_whom(inputs, scheme)
     }
 
     fn write(&self, _under: &Rootfs, out: &mut LayerWriter) -> Result<(), super::Error> {
-        let prefix = self.0.prefix().trim_start_matches('/');
-        for directory in self.0.directories() {
+        let prefix = self.scheme.prefix().trim_start_matches('/');
+        for directory in self.scheme.directories() {
             let path = format!("{prefix}/{directory}");
-            out.directory(path.trim_end_matches('/'), self.0.attributes(0o755))?;
+            out.directory(path.trim_end_matches('/'), self.scheme.attributes(0o755))?;
         }
         Ok(())
     }
 
     /// Its programs are found before those that they are laid on top of.
     fn amendments(&self) -> Vec<Amendment> {
-        vec![Amendment::FirstInPath(vec![format!("{}/bin", self.0.prefix())])]
+        vec![Amendment::FirstInPath(vec![format!("{}/bin", self.scheme.prefix())])]
     }
 }
 

@@ -31,5 +31,6 @@ pub use model::{
 };
 pub use onto::onto;
 pub use packing::{bytecode_bin, bytecode_bins};
+pub use present::distributions;
 pub use resolve::resolve;
 pub use venv::{Wheels, listings};

@@ -9,7 +9,7 @@ use crate::python::wheel::normalize;
 
 /// The distributions of the Python at `interpreter`, absolute, whose version begins with `short`
 /// (`3.8`); of two of one name, that which is found first.
-pub(super) fn distributions(files: &FileList, interpreter: &str, short: &str) -> Vec<Metadata> {
+pub fn distributions(files: &FileList, interpreter: &str, short: &str) -> Vec<Metadata> {
     let mut seen = BTreeSet::new();
     let found =
         directories(files, interpreter, short).into_iter().flat_map(|directory| in_directory(files, &directory));

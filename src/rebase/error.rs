@@ -110,6 +110,18 @@ pub enum Error {
         /// Which it is.
         found: String,
     },
+    /// A distribution of the base's Python that packages lie on top of.
+    #[error("layer `{layer}` lies on top of {needs} of the base's Python, and {base} has {found}")]
+    Present {
+        /// The layer.
+        layer: String,
+        /// Its name and version.
+        needs: String,
+        /// The new base.
+        base: String,
+        /// What that has.
+        found: String,
+    },
     /// Another C library, or an older one.
     #[error("layer `{layer}` ({title}) needs {needs}, and {base} has {found}")]
     Libc {
@@ -171,6 +183,9 @@ impl Error {
                 found.join(", ")
             )),
             Self::OtherPython { .. } => Some("take a base with that Python, or push the recipe on the new one".into()),
+            Self::Present { .. } => {
+                Some("take a base with the same, or push the recipe on the new one: it is resolved anew there".into())
+            }
             Self::Libc { .. } => Some("take a base with glibc, and one that is as new as that".into()),
             Self::BehindLink { real, .. } => Some(format!("write `/{real}` in the recipe, and push that")),
             Self::OtherRecipe { .. } => {

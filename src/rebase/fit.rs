@@ -8,7 +8,9 @@ use super::{Error, Upper};
 use crate::assemble::account_files;
 use crate::changeset::Told;
 use crate::lock::base::{self, FileList, GLIBC, Libc, Needs, Resolved};
+use crate::lock::distributions;
 use crate::oci::Platform;
+use crate::python::wheel::normalize;
 use crate::recipe::Base;
 use crate::registry::Registries;
 use crate::sandbox::Host;
@@ -89,7 +91,7 @@ fn named(image: &Upper, is: impl Fn(&Told) -> bool) -> String {
 
 /// Whether it takes the base's files to tell whether a layer fits.
 fn needs_files(told: &Told) -> bool {
-    told.fields.contains_key("libc") || ["venv", "files"].contains(&told.kind.as_str())
+    told.fields.contains_key("libc") || ["venv", "user-base", "files"].contains(&told.kind.as_str())
 }
 
 /// A base and its files.
@@ -110,8 +112,11 @@ impl Fit<'_> {
     /// [`Error::NoPython`], [`Error::OtherPython`], [`Error::Libc`], [`Error::BehindLink`].
     pub fn check(&self, layers: &[(&str, &str, &Told)]) -> Result<(), Error> {
         for (at, (name, title, told)) in layers.iter().enumerate() {
-            if told.kind == "venv" {
+            if ["venv", "user-base"].contains(&told.kind.as_str()) {
                 self.python(name, told, layers[..at].iter().map(|(.., told)| *told))?;
+            }
+            if let Some(needs) = told.fields.get("present") {
+                self.present(name, told, needs)?;
             }
             if let Some(needs) = told.fields.get("libc") {
                 self.libc(name, title, needs)?;
@@ -174,6 +179,25 @@ impl Fit<'_> {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let names = self.files.under(directory).map(|(name, _)| name);
         names.filter(|name| minor(name).is_some()).map(|name| format!("{directory}/{name}")).collect()
+    }
+
+    /// What packages lie on top of is there, in the same versions: `numpy 1.22.2, torch 1.13.0`.
+    fn present(&self, layer: &str, told: &Told, needs: &str) -> Result<(), Error> {
+        let (Some(path), Some(python)) = (told.fields.get("interpreter"), told.fields.get("python")) else {
+            return Ok(());
+        };
+        let found = distributions(self.files, path, python);
+        for needs in needs.split(", ") {
+            let name = needs.split(' ').next().unwrap_or_default();
+            let here = found.iter().find(|found| normalize(&found.name) == name);
+            let found = here.map(|here| format!("{name} {}", here.version.as_deref().unwrap_or_default()));
+            if found.as_deref() != Some(needs) {
+                let (layer, base) = (layer.to_owned(), self.base.to_owned());
+                let found = found.unwrap_or_else(|| "none".to_owned());
+                return Err(Error::Present { layer, needs: needs.to_owned(), base, found });
+            }
+        }
+        Ok(())
     }
 
     /// The C library is the one that wheels need, and new enough.
