@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use dlpack::oci::{Descriptor, DiffId, Digest, Manifest, media_type};
-use dlpack::store::{Area, Error, Kind, LayerKey, LayerPart, Link, Policy, Store};
+use dlpack::store::{Area, Checksums, Error, Kind, LayerKey, LayerPart, Link, Policy, Store, Tree, TreeContent};
 use tempfile::TempDir;
 
 use crate::support::command::Dlpack;
@@ -398,4 +398,25 @@ fn a_name_that_is_forgotten_keeps_nothing_from_collection() {
     assert!(other.contains("the store has no example.com/other:1"), "{other}");
     let freed = dlpack.json(["cache", "gc", "--forget", "example.com/forgotten:1", "--max-size", "0"]);
     assert_eq!(freed["kept"], 0, "{freed}");
+}
+
+#[test]
+fn a_store_apart_waits_for_whoever_extracts_the_same_base() {
+    let (_directory, store) = store();
+    let chain = Digest::of(b"a base");
+    let writer = store.tree_writer(Tree::Flattened, &chain).unwrap();
+    let apart = store.apart().unwrap();
+    let found = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let _turn = apart.store().tree_writer(Tree::Flattened, &chain).unwrap();
+            apart.store().tree(Tree::Flattened, &chain).is_some()
+        });
+        fs::create_dir(writer.path().join("root")).unwrap();
+        writer.keep(TreeContent::default(), &Checksums::default()).unwrap();
+        waiting.join().unwrap()
+    });
+    assert!(found, "it is extracted once");
+    drop(apart);
+    assert!(store.tree(Tree::Flattened, &chain).is_some());
+    assert_eq!(files_in(&store.root().join("tmp")), 0);
 }
