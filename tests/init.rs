@@ -103,6 +103,27 @@ fn options_say_what_the_files_leave_open() {
 }
 
 #[test]
+fn packages_lie_on_top_of_those_that_a_framework_image_has() {
+    let dlpack = Dlpack::new();
+    let made = "RUN useradd -m -s /bin/bash -u 1000 dev\nUSER dev\nRUN pip install einops\n";
+    dlpack.write("Dockerfile", &format!("FROM nvcr.io/nvidia/pytorch:22.10-py3\n{made}"));
+    dlpack.ok(["init", "--python", "3.8"]);
+    let loaded = load(&dlpack);
+    let packages = venv(&loaded);
+    assert_eq!((packages.user.as_deref(), &packages.interpreter), (Some("dev"), &None));
+    assert_eq!((packages.python.as_str(), &packages.requirements[..]), ("3.8", &["einops".to_owned()][..]));
+    dlpack.write("Dockerfile", "FROM nvcr.io/nvidia/pytorch:22.10-py3\nRUN pip install einops\n");
+    dlpack.ok(["init", "--python", "3.8", "--force"]);
+    assert!(read(&dlpack, "dlpack.toml").contains("# A venv does not see the packages"));
+
+    dlpack.write("requirements.txt", "einops\n");
+    dlpack.ok(["init", "--flavour", "ngc-pytorch", "--from", "requirements.txt", "--force"]);
+    let loaded = load(&dlpack);
+    assert_eq!(loaded.recipe.base, Base::Image("nvcr.io/nvidia/pytorch:22.10-py3".into()));
+    assert_eq!(venv(&loaded).requirements_files, ["requirements.txt"]);
+}
+
+#[test]
 fn a_recipe_elsewhere_leads_back_to_the_files() {
     let dlpack = project("requirements");
     fs::create_dir(dlpack.work().join("images")).unwrap();

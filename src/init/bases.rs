@@ -146,6 +146,14 @@ pub(super) fn python_of(image: &str) -> Option<(u8, String)> {
     }
 }
 
+/// Whether an image is one whose own Python has the packages that it is taken for.
+pub(super) fn brings_packages(image: &str) -> bool {
+    let name = image.split([':', '@']).next().unwrap_or_default();
+    let frameworks = ["pytorch/pytorch", "tensorflow/tensorflow", "huggingface/", "rapidsai/"];
+    let is_framework = frameworks.iter().any(|start| name.trim_start_matches("docker.io/").starts_with(start));
+    name.starts_with("nvcr.io/nvidia/") && name != "nvcr.io/nvidia/cuda" || is_framework
+}
+
 /// Whether an image already has that Python.
 pub(super) fn has_python(image: &str) -> bool {
     python_of(image).is_some_and(|(_, interpreter)| interpreter.starts_with("/usr/local/"))
@@ -218,6 +226,7 @@ mod tests {
             ("pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel", None),
             ("alpine", None),
         ];
+        assert!(super::brings_packages("nvcr.io/nvidia/pytorch:22.10-py3") && !super::brings_packages("debian:12"));
         for (image, expected) in cases {
             let expected = expected.map(|(minor, path): (u8, &str)| (minor, path.to_owned()));
             assert_eq!(python_of(image), expected, "{image}");

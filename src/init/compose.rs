@@ -6,7 +6,7 @@ use super::bases::{self, Chosen};
 use super::dockerfile::{Dockerfile, Installed};
 use super::draft::{Account, Base, Draft, Kind, Layer, Part, Text, Venv};
 use super::error::Error;
-use super::found::{Defaults, Found, PLAIN};
+use super::found::{Defaults, Found, NGC, NGC_PYTHON, PLAIN};
 use super::note::{Item, Note};
 use super::packages::Packages;
 use super::render::render;
@@ -117,13 +117,8 @@ fn plain(packages: Packages, answers: &Answers, defaults: &Defaults) -> Result<D
         let packages = ["python3", "python3-venv"].map(|name| Item::Said(name.to_owned())).to_vec();
         draft.push(Vec::new(), Kind::Apt { packages, recommends: false });
     }
-    let venv = Venv {
-        amends: false,
-        path: None,
-        python: Some(chosen.python.clone()),
-        interpreter: Some(chosen.interpreter.clone()),
-        packages,
-    };
+    let (python, interpreter) = (Some(chosen.python.clone()), Some(chosen.interpreter.clone()));
+    let venv = Venv { python, interpreter, packages, ..Venv::default() };
     push_venv(&mut draft, venv);
     let user = answers.user.as_deref().unwrap_or(&defaults.user);
     if user != "root" {
@@ -144,8 +139,29 @@ fn account() -> Account {
     }
 }
 
+/// A recipe over the one on an NGC image: its CUDA, Python and packages are that image's.
+fn on_ngc(mut packages: Packages, answers: &Answers, defaults: &Defaults) -> Draft {
+    let mut draft = Draft { base: Base::Flavour { name: NGC.to_owned(), image: None }, ..Draft::default() };
+    let user = answers.user.as_deref().filter(|user| *user != "root").unwrap_or(&defaults.user);
+    draft.vars.push(("user".into(), user.to_owned()));
+    if let Some(cuda) = answers.cuda.as_deref().filter(|cuda| *cuda != "none") {
+        let note = format!("CUDA is that of the NGC image, whatever --cuda says ({cuda}): `base` takes another one.");
+        draft.base_notes.push(Note::new(note));
+    }
+    // The flavour takes the project's requirements.txt by itself.
+    packages.files.retain(|file| file != "requirements.txt");
+    let python = answers.python.clone().filter(|python| python != NGC_PYTHON);
+    if python.is_some() || !packages.is_empty() {
+        push_venv(&mut draft, Venv { amends: true, python, packages, ..Venv::default() });
+    }
+    draft
+}
+
 /// A recipe over one that comes with dlpack.
 fn flavoured(flavour: &str, packages: Packages, answers: &Answers, defaults: &Defaults) -> Result<Draft, Error> {
+    if flavour == NGC {
+        return Ok(on_ngc(packages, answers, defaults));
+    }
     let own = bases::choose((flavour != "quickstart").then_some(bases::DEFAULT_CUDA), None, &[])?;
     let chosen = chosen(&packages, answers, defaults)?;
     // quickstart is on Debian's own packages, whose Python is 3.11.
@@ -172,7 +188,7 @@ fn flavoured(flavour: &str, packages: Packages, answers: &Answers, defaults: &De
     let of_base = (!is_own).then_some(chosen);
     if of_base.is_some() || !packages.is_empty() {
         let (python, interpreter) = of_base.map(|chosen| (chosen.python, chosen.interpreter)).unzip();
-        let venv = Venv { amends: true, path: None, python, interpreter, packages };
+        let venv = Venv { amends: true, python, interpreter, packages, ..Venv::default() };
         push_venv(&mut draft, venv);
     }
     Ok(draft)
@@ -229,8 +245,8 @@ fn finish_venv(
         (None, Some((minor, _))) => *minor,
         (None, None) => return Err(Error::UnknownPython { base: image.to_owned() }),
     };
-    let own = known.filter(|(known, _)| *known == minor).map(|(_, interpreter)| interpreter);
-    let interpreter = own.unwrap_or_else(|| format!("/usr/bin/python3.{minor}"));
+    // What is not known of a base is left to the lock to look for.
+    let interpreter = known.filter(|(known, _)| *known == minor).map(|(_, interpreter)| interpreter);
     let brings = |layer: &Layer| {
         matches!(&layer.kind, Kind::Apt { packages, .. }
             if packages.iter().any(|item| matches!(item, Item::Said(name) if name.starts_with("python3"))))
@@ -239,21 +255,32 @@ fn finish_venv(
         Part::Layer(layer) => Some(layer),
         Part::Note(_) => None,
     });
-    let of_apt = interpreter.starts_with("/usr/bin/");
-    if of_apt && !bases::has_python(image) && bases::python_of(image).is_some() && !before.into_iter().any(brings) {
+    let of_apt = interpreter.as_deref().is_some_and(|path| path.starts_with("/usr/bin/"));
+    if of_apt && !bases::has_python(image) && !before.into_iter().any(brings) {
         let items = vec![Item::Said("python3".to_owned())];
         let kind = Kind::Apt { packages: items, recommends: false };
         let note = Note::new("the venv's Python");
         draft.parts.insert(part, Part::Layer(Layer { notes: vec![note], name: Some("apt-python".into()), kind }));
         part += 1;
     }
-    let notes = std::mem::take(&mut packages.notes);
-    let bin = format!("{}/bin", path.as_deref().unwrap_or(VENV));
+    let mut notes = std::mem::take(&mut packages.notes);
+    let user = if bases::brings_packages(image) { account_before(draft, part) } else { None };
+    if bases::brings_packages(image) && user.is_none() {
+        notes.push(Note::new(
+            "A venv does not see the packages that the base's own Python has. With `user`, an account that a layer\n\
+             before this one makes, they are installed on top of those.",
+        ));
+    }
+    let bin = match &user {
+        Some((_, home)) => format!("{home}/.local/bin"),
+        None => format!("{}/bin", path.as_deref().unwrap_or(VENV)),
+    };
     let venv = Venv {
         amends: false,
-        path: path.filter(|path| path != VENV),
+        path: path.filter(|path| path != VENV && user.is_none()),
+        user: user.map(|(user, _)| user),
         python: Some(format!("3.{minor}")),
-        interpreter: Some(interpreter),
+        interpreter,
         packages,
     };
     if has_part {
@@ -264,6 +291,33 @@ fn finish_venv(
     } else {
         draft.parts.push(Part::Layer(Layer { notes, name: Some("python".into()), kind: Kind::Venv(venv) }));
     }
+    find_first(draft, &bin);
+    Ok(())
+}
+
+/// The account that a layer before the part makes, and its home.
+fn account_before(draft: &Draft, part: usize) -> Option<(String, String)> {
+    draft.parts.iter().take(part).find_map(|part| match part {
+        Part::Layer(Layer { kind: Kind::Account(Account { user: Some(Text::Plain(user)), home, .. }), .. }) => {
+            Some((user.clone(), home.clone().unwrap_or_else(|| format!("/home/{user}"))))
+        }
+        _ => None,
+    })
+}
+
+/// Lets `PATH` begin with where the packages' programs are: in the image, where a Dockerfile
+/// sets it, and in steps after they are installed.
+fn find_first(draft: &mut Draft, bin: &str) {
+    let default = format!("{VENV}/bin");
+    for part in &mut draft.parts {
+        let Part::Layer(Layer { kind: Kind::Run(run), .. }) = part else { continue };
+        for (name, value) in &mut run.env {
+            if let (true, Text::Plain(path)) = (name == "PATH", value) {
+                let parts = path.split(':').map(|part| if part == default { bin } else { part });
+                *path = parts.collect::<Vec<_>>().join(":");
+            }
+        }
+    }
     for (name, value) in &mut draft.config.env {
         if let (true, Text::Plain(path)) = (name == "PATH", value)
             && !path.split(':').any(|part| part == bin)
@@ -271,5 +325,4 @@ fn finish_venv(
             *path = format!("{bin}:{path}");
         }
     }
-    Ok(())
 }

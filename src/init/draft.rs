@@ -137,6 +137,8 @@ pub(super) struct Run {
 pub(super) struct Venv {
     /// Whether it amends the flavour's, and has no Python of its own to say.
     pub(super) amends: bool,
+    /// The account that the packages are for, on top of the base's, in place of a venv.
+    pub(super) user: Option<String>,
     pub(super) path: Option<String>,
     pub(super) python: Option<String>,
     pub(super) interpreter: Option<String>,

@@ -20,6 +20,12 @@ use super::requirements;
 /// The flavour that has nothing but what the project's files say.
 pub(super) const PLAIN: &str = "plain";
 
+/// The flavour on an image that has CUDA, Python and packages of its own.
+pub(super) const NGC: &str = "ngc-pytorch";
+
+/// The Python of that image.
+pub(super) const NGC_PYTHON: &str = "3.8";
+
 /// The flavours: one of nothing but the project's packages, and the shipped recipes.
 pub fn flavours() -> Vec<&'static str> {
     std::iter::once(PLAIN).chain(shipped_names()).collect()
@@ -166,9 +172,9 @@ impl Found {
         &self.left
     }
 
-    /// Whether a Dockerfile says the base, for that flavour.
+    /// Whether a Dockerfile or the flavour says which CUDA there is.
     pub fn has_base(&self, flavour: &str) -> bool {
-        flavour == PLAIN && self.dockerfile.is_some()
+        flavour == PLAIN && self.dockerfile.is_some() || flavour == NGC
     }
 
     /// Whether the files say that Python packages are installed.
@@ -204,6 +210,7 @@ impl Found {
             }
         };
         let (cuda, python) = match &self.dockerfile {
+            _ if chosen == NGC => (None, Some(NGC_PYTHON.to_owned())),
             Some(dockerfile) if chosen == PLAIN => {
                 let python = bases::python_of(&dockerfile.image).map(|(minor, _)| format!("3.{minor}"));
                 (None, python)

@@ -201,6 +201,7 @@ impl Page {
     }
 
     fn venv(&mut self, venv: &Venv) {
+        self.optional("user", venv.user.as_ref());
         self.optional("path", venv.path.as_ref());
         self.optional("python", venv.python.as_ref());
         self.optional("interpreter", venv.interpreter.as_ref());
