@@ -37,6 +37,7 @@ mod layers;
 mod limits;
 mod lock;
 mod login;
+mod manual;
 mod ngc;
 mod owners;
 mod plan;

@@ -233,8 +233,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> +
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| Err(Failure::new(ExitKind::Other, ended)))
 }
 
-/// The command line as clap knows it, for completions and manual pages.
-fn command() -> clap::Command {
+/// The command line as clap knows it, for completions, manual pages, and whoever checks what a
+/// manual says.
+pub fn command() -> clap::Command {
     Cli::command()
 }
 
