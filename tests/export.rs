@@ -5,6 +5,8 @@
 mod archives;
 #[path = "export/flat.rs"]
 mod flat;
+#[path = "export/language_server.rs"]
+mod language_server;
 #[path = "export/refused.rs"]
 mod refused;
 #[path = "export/sif.rs"]

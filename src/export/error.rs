@@ -48,7 +48,7 @@ pub enum Error {
         size: u64,
     },
     /// A config that has not as many DiffIDs as the manifest has layers.
-    #[error("image {manifest} has {layers} layers, and its config {diff_ids} DiffIDs")]
+    #[error("image {manifest} does not fit its config: layers {layers}, DiffIDs {diff_ids}")]
     DiffIds {
         /// The image's manifest.
         manifest: Digest,

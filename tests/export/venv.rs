@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use dlpack::oci::Digest;
 use serde_json::Value;
 
 use super::digest;
@@ -17,7 +18,7 @@ use crate::support::shown::Shown;
 use crate::support::uv::uv;
 
 /// Writes the recipe of a venv with `requirements`.
-fn recipe(dlpack: &Dlpack, requirements: &str) {
+pub(super) fn recipe(dlpack: &Dlpack, requirements: &str) {
     let venv = "kind = \"venv\"\npython = \"3.11\"\ninterpreter = \"/usr/bin/python3.11\"";
     dlpack.write("dlpack.toml", &format!("base = \"scratch\"\n[[layer]]\n{venv}\nrequirements = [{requirements}]\n"));
     let _ = fs::remove_file(dlpack.work().join("dlpack.lock"));
@@ -187,6 +188,38 @@ fn modes(venv: &Path) -> Vec<(PathBuf, u32, i64)> {
     let told = told.map(|entry| (entry.path().to_owned(), entry.metadata().expect("metadata")));
     let told = told.map(|(path, stat)| (path, stat.mode(), stat.mtime()));
     told.filter(|(path, ..)| !path.ends_with(".dlpack/contents.json")).collect()
+}
+
+#[test]
+fn the_images_own_python_comes_along_and_damage_in_the_store_does_not() {
+    let dlpack = Dlpack::new();
+    // as standalone builds are: all of it in `python/`, wherever that is
+    let mut tar = Command::new("tar");
+    tar.args(["-C", "/usr", "--exclude=__pycache__", "--exclude=lib/python3.11/test", "--exclude=sitecustomize.py"]);
+    tar.args(["--transform", "s,^,python/,S", "-czf", "python.tar.gz", "bin/python3.11", "lib/python3.11"]);
+    output(tar.current_dir(dlpack.work()), "python3.11");
+    let sha256 = Digest::of(&fs::read(dlpack.work().join("python.tar.gz")).expect("read"));
+    let interpreter = format!("interpreter = {{ url = \"python.tar.gz\", sha256 = \"{}\" }}", sha256.hex());
+    let venv = format!("[[layer]]\nkind = \"venv\"\npython = \"3.11\"\n{interpreter}\n");
+    dlpack.write("dlpack.toml", &format!("base = \"scratch\"\n{venv}requirements = [\"six==1.16.0\"]\n"));
+    // no other Python is looked for
+    dlpack.ok(["lock"]);
+    let exported = dlpack.command(["export", "venv"]).env("PATH", "/none").output().expect("it runs");
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let venv = dlpack.work().join(".venv");
+    let program = "import six, ssl, sys; print(six.__version__, sys.prefix, sys.base_prefix)";
+    let said = format!("1.16.0 {0} {0}/.python\n", venv.display());
+    assert_eq!(python(&venv, program), said);
+    let unpacked = dlpack.store().join("unpacked/sha256");
+    let files = walkdir::WalkDir::new(&unpacked).into_iter().map(|entry| entry.expect("an entry").into_path());
+    let six = files.into_iter().find(|path| path.ends_with("site-packages/six.py")).expect("six");
+    fs::set_permissions(&six, fs::Permissions::from_mode(0o644)).expect("set");
+    fs::write(&six, "damaged").expect("written");
+    assert_eq!(dlpack.run(["cache", "verify"]).status, 6);
+    fs::remove_dir_all(&venv).expect("removed");
+    dlpack.ok(["export", "venv"]);
+    assert_eq!(python(&venv, program), said);
+    dlpack.ok(["cache", "verify"]);
 }
 
 #[test]

@@ -174,17 +174,9 @@ impl Step<'_> {
     }
 
     fn hard_link(&mut self, parent: Id, name: &[u8]) -> Result<(), ExtractError> {
-        let target = names::relative(self.layer, &self.entry.target)?;
-        let wrong = |what| ExtractError::HardLink {
-            layer: self.layer,
-            path: lossy(&self.entry.path),
-            target: lossy(&self.entry.target),
-            what,
-        };
+        let wrong = |what| apply::wrong_hard_link(self.layer, self.entry, what);
+        let target = apply::hard_link_target(self.layer, self.entry)?;
         let (target_parent, target_name) = split(&target);
-        if target_name.is_empty() {
-            return Err(wrong("is the root"));
-        }
         let target_parent = self.tree.look_up(target_parent).map_err(|_| wrong("is not there"))?;
         let names = &self.tree.directory(target_parent).map_err(|_| wrong("is not there"))?.names;
         let id = names.get(target_name).ok_or_else(|| wrong("is not there"))?.id;

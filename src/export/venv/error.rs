@@ -110,7 +110,9 @@ impl Error {
                 Some(format!("get one with `uv python install {wanted}`, or name one with --python"))
             }
             Self::OtherPython { wanted, .. } => Some(format!("name a CPython {wanted} with --python")),
-            Self::Name { .. } => Some("name another directory".into()),
+            Self::Name { .. } => {
+                Some("name another directory; the venv of an image is that of its recipe: -r FILE".into())
+            }
             Self::NotOurs { is_venv: true, .. } => Some("name another directory, or replace it with --force".into()),
             Self::NotOurs { .. } => Some("name a directory that is not there yet".into()),
             Self::InTheWay { .. } => Some("move it away, or replace what is in the way with --force".into()),

@@ -74,6 +74,20 @@ pub(crate) fn kind(layer: Digest, entry: &Entry) -> Result<Kind, ExtractError> {
     })
 }
 
+/// What the hard link that is an entry of `layer` is another name of, relative to the root.
+///
+/// # Errors
+/// [`ExtractError::HardLink`] for the root itself, and those of a name.
+pub(crate) fn hard_link_target(layer: Digest, entry: &Entry) -> Result<Vec<u8>, ExtractError> {
+    let target = names::relative(layer, &entry.target)?;
+    if split(&target).1.is_empty() { Err(wrong_hard_link(layer, entry, "is the root")) } else { Ok(target) }
+}
+
+/// Says `what` is wrong with what a hard link leads to.
+pub(crate) fn wrong_hard_link(layer: Digest, entry: &Entry, what: &'static str) -> ExtractError {
+    ExtractError::HardLink { layer, path: lossy(&entry.path), target: lossy(&entry.target), what }
+}
+
 /// Applies the tar of `layer`, up to its last entry.
 pub(super) fn apply(layer: Digest, archive: &mut Archive<&mut dyn Read>, root: &mut Root) -> Result<(), ExtractError> {
     let invalid = |source| ReadError::Tar { layer, source };
@@ -158,17 +172,9 @@ impl Step<'_> {
     }
 
     fn hard_link(&mut self, parent: &super::root::Directory, name: &[u8]) -> Result<(), ExtractError> {
-        let target = names::relative(self.layer, &self.entry.target)?;
-        let wrong = |what| ExtractError::HardLink {
-            layer: self.layer,
-            path: lossy(&self.entry.path),
-            target: lossy(&self.entry.target),
-            what,
-        };
+        let wrong = |what| wrong_hard_link(self.layer, self.entry, what);
+        let target = hard_link_target(self.layer, self.entry)?;
         let (target_parent, target_name) = split(&target);
-        if target_name.is_empty() {
-            return Err(wrong("is the root"));
-        }
         // The layer's file may be a copy that an overlay's layer has not: only what is in it can be linked to.
         let target_parent = self.root.look_up(target_parent).map_err(|_| wrong("is not there"))?;
         match self.root.hard_link(parent, name, &target_parent, target_name) {
