@@ -61,7 +61,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "assemble",
         ],
     ),
-    ("doctor", &["oci", "registry", "sandbox"]),
+    ("doctor", &["oci", "registry", "sandbox", "gpu"]),
     ("cli", &["*"]),
     ("main", &["cli"]),
 ];

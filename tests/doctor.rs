@@ -19,6 +19,7 @@ use walkdir::WalkDir;
 
 use crate::support::command::{Dlpack, Ran};
 use crate::support::embedded::Embedded;
+use crate::support::machine::Machine;
 use crate::support::sandbox::refusing;
 
 /// Nobody answers there.
@@ -125,4 +126,28 @@ fn what_a_recipe_wants_is_read_from_its_lock_or_from_its_base() {
     dlpack.write("broken.toml", "base = 3\n");
     let said = json(&dlpack.run(["doctor", "--json", "-r", "broken.toml", NOBODY[0], NOBODY[1]]));
     assert_eq!(about(&said, "recipe")["problem"], "unreadable-recipe", "{said}");
+}
+
+#[test]
+fn a_machines_gpus_are_held_against_the_recipe() {
+    let dlpack = Dlpack::unprivileged();
+    let machine = Machine::with_driver();
+    let said = |machine: &Machine, cuda: &str| {
+        dlpack.write("dlpack.toml", &format!("base = \"nvidia/cuda:{cuda}-base-ubuntu22.04\"\n"));
+        let mut doctor = dlpack.command(["doctor", "--json", NOBODY[0], NOBODY[1]]);
+        json(&Ran::from(doctor.env("DLPACK_DRIVER_ROOT", machine.root()).output().expect("it runs")))
+    };
+    let fits = said(&machine, "12.4.1");
+    let gpus = "1 × NVIDIA A100-SXM4-40GB, compute capability 8.0; 1 × NVIDIA A100-SXM4-40GB";
+    assert_eq!(about(&fits, "GPU")["found"], gpus);
+    assert_eq!(about(&fits, "driver")["found"], "550.54.15, open kernel module");
+    assert_eq!(about(&fits, "CUDA")["severity"], "ok", "{fits}");
+    assert_eq!(about(&fits, "CDI")["problem"], "no-cdi");
+    assert_eq!(about(&fits, "container toolkit")["problem"], "no-container-toolkit");
+    assert_eq!(about(&said(&machine, "13.0.1"), "CUDA")["problem"], "old-driver");
+    machine.write("/etc/cdi/nvidia.yaml", "cdiVersion: [\n");
+    assert_eq!(about(&said(&machine, "12.4.1"), "CDI")["problem"], "malformed-cdi");
+    let bare = said(&Machine::bare(), "12.4.1");
+    assert_eq!(about(&bare, "GPU")["severity"], "ok", "{bare}");
+    assert_eq!(about(&bare, "CUDA")["severity"], "note", "{bare}");
 }

@@ -1,54 +1,8 @@
 //! Which driver and which cards run which CUDA and cuDNN: `compatibility.toml`.
 
-use std::fmt;
+use serde::Deserialize;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// A version as NVIDIA writes them: numbers between points, the first ones weighing most.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(Vec<u32>);
-
-impl Version {
-    /// Reads `12.4.1`, and `8.6.0.163-1+cuda11.8` as far as it is numbers and points.
-    pub fn parse(text: &str) -> Option<Self> {
-        let numbers = text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?.trim_end_matches('.');
-        let numbers = numbers.split('.').map(|number| number.parse().ok()).collect::<Option<Vec<u32>>>()?;
-        Some(Self(numbers))
-    }
-
-    /// The first number.
-    pub fn major(&self) -> u32 {
-        self.0.first().copied().unwrap_or_default()
-    }
-
-    /// The first two numbers: `12.4` of `12.4.1`.
-    fn minor(&self) -> (u32, u32) {
-        (self.major(), self.0.get(1).copied().unwrap_or_default())
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // a driver's numbers have two digits after the first: 450.80.02
-        let width = if self.major() > 99 { 2 } else { 1 };
-        let mut numbers = self.0.iter();
-        write!(f, "{}", numbers.next().copied().unwrap_or_default())?;
-        numbers.try_for_each(|number| write!(f, ".{number:0width$}"))
-    }
-}
-
-impl Serialize for Version {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no version")))
-    }
-}
+use crate::gpu::Version;
 
 /// The table.
 #[derive(Debug, Deserialize)]
@@ -112,8 +66,8 @@ impl Compatibility {
 }
 
 fn last<'a, T>(lines: impl Iterator<Item = (&'a Version, &'a T)>, version: &Version) -> Option<&'a T> {
-    let upto = lines.filter(|(line, _)| line.major() == version.major() && line.minor() <= version.minor());
-    upto.max_by_key(|(line, _)| line.minor()).map(|(_, line)| line)
+    let upto = lines.filter(|(line, _)| line.major() == version.major() && **line <= version.short());
+    upto.max_by_key(|(line, _)| *line).map(|(_, line)| line)
 }
 
 /// How a card of `capability` stands to code for `cards`.
@@ -133,15 +87,7 @@ mod tests {
     use super::*;
 
     fn version(text: &str) -> Version {
-        Version::parse(text).unwrap()
-    }
-
-    #[test]
-    fn versions_are_compared_by_their_numbers() {
-        assert!(version("450.80.02") < version("525.60.13") && version("9.2") < version("10.0"));
-        assert_eq!(version("8.6.0.163-1+cuda11.8").to_string(), "8.6.0.163");
-        assert_eq!(version("450.80.02").to_string(), "450.80.02");
-        assert_eq!(Version::parse("latest"), None);
+        text.parse().unwrap()
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub mod facts;
 mod findings;
 mod remedies;
 
-pub use compatibility::{Compatibility, Version};
+pub use compatibility::Compatibility;
 pub use facts::{Facts, Manager, Release};
 pub use findings::{Finding, Problem, Section, Severity, findings};
 pub use remedies::{Error, Remedies};

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use dlpack::doctor::facts::filesystem::Filesystem;
 use dlpack::doctor::facts::{Asked, Class, Docker, Gpu, Gpus, Limits, Login, Machine, Sandbox, Wanted};
-use dlpack::doctor::{Compatibility, Facts, Finding, Problem, Release, Remedies, Severity, Version, findings};
+use dlpack::doctor::{Compatibility, Facts, Finding, Problem, Release, Remedies, Severity, findings};
+use dlpack::gpu::Version;
 use dlpack::registry::PullLimit;
 use dlpack::sandbox::{Fallback, Obstacle, Quota};
 
@@ -196,7 +197,7 @@ fn a_registry_is_told_by_how_it_takes_the_user() {
 }
 
 fn version(text: &str) -> Version {
-    Version::parse(text).unwrap()
+    text.parse().unwrap()
 }
 
 /// A machine with a card and a driver, and a recipe that has these of CUDA and cuDNN.
@@ -207,6 +208,7 @@ fn with_gpu(driver: &str, capability: &str, cuda: &str, cudnn: &str) -> Facts {
         driver: Some(version(driver)),
         open_module: true,
         installed: true,
+        libraries: true,
         gpus: vec![gpu.clone(), gpu],
         toolkit: Some("/usr/bin/nvidia-ctk".into()),
         cdi: vec!["nvidia.com/gpu=all".into()],
@@ -268,7 +270,7 @@ fn a_recipe_wants_the_newest_cuda_that_its_base_or_its_wheels_have() {
     };
     let ngc = [("CUDA_VERSION", "11.8.0.065"), ("CUDNN_VERSION", "8.6.0.163"), ("NVIDIA_REQUIRE_CUDA", "cuda>=9.0")];
     let (cuda, cudnn) = of(&ngc, &[]);
-    assert_eq!(cuda.as_deref(), Some("11.8.0.65 by CUDA_VERSION of the base"));
+    assert_eq!(cuda.as_deref(), Some("11.8.0.065 by CUDA_VERSION of the base"));
     assert_eq!(cudnn.as_deref(), Some("8.6.0.163 by CUDNN_VERSION of the base"));
     let wheels = [("torch", "2.6.0"), ("nvidia-cuda-runtime-cu12", "12.4.127"), ("nvidia-cudnn-cu12", "9.1.0.70")];
     let (cuda, cudnn) = of(&ngc, &wheels);

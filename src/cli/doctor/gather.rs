@@ -8,8 +8,9 @@ use crate::cli::context::{Context, program, scratch};
 use crate::cli::error::Failure;
 use crate::doctor::Facts;
 use crate::doctor::facts::{
-    self, Docker, Filesystem, Limits, Machine, Sandbox, Wanted, ask, filesystem, likely_scratch,
+    self, Docker, Filesystem, Gpus, Limits, Machine, Sandbox, Wanted, ask, filesystem, likely_scratch,
 };
+use crate::gpu;
 use crate::lock::{self, Lock, LockedLayer};
 use crate::oci::{Descriptor, ImageConfig, Layout};
 use crate::recipe::{self, Base};
@@ -52,7 +53,7 @@ fn local(program: &Path, store: Option<PathBuf>, registries: Vec<facts::Asked>, 
         scratch,
         better_scratch,
         registries,
-        gpus: None,
+        gpus: Some(Gpus::read(&gpu::Root::of_machine().at("/"))),
         docker: Docker::read(root),
         wanted,
     }

@@ -1,10 +1,11 @@
 //! GPUs, their driver, and what gives them to containers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::doctor::Version;
+use super::sandbox::with_causes;
+use crate::gpu::{self, Module, Version};
 
 /// What there is of GPUs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -18,6 +19,8 @@ pub struct Gpus {
     pub open_module: bool,
     /// Whether its programs are there, loaded or not.
     pub installed: bool,
+    /// Whether the loader's cache has libraries of the driver's version.
+    pub libraries: bool,
     /// The GPUs that the driver knows.
     pub gpus: Vec<Gpu>,
     /// The container toolkit's program.
@@ -36,4 +39,33 @@ pub struct Gpu {
     pub model: String,
     /// Its compute capability, where the driver tells.
     pub compute_capability: Option<Version>,
+}
+
+impl Gpus {
+    /// What the machine whose `/` is `root` has.
+    pub fn read(root: &Path) -> Self {
+        let facts = gpu::facts(root);
+        let (mut cdi, mut malformed_cdi) = (Vec::new(), Vec::new());
+        for specification in facts.cdi {
+            match specification.devices {
+                Ok((kind, names)) => cdi.extend(names.iter().map(|name| format!("{kind}={name}"))),
+                Err(error) => malformed_cdi.push(with_causes(&error)),
+            }
+        }
+        let of = |gpu: gpu::Gpu| Gpu {
+            model: gpu.model,
+            compute_capability: gpu.compute_capability.and_then(|capability| capability.parse().ok()),
+        };
+        Self {
+            cards: facts.cards.len(),
+            open_module: facts.driver.as_ref().is_some_and(|driver| driver.module == Module::Open),
+            installed: facts.driver.is_some() || gpu::Root::new(root).program("nvidia-smi").is_some(),
+            libraries: !facts.libraries.is_empty(),
+            driver: facts.driver.map(|driver| driver.version),
+            gpus: facts.gpus.into_iter().map(of).collect(),
+            toolkit: facts.toolkit,
+            cdi,
+            malformed_cdi,
+        }
+    }
 }

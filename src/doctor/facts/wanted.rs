@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::doctor::Version;
+use crate::gpu::Version;
 
 /// A version, and who says it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,8 +91,14 @@ impl Wanted {
 
 /// Takes what is newer; of two that say the same the first.
 fn raise(known: &mut Option<Stated>, version: &str, by: String) {
-    let Some(version) = Version::parse(version) else { return };
+    let Some(version) = leading(version) else { return };
     if known.as_ref().is_none_or(|known| known.version < version) {
         *known = Some(Stated { version, by });
     }
+}
+
+/// The version that a text begins with: `8.6.0.163` of `8.6.0.163-1+cuda11.8`.
+fn leading(text: &str) -> Option<Version> {
+    let end = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..end].trim_end_matches('.').parse().ok()
 }

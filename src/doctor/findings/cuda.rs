@@ -3,6 +3,7 @@
 use super::{Finding, Problem, Section, Severity};
 use crate::doctor::compatibility::{Compatibility, Fit, fit};
 use crate::doctor::facts::{Facts, Gpu, Gpus, Stated, Wanted};
+use crate::gpu::Version;
 
 pub(super) fn findings(facts: &Facts, compatibility: &Compatibility) -> Vec<Finding> {
     let Some(wanted) = &facts.wanted else { return Vec::new() };
@@ -76,7 +77,7 @@ fn runs_cudnn(cudnn: &Stated, gpus: Option<&Gpus>, compatibility: &Compatibility
 }
 
 /// The first card that is not one of those that there is code for.
-fn misfit<'a>(gpus: &'a Gpus, cards: &(crate::doctor::Version, crate::doctor::Version)) -> Option<(&'a Gpu, Fit)> {
+fn misfit<'a>(gpus: &'a Gpus, cards: &(Version, Version)) -> Option<(&'a Gpu, Fit)> {
     let each = gpus.gpus.iter().filter_map(|gpu| Some((gpu, fit(gpu.compute_capability.as_ref()?, cards))));
     each.into_iter().find(|(_, fit)| *fit != Fit::Runs)
 }

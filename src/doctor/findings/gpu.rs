@@ -45,7 +45,12 @@ fn driver(facts: &Facts, gpus: &Gpus) -> Finding {
     match &gpus.driver {
         Some(version) => {
             let module = if gpus.open_module { "open" } else { "proprietary" };
-            fine("driver", format!("{version}, {module} kernel module"))
+            let found = format!("{version}, {module} kernel module");
+            match gpus.libraries {
+                true => fine("driver", found),
+                false => fine("driver", format!("{found}, and no libraries of its version"))
+                    .but(missing, Problem::NoDriverLibraries),
+            }
         }
         None if gpus.installed => {
             fine("driver", format!("installed, and not loaded{signed}")).but(missing, Problem::DriverNotLoaded)
@@ -67,7 +72,7 @@ fn secure_boot(facts: &Facts, gpus: &Gpus) -> Option<Finding> {
 
 fn cdi(gpus: &Gpus) -> Finding {
     if let Some(wrong) = gpus.malformed_cdi.first() {
-        return fine("CDI", wrong.clone()).but(Severity::Warning, Problem::NoCdi);
+        return fine("CDI", wrong.clone()).but(Severity::Warning, Problem::MalformedCdi);
     }
     match gpus.cdi.as_slice() {
         [] => fine("CDI", "no specification; not needed").but(Severity::Note, Problem::NoCdi),

@@ -126,6 +126,8 @@ pub enum Problem {
     NoDriver,
     /// A driver that is not loaded.
     DriverNotLoaded,
+    /// A driver without libraries of its version.
+    NoDriverLibraries,
     /// A driver too old for the recipe's CUDA.
     OldDriver,
     /// A driver that runs the recipe's CUDA, but compiles none of its PTX.
@@ -140,6 +142,8 @@ pub enum Problem {
     NewCardForCudnn,
     /// No CDI specification.
     NoCdi,
+    /// A CDI specification that can't be used.
+    MalformedCdi,
     /// No container toolkit.
     NoContainerToolkit,
     /// No Docker.
