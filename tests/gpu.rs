@@ -121,6 +121,11 @@ fn what_an_image_asks_for_is_given_where_it_can_be() {
     // what a person says comes first
     assert_eq!(has(Some("none"), &[visible("all")]), (vec![], 0));
     assert_eq!(has(Some("1"), &[visible("all")]), (vec![0], 0));
+    // in a container that has one of them, the driver tells of both
+    machine.remove("/dev/nvidia1");
+    assert_eq!(has(Some("all"), &[]), (vec![0], 0));
+    assert_eq!(has(Some("0"), &[]), (vec![0], 0));
+    assert!(matches!(devices(&machine, Some(UUIDS[0]), &[]), Err(Error::Unknown { .. })));
     // nobody asked for what can't be had
     assert_eq!(has(None, &[visible("7")]), (vec![], 1));
     assert_eq!(has(None, &[visible("all"), ("NVIDIA_REQUIRE_CUDA", "cuda>=12.6")]), (vec![], 1));

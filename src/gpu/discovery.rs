@@ -171,10 +171,7 @@ fn nodes(
     if capabilities.has("compute") {
         needed.push("/dev/nvidia-uvm".to_owned());
     }
-    needed.extend(gpus.iter().map(|gpu| match gpu.minor {
-        Some(minor) => format!("/dev/nvidia{minor}"),
-        None => format!("/dev/nvidia{}", gpu.index),
-    }));
+    needed.extend(gpus.iter().map(|gpu| gpu.node()));
     for path in needed {
         let node = root.find(&path).map_err(|_| Error::NoNode { path: root.at(&path) })?;
         collected.node(&node, &path)?;

@@ -106,12 +106,29 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// All that the driver knows, by index.
+    /// All that can be reached, by index; all that the driver knows if there is no device node
+    /// at all.
     pub fn all(root: &Root) -> Vec<Self> {
         const GPUS: &str = "/proc/driver/nvidia/gpus";
         let read = |pci: String| Some((root.text(format!("{GPUS}/{pci}/information"))?, pci));
         let known = root.names(GPUS).into_iter().filter_map(read);
-        known.enumerate().map(|(index, (information, pci))| Self::parse(index, &information, pci)).collect()
+        let mut gpus: Vec<Self> =
+            known.enumerate().map(|(index, (information, pci))| Self::parse(index, &information, pci)).collect();
+        // in a container that has some of them, /proc still tells of all
+        let reached = |gpu: &Self| root.find(gpu.node()).is_ok();
+        if gpus.iter().any(reached) {
+            gpus.retain(reached);
+        }
+        (0..).zip(&mut gpus).for_each(|(index, gpu)| gpu.index = index);
+        gpus
+    }
+
+    /// Its device node.
+    pub(super) fn node(&self) -> String {
+        match self.minor {
+            Some(minor) => format!("/dev/nvidia{minor}"),
+            None => format!("/dev/nvidia{}", self.index),
+        }
     }
 
     /// `Model:           NVIDIA A100-SXM4-40GB`, a line each.
