@@ -164,5 +164,10 @@ fn a_persons_directory_is_not_replaced_by_a_copy() {
         assert!(error.to_string().starts_with("can't mount "), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("/data:ro")), "{error}");
         open(true).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let (settings, wanted) = (Settings { read_only: true, ..Settings::default() }, Wanted::Shell);
+        let closed =
+            Container::open(&rootfs, &ContainerConfig::default(), &settings, &Devices::default(), &wanted, None);
+        let error = closed.map(drop).expect_err("all of it can be written");
+        assert!(error.to_string().starts_with("can't make the container's root read-only"), "{error}");
     });
 }

@@ -1,10 +1,11 @@
 //! Containers by name: `ps`, `exec`, `stop`, `rm`, and those that are kept.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 
 use super::steps::layer;
@@ -184,6 +185,109 @@ fn what_is_kept_is_gone_on_with_until_it_is_removed() {
     assert!(!kept.exists());
     assert_eq!(run(&[], "cat /made; test ! -e /x"), "made");
     assert_eq!(ps(&dlpack, &["-a"]), [], "it was not to be kept");
+}
+
+#[test]
+fn ports_of_this_machine_lead_into_a_network_of_its_own() {
+    let dlpack = base();
+    // httpd(8) of busybox: it listens when it goes to the background
+    let script = "busybox httpd -p 80 -h /etc; echo ready; cat";
+    let running = Running::start(&dlpack, &["--net", "private", "-p", "0:80"], script);
+    let ports = dlpack.json(["ps"])[0]["ports"].as_array().expect("ports").clone();
+    let address = ports[0].as_str().and_then(|port| port.strip_suffix(":80")).expect("a port").to_owned();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    for _ in 0..2 {
+        let mut connection = TcpStream::connect(&address).expect("connected");
+        connection.write_all(b"GET /passwd HTTP/1.0\r\n\r\n").expect("written");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("text");
+        assert!(answer.contains("worker:x:1234"), "{answer}");
+    }
+    assert_eq!(running.ended(), Some(0));
+    let mut shown = Shown::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let number = taken.local_addr().expect("an address").port().to_string();
+    shown.replace(number.clone(), "PORT");
+    let mut run = |case: &str, options: &[&str]| {
+        let arguments = [&["run", "--quiet"], options, &["oci:base", "true"]].concat();
+        shown.run(case, &mut dlpack.command(arguments));
+    };
+    run("a port in use", &["--net", "private", "-p", &format!("{number}:80")]);
+    run("a port of this machine's network", &["-p", "0:80"]);
+    run("a port that is none", &["--net", "private", "-p", "http"]);
+    shown.is("run/ports");
+}
+
+#[test]
+fn a_command_that_comes_in_at_a_terminal_has_one_of_its_own() {
+    let dlpack = base();
+    let running = Running::start(&dlpack, &["--name", "box"], "echo ready; cat");
+    let program = dlpack.command(["exec"]);
+    let line = format!("{} exec box sh", program.get_program().display());
+    // script(1): a terminal for it; its stdin is what is typed
+    let mut command = dlpack.command_as_user("script", ["-q", "-e", "-c", &line, "/dev/null"]);
+    command.env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = command.spawn().expect("script(1) of bsdutils");
+    let typed = b"test -t 0 && test -t 1 && echo \"<$((6 * 7))>\"; exit 5\n";
+    terminal.stdin.take().expect("a pipe").write_all(typed).expect("written");
+    let ended = terminal.wait_with_output().expect("waited");
+    let shown = String::from_utf8_lossy(&ended.stdout);
+    assert!(shown.contains("<42>"), "{shown}");
+    assert_eq!(ended.status.code(), Some(5), "{shown}");
+    assert_eq!(running.ended(), Some(0));
+}
+
+#[test]
+fn a_container_is_stopped_and_goes_on_with_its_dlpack() {
+    let dlpack = base();
+    let mut running = Running::start(&dlpack, &[], "echo ready; cat");
+    running.signal(Signal::TSTP);
+    let pid = Pid::from_raw(running.child.id().cast_signed());
+    let status = waitpid(pid, WaitOptions::UNTRACED).expect("waited").expect("a child").1;
+    assert!(status.stopped(), "{status:?}");
+    running.signal(Signal::CONT);
+    running.child.stdin.as_mut().expect("a pipe").write_all(b"typed\n").expect("written");
+    assert_eq!(running.line(), "typed\n");
+    assert_eq!(running.ended(), Some(0));
+}
+
+#[test]
+fn a_store_that_cannot_be_written_runs_what_it_has_and_a_full_one_says_so() {
+    let dlpack = base();
+    dlpack.write("dlpack.toml", &format!("{}{}", tiny::BASE, layer("echo made >/made", "")));
+    dlpack.ok(["build", "tiny"]);
+    let run = ["run", "--quiet", "tiny", "sh", "-c", "echo x >/x; cat /made /x"];
+    assert_eq!(dlpack.ok(run), "made\nx");
+    let namespace = |script| ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh"];
+    let closed = namespace(
+        "mount --bind \"$DLPACK_STORE\" \"$DLPACK_STORE\"; mount -o remount,bind,ro \"$DLPACK_STORE\"; exec \"$@\"",
+    );
+    let ran = dlpack.command_in(&closed, run).output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "made\nx\n", "{}", String::from_utf8_lossy(&ran.stderr));
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    let named = ["run", "--quiet", "--name", "box", "tiny", "true"];
+    shown.run("a name in a store that can't be written", &mut dlpack.command_in(&closed, named));
+    // nothing is left of what had no room
+    let full = namespace(
+        "mount -t tmpfs -o size=64k none \"$DLPACK_STORE\"; status=0; \"$@\" || status=$?; cd \"$DLPACK_STORE\"; \
+         ls -A tmp containers >&2; exit $status",
+    );
+    shown.run("a full disk", &mut dlpack.command_in(&full, ["run", "--quiet", "oci:base", "true"]));
+    shown.is("run/stores");
+}
+
+#[test]
+fn programs_run_from_the_places_to_write_of_a_closed_root() {
+    let dlpack = base();
+    let script = "cp /bin/busybox /tmp/true; chmod 755 /tmp/true; /tmp/true && echo ran; echo x >/x || echo closed";
+    let ran = dlpack.run(["run", "--quiet", "--read-only", "oci:base", "sh", "-c", script]);
+    assert_eq!(ran.stdout, "ran\nclosed\n", "{}", ran.stderr);
+    // a person's own /etc gets no files of dlpack's
+    let etc = dlpack.work().join("etc");
+    fs::create_dir(&etc).expect("created");
+    dlpack.ok(["run", "--quiet", "-v", "./etc:/etc", "--user", "0", "oci:base", "true"]);
+    assert_eq!(fs::read_dir(&etc).expect("read").count(), 0);
 }
 
 #[test]

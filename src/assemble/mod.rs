@@ -31,7 +31,7 @@ pub use added::{Added, account_files};
 pub use annotations::ANNOTATION_CONTENTS;
 pub use build::{Appended, Built, build, known};
 pub use image::{Appendix, AppendixLayer, Image};
-pub use pull::{Described, Pulled, complete, describe, describe_remote, describe_stored, import, pull};
+pub use pull::{Described, Pulled, bring, complete, describe, describe_remote, describe_stored, import, pull};
 pub use push::{Published, Pushed, publish, push};
 pub use rebase::{Rebased, rebase};
 pub use rootfs::lay_out_base;

@@ -67,6 +67,24 @@ pub async fn pull(
     Ok(Pulled { descriptor: image.descriptor, fetched, bytes })
 }
 
+/// Looks at an image of the store, into which it is brought unless it is there under its name.
+///
+/// # Errors
+/// Those of [`pull`] and [`describe_stored`].
+pub async fn bring(
+    reference: &Reference,
+    platform: &Platform,
+    store: &Store,
+    registries: &Registries,
+    progress: &Progress,
+) -> Result<Described, Error> {
+    let descriptor = match store.resolve(&reference.whole())? {
+        Some(descriptor) => descriptor,
+        None => pull(reference, platform, store, registries, progress).await?.descriptor,
+    };
+    describe_stored(store, &descriptor)
+}
+
 /// The layers of `image` that the store has not in their full length, each once.
 fn missing<'a>(image: &'a Described, store: &Store) -> Vec<&'a Descriptor> {
     let mut missing: Vec<&Descriptor> = Vec::new();

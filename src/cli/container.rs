@@ -13,7 +13,7 @@ use crate::gpu;
 use crate::oci::Layout;
 use crate::recipe::{self, Bind, Net, container_path, memory_size};
 use crate::registry::{Reference, Registries, SourceError};
-use crate::run::{self, Claim, Container, Containers, Layers, Name, Record, Settings, Wanted};
+use crate::run::{self, Claim, Container, Containers, Layers, Name, Port, Ports, Record, Settings, Wanted};
 use crate::sandbox::{Ending, ExtractError, Rootfs};
 use crate::store::Store;
 
@@ -47,6 +47,10 @@ pub struct Options {
     /// [default: host]
     #[arg(long, value_name = "NET")]
     net: Option<Net>,
+    /// Have a port of this machine lead to one of the container, which needs `--net private`; on
+    /// loopback unless another address is given; may be given more than once
+    #[arg(short = 'p', long = "publish", value_name = "[ADDRESS:]HOST:CONTAINER")]
+    ports: Vec<Port>,
     /// The container's name, by which others find it [default: one is made up]
     #[arg(long)]
     name: Option<Name>,
@@ -160,6 +164,8 @@ pub async fn run(context: &Context, what: What, options: &Options, wanted: &Want
     let store = context.store()?;
     let _lease = store.lease()?;
     let mut claim = claim(&store, options)?;
+    // before anything is fetched or made
+    let ports = Ports::listen(&options.ports)?;
     let (mut container, mut record) = {
         let listening = Signals::listen()?;
         let work = open(context, &store, what, options, wanted, claim.as_ref());
@@ -167,7 +173,8 @@ pub async fn run(context: &Context, what: What, options: &Options, wanted: &Want
     };
     context.sum_up();
     let (signals, heard, also) = forward::pipe()?;
-    container.listen(also)?;
+    record.ports = ports.open().iter().map(ToString::to_string).collect();
+    container.listen(also, ports)?;
     claim.as_mut().map_or(Ok(()), |claim| claim.note(&record))?;
     let progress = context.progress().clone();
     let ended = signals.during(blocking(move || {
@@ -224,18 +231,16 @@ async fn open(
             settings = settings.over(&container);
             image
         }
-        What::Image(name) => {
-            if store.resolve(&name.whole())?.is_none() {
-                assemble::pull(name, &platform, store, &registries, progress).await?;
-            }
-            assemble::describe(name, &platform, store, &registries).await?
-        }
+        What::Image(name) => assemble::bring(name, &platform, store, &registries, progress).await?,
         What::Layout(path, tag) => {
             let layout = Layout::open(path).map_err(|error| assemble::Error::from(SourceError::from(error)))?;
             assemble::import(&layout, tag.as_deref(), &platform, store, progress).await?
         }
     };
     let earlier = claim.and_then(Claim::earlier);
+    if !options.ports.is_empty() && settings.net != Some(Net::Private) {
+        return Err(run::Error::PortsOfHost.into());
+    }
     claim.map_or(Ok(()), |claim| claim.fits(&image.descriptor.digest))?;
     let before = earlier.map(|earlier| &earlier.trees).filter(|trees| trees.iter().all(|tree| tree.is_dir()));
     let lower = match (laid_out(context, store, &image).await?, &what) {

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use rustix::fs::Access;
+use rustix::io::Errno;
+
 use super::Options;
 use super::error::{ExitKind, Failure};
 use super::limits;
@@ -318,12 +321,13 @@ impl Context {
 }
 
 /// Where steps write: `DLPACK_SCRATCH`, else the store at `store` if it is on a filesystem that
-/// overlayfs can write to, else the directory for temporary files.
+/// overlayfs can write to, and this user, too; else the directory for temporary files.
 pub fn scratch(store: &Path) -> PathBuf {
     let named = std::env::var_os("DLPACK_SCRATCH").map(PathBuf::from).filter(|path| path.is_absolute());
     let lies_on = Filesystem::of(facts::root(), store);
-    let own = || lies_on.is_some_and(|lies_on| lies_on.takes_overlays()).then(|| Store::scratch_under(store));
-    named.or_else(own).unwrap_or_else(std::env::temp_dir)
+    let closed = || matches!(rustix::fs::access(store, Access::WRITE_OK), Err(Errno::ROFS | Errno::ACCESS));
+    let own = || lies_on.is_some_and(|lies_on| lies_on.takes_overlays() && !closed());
+    named.or_else(|| own().then(|| Store::scratch_under(store))).unwrap_or_else(std::env::temp_dir)
 }
 
 /// dlpack's own program.

@@ -123,6 +123,8 @@ explain!(crate::run::Error, self => match self {
         _ => ExitKind::NotExecutable,
     },
     Self::Sandbox(error) => error.exit(),
+    Self::State { .. } => ExitKind::Store,
+    Self::Listen { .. } | Self::Owner { .. } => ExitKind::Sandbox,
     _ => ExitKind::Usage,
 });
 

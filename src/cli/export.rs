@@ -107,10 +107,7 @@ fn no_format(path: &Path) -> Failure {
 /// The image, whose layers are brought into the store where it has not got them.
 async fn image(context: &Context, name: &Reference, store: &Store, registries: &Registries) -> Result<Image, Failure> {
     let (platform, progress) = (context.platform(), context.progress());
-    if store.resolve(&name.whole())?.is_none() {
-        assemble::pull(name, &platform, store, registries, progress).await?;
-    }
-    let image = assemble::describe(name, &platform, store, registries).await?;
+    let image = assemble::bring(name, &platform, store, registries, progress).await?;
     assemble::complete(&image, name, store, registries, progress).await?;
     let config = image.manifest.config.clone();
     let config = Document { descriptor: config, bytes: image.config_bytes, value: image.config };

@@ -3,12 +3,13 @@
 use std::io::PipeWriter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::FileType;
 use rustix::process::Signal;
 
 use super::owner::{Owner, host, stop_signal};
-use super::{Devices, Error, Record, Settings, Wanted, loader};
+use super::{Devices, Error, Ports, Record, Settings, Wanted, loader};
 use crate::oci::{ContainerConfig, Descriptor};
 use crate::recipe::{Bind, Cwd, Net};
 use crate::sandbox::{Account, Door, Ending, Identity, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step};
@@ -54,6 +55,9 @@ impl Container {
             Some(directory) => rootfs.open_lasting(directory, identity)?,
             None => rootfs.open_as(identity)?,
         };
+        if step.machine.read_only && sandbox.copies_mounts() {
+            return Err(Error::Writable);
+        }
         // A person's directory is not replaced by a copy of it.
         if let Some(mount) = step.mounts.iter().find(|mount| mount.kind == MountKind::Writable)
             && sandbox.copies_mounts()
@@ -83,14 +87,17 @@ impl Container {
         }
     }
 
-    /// Lets others call: see [`super::connect`]. What `signals` is told of is for the command.
+    /// Lets others call: see [`super::connect`]. What `signals` is told of is for the command;
+    /// `ports` lead into the container.
     ///
     /// # Errors
     /// [`Error::Listen`].
-    pub fn listen(&mut self, signals: PipeWriter) -> Result<(), Error> {
+    pub fn listen(&mut self, signals: PipeWriter, ports: Ports) -> Result<(), Error> {
         let directory = self.sandbox.directory();
         let failed = |source| Error::Listen { path: directory.to_owned(), source };
         let (door, inside) = Door::open().map_err(failed)?;
+        let door = Arc::new(door);
+        ports.lead(&door).map_err(failed)?;
         Owner { door, signals, stop: self.stop }.listen(directory).map_err(failed)?;
         self.inside = Some(inside);
         Ok(())

@@ -1,6 +1,7 @@
 //! Why a container can't be started.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -58,6 +59,21 @@ pub enum Error {
     /// stdin would lead a command out of its root.
     #[error("stdin is a directory")]
     DirectoryAsStdin,
+    /// Nothing can be kept from being written where nothing can be mounted.
+    #[error("can't make the container's root read-only: dlpack is root in a container without namespaces")]
+    Writable,
+    /// A port of this machine can't be listened on.
+    #[error("can't listen on {on}")]
+    Port {
+        /// The address.
+        on: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Ports lead to a container whose ports are this machine's.
+    #[error("ports lead to a container with a network of its own, and this one has this machine's")]
+    PortsOfHost,
     /// The name is another container's, which runs.
     #[error("a container `{name}` runs already")]
     NameInUse {
@@ -163,6 +179,18 @@ impl Error {
             Self::NoHome { .. } => Some("set HOME, or write the path from `/` on".to_owned()),
             Self::EnvLine { .. } => Some("a line is KEY=VALUE, KEY alone for the caller's value, or `# …`".to_owned()),
             Self::DirectoryAsStdin => Some("a command could go up from it, and out of its root".to_owned()),
+            Self::Writable => Some("leave --read-only out: what the container writes is gone with it".to_owned()),
+            Self::Port { on, source } => match source.kind() {
+                io::ErrorKind::AddrInUse => Some(format!(
+                    "another program listens there (`ss -ltnp` may name it): take another port, or 0 for any, in place of {}",
+                    on.port()
+                )),
+                io::ErrorKind::PermissionDenied => Some("ports below 1024 are root's: take a higher one".to_owned()),
+                _ => None,
+            },
+            Self::PortsOfHost => {
+                Some("leave -p out, since what listens in it listens here; or give it `--net private`".to_owned())
+            }
             Self::NameInUse { name } => Some(format!("`dlpack stop {name}` ends it; or take another name")),
             Self::AnotherImage { name, .. } => Some(format!("`dlpack rm {name}` removes it; or take another name")),
             Self::Lost { name, .. } => Some(format!("go on with it there, or remove it with `dlpack rm {name}`")),

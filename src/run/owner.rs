@@ -22,7 +22,7 @@ const SOCKET: &str = "socket";
 /// What a container is told by.
 pub(super) struct Owner {
     /// Where further commands come in.
-    pub door: Door,
+    pub door: Arc<Door>,
     /// Takes bytes that are the numbers of signals for its command.
     pub signals: PipeWriter,
     /// By which its command is asked to end.

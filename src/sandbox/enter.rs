@@ -11,7 +11,7 @@ use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree, unmount};
 use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::containment::Isolation;
-use super::mounts::{attach, existing, fresh};
+use super::mounts::{attach, existing, fresh, temporary};
 use super::places::{Kind, Root};
 use super::record::{OWNER, Owner};
 use super::spec::Task;
@@ -95,7 +95,7 @@ fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Resul
 /// is mounted, which may lie in them.
 pub(super) fn scratch(root: &Root) -> Result<(), Refusal> {
     for path in SCRATCH {
-        let memory = fresh("tmpfs", &[("mode", "1777")]).map_err(|source| Refusal::call("mount", path, source))?;
+        let memory = temporary().map_err(|source| Refusal::call("mount", path, source))?;
         let place = root.place(path, Kind::Directory)?;
         attach(memory, place).map_err(|source| Refusal::call("mount", path, source))?;
     }

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -47,7 +48,16 @@ pub struct Exec {
     pub interactive: bool,
 }
 
-/// Where commands come into a step that runs.
+/// What comes in by a door.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Entry {
+    /// A command, with its streams and the socket over which its end is told.
+    Exec(Exec),
+    /// A connection to this port of the step's own loopback.
+    Connection(u16),
+}
+
+/// Where commands, and connections from outside, come into a step that runs.
 pub struct Door(UnixStream);
 
 impl Door {
@@ -66,7 +76,15 @@ impl Door {
     /// If nobody is behind the door.
     pub fn let_in(&self, exec: &Exec, streams: &[OwnedFd], connection: &UnixStream) -> io::Result<()> {
         let beside: Vec<_> = streams.iter().map(AsFd::as_fd).chain([connection.as_fd()]).collect();
-        send(&self.0, exec, &beside)
+        send(&self.0, &Entry::Exec(exec.clone()), &beside)
+    }
+
+    /// Hands `connection` in, to be joined with one to `port` of the step's own loopback.
+    ///
+    /// # Errors
+    /// If nobody is behind the door.
+    pub fn connect(&self, port: u16, connection: TcpStream) -> io::Result<()> {
+        send(&self.0, &Entry::Connection(port), &[connection.as_fd()])
     }
 }
 

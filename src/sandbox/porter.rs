@@ -1,14 +1,15 @@
-//! Lets further commands into a step while it runs: a process of the step's own, which was
+//! Lets further commands, and connections, into a step while it runs: a process of the step's own, which was
 //! there before its command and is under the same supervisor, so that all that it starts has
 //! the same ids, and the same files belong to the same owners.
 //!
 //! ```text
 //! process 1 ──▶ the command
 //!           └─▶ porter ──▶ warden ──▶ a further command
-//!                      └─▶ warden ──▶ another
+//!                      └─▶ warden, which joins a connection from outside with one to a port in here
 //! ```
 
 use std::io::{self, Read};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -17,6 +18,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 use rustix::thread::UnshareFlags;
 
 use super::containment::Containment;
+use super::exec::Entry;
 use super::init::{Streams, ending};
 use super::program::{self, Place};
 use super::spec::{Reply, Task, receive, send};
@@ -48,18 +50,42 @@ fn serve(door: &OwnedFd, task: &Task, place: &Place<'_>) -> io::Result<()> {
     close_all_but(door.as_raw_fd())?;
     leave_no_zombies();
     let door = UnixStream::from(door.try_clone()?);
-    while let Some((exec, streams)) = receive::<Exec>(&door)? {
+    while let Some((entry, streams)) = receive::<Entry>(&door)? {
         if let Cloned::Child = clone(UnshareFlags::empty())? {
             reset_signals();
-            if let Ok([input, output, error, connection]) = <[OwnedFd; 4]>::try_from(streams) {
-                let streams = Streams { input, output, error, signals: None, door: None };
-                let connection = UnixStream::from(connection);
-                let reply = attend(task, exec, place, streams, &connection);
-                let _ = send(&connection, &reply.unwrap_or_else(Reply::Refused), &[]);
+            match entry {
+                Entry::Exec(exec) => admit(task, exec, place, streams),
+                Entry::Connection(port) => drop(join(port, streams)),
             }
             std::process::exit(0);
         }
     }
+    Ok(())
+}
+
+fn admit(task: &Task, exec: Exec, place: &Place<'_>, streams: Vec<OwnedFd>) {
+    let Ok([input, output, error, connection]) = <[OwnedFd; 4]>::try_from(streams) else { return };
+    let streams = Streams { input, output, error, signals: None, door: None };
+    let connection = UnixStream::from(connection);
+    let reply = attend(task, exec, place, streams, &connection);
+    let _ = send(&connection, &reply.unwrap_or_else(Reply::Refused), &[]);
+}
+
+/// Copies what comes over a connection from outside to `port` of this step's loopback, and
+/// what comes back, each way to its end.
+fn join(port: u16, streams: Vec<OwnedFd>) -> io::Result<()> {
+    let Some(outside) = streams.into_iter().next().map(TcpStream::from) else { return Ok(()) };
+    let loopback = [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))];
+    let inside = TcpStream::connect(&loopback[..])?;
+    let (mut from, mut to) = (outside.try_clone()?, inside.try_clone()?);
+    let inwards = std::thread::spawn(move || {
+        let _ = io::copy(&mut from, &mut to);
+        // tcp(7): the other way may go on
+        to.shutdown(Shutdown::Write)
+    });
+    let _ = io::copy(&mut { inside }, &mut { &outside });
+    let _ = outside.shutdown(Shutdown::Write);
+    drop(inwards.join());
     Ok(())
 }
 
