@@ -249,7 +249,7 @@ async fn remove(repository: &Repository, records: Vec<Stored>) -> Result<Outcome
 /// Whether a registry's answer is about one record, and not what it would say of each.
 fn is_of_one(error: &registry::Error) -> bool {
     let answered = matches!(error, registry::Error::Refused { .. });
-    answered && error.kind() != ErrorKind::Authentication && !error.is_unsupported()
+    answered && !error.is_transient() && error.kind() != ErrorKind::Authentication && !error.is_unsupported()
 }
 
 #[cfg(test)]

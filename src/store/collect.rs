@@ -143,8 +143,9 @@ impl Store {
                 let (content, last_used) =
                     Self::peek_tree(&path).unwrap_or((Default::default(), SystemTime::UNIX_EPOCH));
                 let size = content.bytes;
+                let real = path.canonicalize().unwrap_or_else(|_| path.clone());
                 let needs =
-                    containers.iter().filter(|(_, needs)| needs.trees.iter().any(|tree| tree.starts_with(&path)));
+                    containers.iter().filter(|(_, needs)| needs.trees.iter().any(|tree| tree.starts_with(&real)));
                 let needed_by = needs.map(|(name, _)| name.clone()).collect();
                 entries.push(Entry { kind, digest, path, size, last_used, needed_by, twice: false });
             }
