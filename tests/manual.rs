@@ -7,6 +7,9 @@ use std::process::Command;
 
 use crate::support::uv::uv;
 
+/// What has the schemas of CI services' files.
+const SCHEMAS: &str = "check-jsonschema==0.39.0";
+
 /// What ends a command in a shell's line.
 const ENDS: [&str; 7] = ["|", "||", "&&", ";", "&", ">", "2>"];
 
@@ -61,9 +64,10 @@ fn the_examples_for_ci_and_slurm_are_of_the_form_that_those_take() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
     for (schema, file) in [("vendor.github-workflows", "github.yml"), ("vendor.gitlab-ci", "gitlab.yml")] {
         let mut check = Command::new(uv());
-        check.args(["tool", "run", "--quiet", "check-jsonschema", "--builtin-schema", schema]);
+        check.args(["tool", "run", "--quiet", "--from", SCHEMAS, "check-jsonschema", "--builtin-schema", schema]);
         let output = check.arg(examples.join(file)).output().unwrap();
-        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stdout));
+        let [said, why] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(output.status.success(), "{file}: {said}{why}\nhint: {SCHEMAS} comes from the package index");
     }
     let script = Command::new("bash").arg("-n").arg(examples.join("slurm.sh")).output().unwrap();
     assert!(script.status.success(), "{}", String::from_utf8_lossy(&script.stderr));
@@ -130,10 +134,13 @@ fn words(line: &str) -> Vec<String> {
             (_, Some(open)) if letter == open => quote = None,
             ('#', None) if word.is_empty() => break,
             (letter, None) if letter.is_whitespace() => {
-                words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty()));
+                let word = std::mem::take(&mut word);
+                // what a person puts in is written in capitals, as are variables' names
+                let word = if word.starts_with('-') { word } else { word.to_lowercase() };
+                words.extend(Some(word).filter(|word| !word.is_empty()));
             }
-            ('$' | '{' | '}', _) => {}
-            (letter, _) => word.extend(letter.to_lowercase()),
+            ('$' | '{' | '}' | '(' | ')', _) => {}
+            (letter, _) => word.push(letter),
         }
     }
     words
