@@ -19,6 +19,6 @@ impl Registries {
         let site = self.client.site(&place).await?;
         let url = site.base.join("v2/").map_err(|_| Error::Address { name: registry.to_owned() })?;
         self.client.send(&place, &Call::new(RequestKind::Greet, Method::GET, url, Scope::default())).await?;
-        Ok(self.client.credential(&site, &place).await?.is_some())
+        Ok(site.asks() && self.client.credential(&site, &place).await?.is_some())
     }
 }

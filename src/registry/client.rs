@@ -318,6 +318,11 @@ impl Site {
         }
     }
 
+    /// Whether it has asked for credentials.
+    pub(super) fn asks(&self) -> bool {
+        locked(&self.challenge).is_some()
+    }
+
     fn slot(&self, place: &Place, scope: &Scope) -> Slot<TokenCell> {
         locked(&self.tokens).entry((place.name.clone(), scope.clone())).or_default().clone()
     }
