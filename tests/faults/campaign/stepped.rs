@@ -213,7 +213,7 @@ fn at_the_cache(home: &mut Stepped, flips: usize, chance: &mut fastrand::Rng, se
     let mut tally = Tally::new(format!("a bit flips in a remote cache's records, seed {seed}"));
     let target = home.assert_pushes();
     for _ in 0..flips {
-        let records = records_in(&home.remote);
+        let records = records_in(&home.remote, &target);
         let record = &records[chance.usize(..records.len())];
         let (at, bit) = flip(record, chance);
         tally.count(&format!("{} at byte {at}, bit {bit}", record.display()), || {
@@ -227,16 +227,22 @@ fn at_the_cache(home: &mut Stepped, flips: usize, chance: &mut fastrand::Rng, se
     tally
 }
 
-/// The manifests of records that a registry has.
-fn records_in(remote: &Store) -> Vec<PathBuf> {
-    let blobs = fs::read_dir(remote.root().join("blobs/sha256")).unwrap().map(|blob| blob.unwrap().path());
-    let is_record = |path: &PathBuf| {
-        let bytes = fs::read(path).unwrap();
-        bytes.starts_with(b"{") && String::from_utf8_lossy(&bytes).contains("application/vnd.dlpack.layer.v1")
-    };
-    let mut records: Vec<PathBuf> = blobs.filter(is_record).collect();
+/// The manifests of records that a registry has in the repository of `target`, by what they record.
+fn records_in(remote: &Store, target: &str) -> Vec<PathBuf> {
+    let (_, repository) = target.trim_end_matches(":1").split_once('/').unwrap();
+    let linked = remote.root().join("repositories").join(repository).join("_manifests");
+    let blob = |link: std::io::Result<fs::DirEntry>| remote.root().join("blobs/sha256").join(link.unwrap().file_name());
+    let mut records: Vec<(String, PathBuf)> = fs::read_dir(linked)
+        .unwrap()
+        .map(blob)
+        .filter_map(|path| {
+            let manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            Some((manifest["annotations"]["dev.dlpack.record"].as_str()?.to_owned(), path))
+        })
+        .collect();
     records.sort();
-    records
+    assert!(!records.is_empty(), "{repository} has no records");
+    records.into_iter().map(|(_, path)| path).collect()
 }
 
 /// The file that says that the repository has the manifest.
