@@ -171,6 +171,12 @@ fn an_image_of_too_many_parts_is_refused_before_they_are_sent() {
     let ran = dlpack.run(["push", &registry.reference("team/env:1")]);
     assert!(ran.status > 0 && ran.stderr.contains("would have 126 layers, of which 122 are the base's"), "{ran:?}");
     assert!(registry.received() < 500_000, "no part of it is sent: {}", registry.received());
+
+    fs::remove_file(dlpack.work().join("noise/3")).expect("removed");
+    dlpack.ok(["lock"]);
+    for built in [1, 0] {
+        assert_eq!(dlpack.json(["push", &registry.reference("team/env:1")])["built"], built);
+    }
 }
 
 #[test]

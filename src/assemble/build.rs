@@ -14,7 +14,7 @@ use super::work::Work;
 use super::{EPOCH, Error, collisions, fetch, receive};
 use crate::cache::Hit;
 use crate::layer::{Layer, Sink, Threads};
-use crate::lock::{Lock, base};
+use crate::lock::{Lock, LockedBase, Pin, base};
 use crate::oci::{Descriptor, DiffId, Digest, media_type};
 use crate::plan::{self, Place, Places, Plan, Step};
 use crate::progress::Activity;
@@ -65,6 +65,12 @@ pub async fn build(work: &Work<'_>, plan: &Plan) -> Result<Built, Error> {
 pub async fn known(work: &Work<'_>, plan: &Plan) -> Result<Option<Digest>, Error> {
     let found = |step: &Step| step.place.record().map(|record| Appended::found(step, record.clone()));
     let Some(layers) = plan.steps.iter().map(found).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    // A base of packages may have to be made, and may come to another digest: a build tells.
+    let LockedBase { archive, manifest, .. } = &work.lock.base;
+    let is_here = |pin: &Pin| work.store.size(Area::Blobs, &pin.digest).is_some();
+    if archive.is_some() && !manifest.as_ref().is_some_and(is_here) {
+        return Ok(None);
+    }
     let source = base::source(&work.lock.recipe.base, work.directory, work.registries, work.store)?;
     let base = base_of(work, source.as_ref()).await?;
     let (_, manifest) = image::compose(base, &Appendix::of(work.lock, plan, &layers, EPOCH)).map_err(Error::Encode)?;
@@ -228,7 +234,7 @@ impl Building<'_> {
                 (Appended::found(step, record.clone()), false)
             }
         };
-        self.check_count(layer.record.count())?;
+        self.check_count(at, layer.record.count())?;
         let (layer, written) = match self.delivery {
             Some(delivery) => self.delivered(step, layer, written, delivery).await?,
             None => (layer, written),
@@ -237,11 +243,12 @@ impl Building<'_> {
         Ok(written)
     }
 
-    /// Checks that a runtime mounts the layers, of which the one at hand has so many `parts`, as far
-    /// as others' are known: before it is sent.
-    fn check_count(&self, parts: usize) -> Result<(), Error> {
-        let known = self.layers.iter().map(|layer| layer.get().map_or(1, |layer| layer.record.count()));
-        Ok(plan::check_count(self.plan.base.len(), known.sum::<usize>() + parts - 1)?)
+    /// Checks that a runtime mounts the layers, of which the one that is `at` has so many `parts`,
+    /// as far as others' are known: before it is sent.
+    fn check_count(&self, at: usize, parts: usize) -> Result<(), Error> {
+        let others = self.layers.iter().enumerate().filter(|(other, _)| *other != at);
+        let others = others.map(|(_, layer)| layer.get().map_or(1, |layer| layer.record.count()));
+        Ok(plan::check_count(self.plan.base.len(), others.sum::<usize>() + parts)?)
     }
 
     /// Sees that the target has `layer`. One that can't be had from where a cache found it is

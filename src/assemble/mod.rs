@@ -125,6 +125,14 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A layer came out otherwise than when the image was tested.
+    #[error("the image is {image}, and {tested} was tested")]
+    Untested {
+        /// The image's manifest.
+        image: Digest,
+        /// The manifest of the image that passed.
+        tested: Digest,
+    },
     /// An index without the platform.
     #[error("{reference} has no image for {platform}; it has {offered}")]
     Platform {
@@ -219,6 +227,7 @@ impl Error {
             Self::NoSecret { name, .. } => Some(format!(
                 "give it with `--secret {name}=FILE`, or with `--secret {name}` from the environment variable {name}"
             )),
+            Self::Untested { .. } => Some("the same command tests it, and pushes it if it passes".into()),
             Self::Platform { .. } => Some("name one of these with --platform".into()),
             Self::Gone { .. } => Some("build the image again, or pull it".into()),
             Self::NestedIndex { .. } | Self::NotAnImage { .. } => Some("name the tag or digest of an image".into()),

@@ -44,18 +44,24 @@ pub struct Pushed {
 /// Builds what `plan` says is missing and pushes the image to `target` under its tag.
 /// A layer that needs no root filesystem is sent while it is made, and the store keeps
 /// its record alone, unless it is to `keep_blobs`. Doing it twice sends nothing but questions and the manifest.
+/// If an image was `tested`, it is pushed if it is that one.
 ///
 /// # Errors
-/// The first one that occurs; layers that are done and blobs that have arrived stay,
-/// the tag still names what it named before.
+/// The first one that occurs, [`Error::Untested`] among them; layers that are done and blobs that
+/// have arrived stay, the tag still names what it named before.
 pub async fn push(
     work: &Work<'_>,
     plan: &Plan,
     target: &Repository,
     keep_blobs: bool,
+    tested: Option<Digest>,
 ) -> Result<(Built, Pushed), Error> {
     let delivery = Delivery::new(work.store, work.progress, work.caches, target, keep_blobs);
     let built = build::image(work, plan, Destination::Registry(&delivery)).await?;
+    let image = built.image.descriptor.digest;
+    if let Some(tested) = tested.filter(|tested| *tested != image) {
+        return Err(Error::Untested { image, tested });
+    }
     delivery.image(&built.image).await?;
     // The image is there: what it can't leave behind for others must not fail the push.
     if let Err(error) = record(work, &built.layers, target).await {

@@ -273,5 +273,6 @@ explain!(assemble::Error, self => match self {
     Self::Platform { .. } | Self::NoIndexes { .. } => ExitKind::Recipe,
     Self::Manifest(_) | Self::Config { .. } | Self::NestedIndex { .. } | Self::NotAnImage { .. } => ExitKind::Integrity,
     Self::Gone { .. } => ExitKind::Store,
+    Self::Untested { .. } => ExitKind::Test,
     Self::Thread { .. } | Self::Encode(_) => ExitKind::Other,
 });

@@ -48,11 +48,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let target = registries.repository(&arguments.target)?;
     let signer = arguments.sign_key.as_deref().map(Signer::read).transpose()?;
     let keep_blobs = arguments.keep_blobs;
-    let push = async |work: &Work<'_>, plan: &Plan| assemble::push(work, plan, &target, keep_blobs).await;
     let ends = Ends { target: Some(&target), signer, ..Ends::default() };
     let (building, testing) = (&arguments.building, &arguments.testing);
     let locked = building.locked(context, &store, &registries).await?;
-    testing.before_push(context, &building.making, &locked, &store, &registries, &target).await?;
+    let tested = testing.before_push(context, &building.making, &locked, &store, &registries, &target).await?;
+    let push = async |work: &Work<'_>, plan: &Plan| assemble::push(work, plan, &target, keep_blobs, tested).await;
     let (built, pushed) = building.making.build(context, &locked, &store, &registries, ends, push).await?;
     // Here, too, the name is what the registry has under it: only once it has.
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;

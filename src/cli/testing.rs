@@ -50,7 +50,7 @@ pub struct Testing<'a> {
 
 impl Arguments {
     /// Builds the image of `locked` and tests it, before anything of it goes to `target`, unless
-    /// it is known to have passed.
+    /// it is known to have passed. Returns its digest, if there is something to be tested.
     pub async fn before_push(
         &self,
         context: &Context,
@@ -59,26 +59,26 @@ impl Arguments {
         store: &Store,
         registries: &Registries,
         target: &Repository,
-    ) -> Result<(), Failure> {
-        let tests = &locked.tests;
-        if self.no_test || tests.commands.is_empty() {
-            return Ok(());
+    ) -> Result<Option<Digest>, Failure> {
+        if !self.wants(locked) {
+            return Ok(None);
         }
+        let tests = &locked.tests;
         let testing = Testing { context, store, registries, tests, target: Some(target) };
         let ends = Ends { target: Some(target), ..Ends::default() };
         let built = making.build(context, locked, store, registries, ends, async |work, plan| {
             if let Some(digest) = assemble::known(work, plan).await?
                 && testing.has_passed(&digest)?
             {
-                return Ok(None);
+                return Ok(Err(digest));
             }
             let built = assemble::build(work, plan).await?;
             assemble::lay_out_base(work).await?;
-            Ok::<_, Failure>(Some(assemble::describe_stored(store, &built.image.descriptor)?))
+            Ok::<_, Failure>(Ok(assemble::describe_stored(store, &built.image.descriptor)?))
         });
         match built.await? {
-            Some(image) => testing.pass(&image).await,
-            None => Ok(()),
+            Ok(image) => testing.pass(&image).await.map(|()| Some(image.descriptor.digest)),
+            Err(passed) => Ok(Some(passed)),
         }
     }
 

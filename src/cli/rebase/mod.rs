@@ -162,7 +162,7 @@ impl Scene<'_> {
     }
 
     async fn pushed(&self, work: &Work<'_>, plan: &Plan) -> Result<Outcome, Failure> {
-        let (built, pushed) = assemble::push(work, plan, &self.target, false).await?;
+        let (built, pushed) = assemble::push(work, plan, &self.target, false, None).await?;
         self.store.tag(&self.target.reference().whole(), &built.image.descriptor)?;
         let row = |(layer, step): (&assemble::Appended, &plan::Step)| Row {
             layer: step.layer.clone(),
