@@ -3,6 +3,8 @@
 
 #[path = "export/archives.rs"]
 mod archives;
+#[path = "export/cloned.rs"]
+mod cloned;
 #[path = "export/flat.rs"]
 mod flat;
 #[path = "export/language_server.rs"]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dlpack::init::{self, Answers, flavours};
-use dlpack::recipe::{Base, LayerKind, Loaded, Recipe, Venv};
+use dlpack::recipe::{Base, Interpreter, LayerKind, Loaded, Recipe, Venv};
 use serde_json::Value;
 
 use crate::support::command::{Dlpack, Ran};
@@ -110,7 +110,8 @@ fn packages_lie_on_top_of_those_that_a_framework_image_has() {
     dlpack.ok(["init", "--python", "3.8"]);
     let loaded = load(&dlpack);
     let packages = venv(&loaded);
-    assert_eq!((packages.user.as_deref(), &packages.interpreter), (Some("dev"), &None));
+    let interpreter = Some(Interpreter::Path("/opt/conda/bin/python3.8".into()));
+    assert_eq!((packages.user.as_deref(), &packages.interpreter), (Some("dev"), &interpreter));
     assert_eq!((packages.python.as_str(), &packages.requirements[..]), ("3.8", &["einops".to_owned()][..]));
     dlpack.write("Dockerfile", "FROM nvcr.io/nvidia/pytorch:22.10-py3\nRUN pip install einops\n");
     dlpack.ok(["init", "--python", "3.8", "--force"]);

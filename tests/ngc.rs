@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::command::Dlpack;
 use crate::support::image::{Form, Image, Layout, Packing, Tar};
@@ -26,11 +26,19 @@ const PRESENT: [(&str, &str, &str); 3] = [
     ("seaborn", "0.12.0", "Provides-Extra: six\nRequires-Dist: six ; extra == 'six'\n"),
 ];
 
-/// A layer with the distributions of the Python `version`, where Debian's has those that are installed
-/// beside it.
-fn dist_packages(version: &str) -> Tar {
-    let root = format!("usr/local/lib/python{version}/dist-packages");
-    PRESENT.iter().fold(Tar::new(), |tar, (name, number, more)| {
+/// Where NGC's images have their Python.
+const CONDA: &str = "opt/conda";
+
+/// A layer with the Python `version` where NGC's images have theirs: the program that `python` is, and
+/// distributions in its own site-packages. Another Python's, of the same version, are beside it.
+fn conda(version: &str, python: &[u8]) -> Tar {
+    let root = format!("{CONDA}/lib/python{version}/site-packages");
+    let other = format!("usr/local/lib/python{version}/dist-packages/tqdm-4.0.dist-info/METADATA");
+    let tar = Tar::new()
+        .owned_file(&format!("{CONDA}/bin/python{version}"), 0o755, (0, 0), python)
+        .symlink(&format!("{CONDA}/bin/python3"), &format!("python{version}"))
+        .file(&other, "Metadata-Version: 2.1\nName: tqdm\nVersion: 4.0\n");
+    PRESENT.iter().fold(tar, |tar, (name, number, more)| {
         let metadata =
             format!("Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n{more}\nRequires-Dist: nothing\n");
         tar.file(&format!("{root}/{name}/__init__.py"), format!("__version__ = '{number}'\n"))
@@ -52,16 +60,31 @@ fn world(image: impl FnOnce(&Layout) -> Image<'_>, more: Tar) -> (DebianRegistry
     (registry, dlpack)
 }
 
+/// `image` with NGC's PATH.
+fn with_conda(image: Image<'_>) -> Image<'_> {
+    let path = format!("/{CONDA}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    image.config(|config| config["config"]["Env"] = json!([format!("PATH={path}")]))
+}
+
 fn image(layout: &Layout, tar: PathBuf) -> Image<'_> {
     layout.image().layer_from(Packing::Plain, File::open(tar).expect("opened"))
 }
 
-/// The recipe without what takes minutes, for Debian's Python in place of 3.8.
+/// The recipe without what takes minutes, for a Python of Debian's version in place of 3.8.
 fn flavour(gpus: &str) -> String {
     let version = wheel::python();
+    let python = format!("python = \"{version}\"\ninterpreter = \"/{CONDA}/bin/python{version}\"\n");
     format!(
-        "extends = \"ngc-pytorch\"\ndrop = [\"apt\"]\n[run]\ngpus = \"{gpus}\"\n[[layer]]\nname = \"python\"\npython = \"{version}\"\n"
+        "extends = \"ngc-pytorch\"\ndrop = [\"apt\"]\n[run]\ngpus = \"{gpus}\"\n[[layer]]\nname = \"python\"\n{python}"
     )
+}
+
+/// A Python that runs from there, with Debian's standard library.
+fn running(version: &str) -> Tar {
+    let python = fs::read(format!("/usr/bin/python{version}")).expect("Debian's Python");
+    // site: a prefix of its own, on top of which packages for an account count as on top of any
+    let settings = "home = /usr/bin\ninclude-system-site-packages = true\n";
+    conda(version, &python).file(&format!("{CONDA}/pyvenv.cfg"), settings)
 }
 
 fn lock_of(dlpack: &Dlpack) -> toml::Table {
@@ -77,7 +100,7 @@ fn packages(lock: &toml::Table) -> &toml::Table {
 
 #[test]
 fn a_project_is_at_home_in_an_image_of_ngc() {
-    let (_registry, dlpack) = world(|layout| image(layout, rootfs::tar()), dist_packages(wheel::python()));
+    let (_registry, dlpack) = world(|layout| with_conda(image(layout, rootfs::tar())), running(wheel::python()));
     dlpack.write("dlpack.toml", &flavour("none"));
     dlpack.write("requirements.txt", "torch>=1.12\nnumpy\nseaborn[six]\ntqdm==4.66.5\n");
     for directory in ["datasets", "data"] {
@@ -107,12 +130,12 @@ fn a_project_is_at_home_in_an_image_of_ngc() {
     let script = "import numpy, six, torch, tqdm; print(tqdm.__file__, numpy.__version__, torch.__file__)";
     let said = dlpack.ok(["run", "--quiet", "--", "python3", "-c", script]);
     let site = format!("/home/dev/.local/lib/python{version}/site-packages");
-    let base = format!("/usr/local/lib/python{version}/dist-packages");
+    let base = format!("/{CONDA}/lib/python{version}/site-packages");
     assert_eq!(said, format!("{site}/tqdm/__init__.py 1.22.2 {base}/torch/__init__.py"));
     let say = "command -v tqdm; head -n 1 $(command -v tqdm); id -un; pwd; cat requirements.txt | tail -n 1; cat /data/file /datasets/file; \
                df /dev/shm | grep -c ' 16777216 '; stat -c %U ~/.local/bin ~/.local; echo x >/app/made";
     let expected = format!(
-        "/home/dev/.local/bin/tqdm\n#!/usr/bin/python{version}\ndev\n/app\ntqdm==4.66.5\nmy data\nmy datasets\n1\ndev\ndev\n"
+        "/home/dev/.local/bin/tqdm\n#!/{CONDA}/bin/python{version}\ndev\n/app\ntqdm==4.66.5\nmy data\nmy datasets\n1\ndev\ndev\n"
     );
     assert_eq!(typed(&dlpack, &["shell", "--quiet"], say), expected);
     assert_eq!(fs::read_to_string(dlpack.work().join("made")).expect("it is the project's"), "x\n");
@@ -134,7 +157,7 @@ fn typed(dlpack: &Dlpack, arguments: &[&str], script: &str) -> String {
 fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
     let version = wheel::python();
     let group = format!("root:x:0:\nstaff:x:50:\ncluster:x:{UID}:\n");
-    let more = dist_packages(version).file("etc/group", &group).file(&format!("usr/bin/python{version}"), "");
+    let more = conda(version, b"").file("etc/group", &group);
     let (registry, dlpack) = world(|layout| layout.image(), more);
     dlpack.write("dlpack.toml", &flavour("none").replace("[\"apt\"]", "[\"apt\"]\n[test]\ncommands = []\n"));
     dlpack.write("requirements.txt", "numpy>=1.20\n");
@@ -153,13 +176,14 @@ fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
     dlpack.ok(["push", "--no-test", "--quiet", &name]);
     let directory = tempfile::tempdir().expect("a directory");
     let layout = Layout::create(directory.path().join("layout"));
-    let without = Tar::new().file("etc/group", &group).file(&format!("usr/bin/python{version}"), "");
+    let without = Tar::new().file("etc/group", &group).file(&format!("{CONDA}/bin/python{version}"), "");
     layout.image().layer(Packing::Gzip, without).tagged("other");
     layout.push("other", &registry, "other:1", Form::Oci);
     shown.run("a base without it", &mut dlpack.command(["rebase", "--quiet", &name, "--onto", &other]));
     dlpack.write("requirements.txt", "numpy>=1.23\n");
     shown.run("another version", &mut dlpack.command(["lock", "--quiet"]));
     for (case, from, to) in [
+        ("an interpreter that the base has elsewhere", "/opt/conda/bin", "/usr/bin"),
         (
             "an account that is not there",
             "[[layer]]",
@@ -186,7 +210,7 @@ fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
 
 #[test]
 fn the_recipe_is_locked_and_planned_whole() {
-    let more = dist_packages("3.8").file("usr/bin/python3.8", "");
+    let more = conda("3.8", b"");
     let (_registry, dlpack) = world(|layout| image(layout, rootfs::with_apt()), more);
     dlpack.write("requirements.txt", "torch\ntqdm==4.66.5\n");
     dlpack.ok(["lock", "-r", "ngc-pytorch"]);

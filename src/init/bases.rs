@@ -127,12 +127,21 @@ fn of_debian(release: &str) -> Option<u8> {
     }
 }
 
+/// The Python of an NGC PyTorch image, as far as it is known: in /opt/conda, until release 22.11
+/// removed miniforge.
+fn of_ngc(tag: &str) -> Option<(u8, String)> {
+    let (year, month) = tag.split('-').next()?.split_once('.')?;
+    let release: (u8, u8) = (year.parse().ok()?, month.parse().ok()?);
+    ((21, 1)..=(22, 10)).contains(&release).then(|| (8, "/opt/conda/bin/python3.8".to_owned()))
+}
+
 /// The Python that an image has or that its own apt brings, and where: by its name and tag.
 pub(super) fn python_of(image: &str) -> Option<(u8, String)> {
     let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
     let tag = tag.split('@').next().unwrap_or_default();
     let own = |minor: u8| (minor, format!("/usr/bin/python3.{minor}"));
     match name.rsplit('/').next().unwrap_or_default() {
+        _ if name == "nvcr.io/nvidia/pytorch" => of_ngc(tag),
         "python" => {
             let minor = minor(tag.split('-').next().unwrap_or_default()).ok()?;
             Some((minor, format!("/usr/local/bin/python3.{minor}")))
@@ -224,6 +233,8 @@ mod tests {
             ("ubuntu:22.04", Some((10, "/usr/bin/python3.10"))),
             ("nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04", Some((10, "/usr/bin/python3.10"))),
             ("pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel", None),
+            ("nvcr.io/nvidia/pytorch:22.10-py3", Some((8, "/opt/conda/bin/python3.8"))),
+            ("nvcr.io/nvidia/pytorch:22.11-py3", None),
             ("alpine", None),
         ];
         assert!(super::brings_packages("nvcr.io/nvidia/pytorch:22.10-py3") && !super::brings_packages("debian:12"));

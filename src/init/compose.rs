@@ -152,7 +152,9 @@ fn on_ngc(mut packages: Packages, answers: &Answers, defaults: &Defaults) -> Dra
     packages.files.retain(|file| file != "requirements.txt");
     let python = answers.python.clone().filter(|python| python != NGC_PYTHON);
     if python.is_some() || !packages.is_empty() {
-        push_venv(&mut draft, Venv { amends: true, python, packages, ..Venv::default() });
+        // as later images have theirs
+        let interpreter = python.as_ref().map(|python| format!("/usr/bin/python{python}"));
+        push_venv(&mut draft, Venv { amends: true, python, interpreter, packages, ..Venv::default() });
     }
     draft
 }

@@ -281,7 +281,10 @@ impl Error {
             Self::NoInterpreter { found, .. } => Some(match found.as_slice() {
                 [] => "take a base with that Python, or a standalone build: `interpreter = { url = \"…\", sha256 = \"…\" }`"
                     .into(),
-                found => format!("the base has {}: set `python` to that, or take a standalone build", found.join(", ")),
+                found => format!(
+                    "the base has {}: set `python` to that, and `interpreter` if it is set, or take a standalone build",
+                    found.join(", ")
+                ),
             }),
             Self::Musl { .. } => Some("take a base with glibc, such as Debian's or Ubuntu's".into()),
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {

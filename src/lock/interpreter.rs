@@ -24,7 +24,14 @@ const STANDALONE: &str = "/opt/python";
 pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<(LockedInterpreter, String), Error> {
     let Context { layer, base, .. } = *context;
     let short = short(&venv.python);
+    let missing = |path: String| {
+        let candidates = (6..30).map(|minor| format!("python3.{minor}"));
+        let found = candidates.filter(|name| base(&format!("/usr/bin/{name}"))).collect();
+        Error::NoInterpreter { layer: layer.to_owned(), path, found }
+    };
     match &venv.interpreter {
+        // One whose packages are relied on is looked at anyway.
+        Some(Interpreter::Path(path)) if venv.user.is_some() && !base(path) => Err(missing(path.clone())),
         Some(Interpreter::Path(path)) => {
             Ok((LockedInterpreter { path: path.clone(), archive: None }, venv.python.clone()))
         }
@@ -37,12 +44,10 @@ pub(super) async fn resolve(context: &Context<'_>, venv: &Venv) -> Result<(Locke
         }
         None => {
             let path = format!("/usr/bin/python{short}");
-            if base(&path) {
-                return Ok((LockedInterpreter { path, archive: None }, venv.python.clone()));
+            match base(&path) {
+                true => Ok((LockedInterpreter { path, archive: None }, venv.python.clone())),
+                false => Err(missing(path)),
             }
-            let candidates = (6..30).map(|minor| format!("python3.{minor}"));
-            let found = candidates.filter(|name| base(&format!("/usr/bin/{name}"))).collect();
-            Err(Error::NoInterpreter { layer: layer.to_owned(), path, found })
         }
     }
 }

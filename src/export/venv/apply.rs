@@ -132,8 +132,9 @@ impl<'a> Changes<'a> {
         for (directory, name) in changed.filter_map(|path| path.strip_suffix(".py")?.rsplit_once('/')) {
             modules.entry(directory).or_default().insert(name);
         }
-        for (directory, modules) in modules.into_iter().filter(|(directory, _)| self.is_ours(directory)) {
-            let cache = self.top.join(directory).join("__pycache__");
+        let caches = modules.into_iter().map(|(directory, modules)| (format!("{directory}/__pycache__"), modules));
+        for (cache, modules) in caches.filter(|(cache, _)| self.is_ours(cache)) {
+            let cache = self.top.join(cache);
             for entry in fs::read_dir(&cache).into_iter().flatten().flatten() {
                 let name = entry.file_name();
                 // PEP 3147: `module.cpython-311.pyc`

@@ -2,7 +2,7 @@
 //! its own, and leaves alone what has not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -83,20 +83,21 @@ impl Contents {
         Self { version: VERSION, prefix: prefix.to_owned(), parts, unfinished: BTreeSet::new() }
     }
 
-    /// What is noted in the directory `top`; nothing if no export has made it.
+    /// What is noted in the directory `top`; nothing if no export has made it. Whoever a
+    /// repository is cloned from may have written that: what leads out of the venv is no export's.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be read.
     pub(super) fn read(top: &Path) -> Result<Option<Self>, Error> {
-        let path = top.join(OWN).join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let read = serde_json::from_slice(&bytes).ok();
-                Ok(read.filter(|contents: &Self| contents.version == VERSION))
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(Error::io("read", &path)(error)),
+        let own = top.join(OWN);
+        let path = own.join(FILE);
+        let is_ours = |path: &Path, is: fn(&Metadata) -> bool| path.symlink_metadata().is_ok_and(|found| is(&found));
+        if !is_ours(&own, Metadata::is_dir) || !is_ours(&path, Metadata::is_file) {
+            return Ok(None);
         }
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let read: Option<Self> = serde_json::from_slice(&bytes).ok();
+        Ok(read.filter(|contents| contents.version == VERSION && contents.paths().into_iter().all(is_inside)))
     }
 
     /// Notes it in the directory `top`, in one step.
@@ -127,4 +128,10 @@ impl Contents {
         let of_parts = self.parts.iter().flat_map(|part| part.files.keys());
         of_parts.chain(&self.unfinished).map(String::as_str).collect()
     }
+}
+
+/// Whether `path` stays below the directory that it is relative to, if no link leads away.
+fn is_inside(path: &str) -> bool {
+    // an absolute one begins with an empty name
+    path.split('/').all(|name| !matches!(name, "" | "." | ".."))
 }
