@@ -166,6 +166,9 @@ fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
     assert_eq!(entries("etc/group"), None, "nothing of it lies over the packages");
     let lock = lock_of(&dlpack);
     assert!(packages(&lock).get("wheel").is_none_or(|wheels| wheels.as_array().is_some_and(Vec::is_empty)));
+    let exported = dlpack.command(["export", "venv"]).output().expect("it runs");
+    let said = String::from_utf8(exported.stderr).expect("UTF-8");
+    assert!(exported.status.success() && said.contains("left out here: numpy 1.22.2\n"), "{said}");
     let gid = lock["layer"].as_array().expect("layers")[0]["gid"].as_integer();
     assert_eq!(gid, Some(i64::from(UID)));
 

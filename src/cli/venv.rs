@@ -47,12 +47,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let (venv, locked) = chosen(context, &recipe, layer.as_deref())?;
     let path = directory.unwrap_or_else(|| recipe.directory.join(".venv"));
     let built: Vec<String> = locked.sources.iter().map(|source| source.label()).collect();
+    let present = locked.user.iter().flat_map(|user| &user.present);
+    let present: Vec<String> = present.map(|found| format!("{} {}", found.name, found.version)).collect();
     let request = Request { locked, platform: recipe.lock.platform.clone(), path, python, force };
     let export = blocking(move || Ok(Export::prepare(request)?)).await?;
     let progress = context.progress();
     assemble::fetch_for_venv(&venv, &export.needs(), &recipe.directory, &store, &registries, progress).await?;
     if !built.is_empty() {
         progress.warn(format!("built from source in the image, and left out here: {}", built.join(", ")));
+    }
+    if !present.is_empty() {
+        progress.warn(format!("the base's Python has them, and they are left out here: {}", present.join(", ")));
     }
     let stop = Stop::default();
     let _given_up = GivenUp(stop.clone());
