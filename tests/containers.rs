@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::steps::layer;
 use super::support::command::Dlpack;
+use super::support::sandbox::refusing;
 use super::support::shown::Shown;
 use super::support::tiny;
 
@@ -185,6 +186,77 @@ fn what_is_kept_is_gone_on_with_until_it_is_removed() {
     assert!(!kept.exists());
     assert_eq!(run(&[], "cat /made; test ! -e /x"), "made");
     assert_eq!(ps(&dlpack, &["-a"]), [], "it was not to be kept");
+}
+
+#[test]
+fn what_cannot_be_read_or_is_another_machines_is_not_swept() {
+    let dlpack = base();
+    let run = |options: &[&str], script: &str| {
+        dlpack.ok([&["run", "--quiet", "--name", "work"], options, &["oci:base", "sh", "-c", script]].concat())
+    };
+    run(&["--keep"], "echo x >/x");
+    let directory = dlpack.store().join("containers/work");
+    let record = directory.join("container.json");
+    let known = fs::read_to_string(&record).expect("text");
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    let mut show = |case: &str, arguments: &[&str]| shown.run(case, &mut dlpack.command(arguments));
+    let again = ["run", "--quiet", "--name", "work", "oci:base", "cat", "/x"];
+    // what read(2) of a directory says stands for whatever a disk says
+    fs::remove_file(&record).expect("removed");
+    fs::create_dir(&record).expect("created");
+    let listed = dlpack.ok(["ps", "-a"]);
+    assert!(listed.ends_with("its record can't be read: Is a directory (os error 21)"), "{listed}");
+    show("its end when it can't be read", &["rm", "work"]);
+    show("its name when it can't be read", &again);
+    fs::remove_dir(&record).expect("removed");
+    // as after a crash of this machine, or a version of dlpack that wrote less
+    fs::write(&record, &known[..known.len() / 2]).expect("written");
+    show("a command in a damaged one", &["exec", "work", "true"]);
+    show("the name of a damaged one", &again);
+    fs::write(&record, "{}").expect("written");
+    assert_eq!(dlpack.json(["ps", "-a"])[0]["name"], "work");
+    fs::remove_file(&record).expect("removed");
+    assert_eq!(dlpack.json(["ps", "-a"])[0]["name"], "work");
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let elsewhere = known.replace(&format!("\"host\":\"{own}\""), "\"host\":\"node-7\"");
+    let elsewhere = elsewhere.replace("\"kept\":true", "\"kept\":false");
+    fs::write(&record, &elsewhere).expect("written");
+    assert_eq!(ps(&dlpack, &[]), [("work".to_owned(), false, false)]);
+    show("the name of one on another machine", &again);
+    fs::write(&record, &known).expect("written");
+    assert_eq!(run(&[], "cat /x"), "x", "all of it was left alone");
+    fs::write(&record, "{}").expect("written");
+    dlpack.ok(["rm", "work"]);
+    assert!(!directory.exists());
+    shown.is("run/records");
+}
+
+#[test]
+fn what_was_written_in_a_user_namespace_is_not_gone_on_with_where_there_is_none() {
+    let dlpack = Dlpack::new();
+    tiny::layout(&dlpack.work());
+    // what a container's profile refuses its root
+    let container = refusing(&["unshare=EPERM", "clone-new=EPERM", "mount=EPERM", "pivot_root=EPERM"]);
+    let bare = ["env"];
+    let command = |wrapper: &[&str], options: &[&str], script: &str| {
+        let arguments = [&["run", "--quiet"], options, &["oci:base", "sh", "-c", script]].concat();
+        dlpack.command_in(wrapper, arguments)
+    };
+    let printed = |wrapper: &[&str], options: &[&str], script: &str| {
+        let ran = command(wrapper, options, script).output().expect("it runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+    };
+    let mut shown = Shown::new();
+    shown.replace(dlpack.home().display().to_string(), "HOME");
+    printed(&bare, &["--keep", "--name", "apart"], "echo x >/x");
+    printed(&container, &["--keep", "--name", "real"], "echo y >/y");
+    shown.run("in a namespace, gone on with in none", &mut command(&container, &["--name", "apart"], "cat /x"));
+    shown.run("in none, gone on with in a namespace", &mut command(&bare, &["--name", "real"], "cat /y"));
+    shown.is("run/forms");
+    assert_eq!(printed(&bare, &["--name", "apart"], "cat /x"), "x");
+    assert_eq!(printed(&container, &["--name", "real"], "cat /y"), "y");
 }
 
 #[test]

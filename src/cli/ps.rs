@@ -6,7 +6,7 @@ use serde_json::json;
 use super::context::Context;
 use super::display::{ago, show, table};
 use super::error::Failure;
-use crate::run::{Containers, Listed};
+use crate::run::{Containers, Found};
 
 /// Show the containers that run
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,8 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let mut found = Containers::of(&context.store()?).list()?;
-    found.retain(|listed| arguments.all || listed.running);
+    // one of another machine ends there
+    found.retain(|it| arguments.all || it.running || it.record.as_ref().is_ok_and(|record| !record.kept));
     if context.json() {
         return show(serde_json::Value::from(found.iter().map(as_json).collect::<Vec<_>>()));
     }
@@ -27,26 +28,38 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     show(table(&rows, &[]).trim_end())
 }
 
-fn as_row(listed: &Listed) -> Vec<String> {
-    let record = &listed.record;
+fn as_row(found: &Found) -> Vec<String> {
+    let record = match &found.record {
+        Ok(record) => record,
+        Err(error) => {
+            let state = format!("its record can't be read: {error}");
+            return [found.name.as_str(), "", "", "", "", &state].map(str::to_owned).to_vec();
+        }
+    };
     let started = record.started.parse::<Timestamp>().ok();
     let started = started.map(|then| ago(Timestamp::now().duration_since(then).try_into().unwrap_or_default()));
-    let state = match (listed.running, &record.ended) {
+    let state = match (found.running, &record.ended) {
         (true, _) => format!("runs on {}, pid {}", record.host, record.pid),
+        (false, _) if !record.kept => format!("of {}: runs there, or was killed", record.host),
         (false, Some(ending)) => format!("kept, {ending}"),
         (false, None) => "kept, was killed".to_owned(),
     };
     let command: String = record.command.join(" ").escape_default().take(40).collect();
-    let cells = [listed.name.as_str(), &record.image, &command, &record.user];
+    let cells = [found.name.as_str(), &record.image, &command, &record.user];
     cells.into_iter().map(str::to_owned).chain([started.unwrap_or_default(), state]).collect()
 }
 
-fn as_json(listed: &Listed) -> serde_json::Value {
-    let record = &listed.record;
+fn as_json(found: &Found) -> serde_json::Value {
+    let record = match &found.record {
+        Ok(record) => record,
+        Err(error) => {
+            return json!({ "name": found.name.as_str(), "running": found.running, "unreadable": error.to_string() });
+        }
+    };
     json!({
-        "name": listed.name.as_str(), "image": record.image, "digest": record.manifest.digest,
+        "name": found.name.as_str(), "image": record.image, "digest": record.manifest.digest,
         "command": record.command, "user": record.user, "started": record.started, "ended": record.ended,
-        "running": listed.running, "kept": record.kept, "host": record.host, "pid": record.pid,
+        "running": found.running, "kept": record.kept, "host": record.host, "pid": record.pid,
         "ports": record.ports,
     })
 }

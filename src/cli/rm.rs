@@ -15,6 +15,6 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let containers = Containers::of(&context.store()?);
     // all of them are found before the first is removed
-    arguments.names.iter().try_for_each(|name| containers.find(name).map(drop))?;
+    arguments.names.iter().try_for_each(|name| containers.look_up(name).map(drop))?;
     Ok(arguments.names.iter().try_for_each(|name| containers.remove(name))?)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::sandbox;
+use crate::{sandbox, store};
 
 /// Why a container can't be started.
 #[derive(Debug, Error)]
@@ -79,6 +79,23 @@ pub enum Error {
     NameInUse {
         /// The name.
         name: String,
+    },
+    /// The name is that of a container of another machine, whose lock may not be seen here.
+    #[error("the container `{name}` was started on {host}, and may run there")]
+    OfAnotherMachine {
+        /// The name.
+        name: String,
+        /// The machine.
+        host: String,
+    },
+    /// What is known of a container can't be read.
+    #[error("can't read what the container `{name}` is")]
+    Unreadable {
+        /// The name.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// The container that was kept under this name is of another image.
     #[error("the container `{name}` was kept, and is of another image: {image}")]
@@ -153,6 +170,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] sandbox::Error),
@@ -192,6 +212,14 @@ impl Error {
                 Some("leave -p out, since what listens in it listens here; or give it `--net private`".to_owned())
             }
             Self::NameInUse { name } => Some(format!("`dlpack stop {name}` ends it; or take another name")),
+            Self::OfAnotherMachine { name, host } => Some(format!(
+                "`dlpack ps` on {host} tells, and sweeps it if it was killed; `dlpack rm {name}` does if {host} is gone; or take another name"
+            )),
+            // serde's errors have no number
+            Self::Unreadable { name, source } => Some(match source.raw_os_error() {
+                Some(_) => "its files are left as they are: try again when its record can be read".to_owned(),
+                None => format!("`dlpack rm {name}` removes it, with what it wrote in the store; or take another name"),
+            }),
             Self::AnotherImage { name, .. } => Some(format!("`dlpack rm {name}` removes it; or take another name")),
             Self::Lost { name, .. } => Some(format!("go on with it there, or remove it with `dlpack rm {name}`")),
             Self::NoContainer { .. } => Some("`dlpack ps -a` shows those that there are".to_owned()),
@@ -204,6 +232,7 @@ impl Error {
             Self::State { .. } if self.is_of_a_closed_store() => {
                 Some("name a store that you can write with --store or DLPACK_STORE".to_owned())
             }
+            Self::Store(error) => error.hint(),
             Self::Sandbox(error) => error.hint(),
             Self::Source { .. }
             | Self::EnvFile { .. }

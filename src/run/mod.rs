@@ -37,6 +37,6 @@ pub use name::Name;
 pub use owner::connect;
 pub use ports::{Port, Ports};
 pub use settings::Settings;
-pub use state::{Claim, Containers, Listed, Record};
+pub use state::{Claim, Containers, Found, Listed, Record};
 pub use test::{Error as TestError, test};
 pub use trees::{Layers, trees};

@@ -26,6 +26,11 @@ impl Name {
         Self(format!("{}-{}", HOW[fastrand::usize(..HOW.len())], WHO[fastrand::usize(..WHO.len())]))
     }
 
+    /// One of more than there are words for.
+    pub(super) fn made_up_with_digits() -> Self {
+        Self(format!("{}-{:06}", Self::made_up(), fastrand::u32(..1_000_000)))
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -57,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_name_is_a_files_name_and_no_option() {
-        for right in ["a", "train_2.1", "8-gpus", Name::made_up().as_str()] {
+        for right in ["a", "train_2.1", "8-gpus", Name::made_up().as_str(), Name::made_up_with_digits().as_str()] {
             assert_eq!(right.parse::<Name>().map(|name| name.to_string()).as_deref(), Ok(right));
         }
         for wrong in ["", ".", "..", "-a", "a/b", "a b", "ä", &"a".repeat(129)] {

@@ -9,23 +9,31 @@
 //!   NAME/container.json   a Record
 //!   NAME/sandbox/         what a kept one has written, where the store is on local disk
 //! ```
+//!
+//! What can't be read is nobody's to sweep: only a record that says so lets a container go,
+//! and only on its own machine, since on NFS and Lustre another's locks may not be seen.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::owner::host;
 use super::{Error, Name};
 use crate::oci::{Descriptor, Digest};
+use crate::sandbox::Directory;
 use crate::store::{self, CONTAINER, Store};
 
 /// What a kept container has written, in its directory.
 const SANDBOX: &str = "sandbox";
 
-/// How many names are made up before there are none left.
-const ATTEMPTS: usize = 64;
+/// What the directory of a kept container begins with, where it is not in the store.
+const ELSEWHERE: &str = "container-";
+
+/// How many names are made up before they get digits, and how many with them.
+const ATTEMPTS: usize = 32;
 
 /// What is known of a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +64,7 @@ pub struct Record {
     pub ports: Vec<String>,
 }
 
-/// A container that there is.
+/// A container that there is, and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
     /// Its name.
@@ -67,46 +75,86 @@ pub struct Listed {
     pub running: bool,
 }
 
+/// A container that there is, whatever can be read of it.
+#[derive(Debug)]
+pub struct Found {
+    /// Its name.
+    pub name: Name,
+    /// Whether somebody holds its lock, or may.
+    pub running: bool,
+    /// What is known of it, or why that can't be read.
+    pub record: io::Result<Record>,
+}
+
+impl Found {
+    /// Whether it has ended for good, as far as this machine can tell.
+    fn is_dead(&self) -> bool {
+        !self.running && self.record.as_ref().is_ok_and(Record::goes_with_its_owner)
+    }
+
+    /// With what is known of it.
+    fn known(self) -> Result<Listed, Error> {
+        let Self { name, running, record } = self;
+        match record {
+            Ok(record) => Ok(Listed { name, record, running }),
+            Err(source) => Err(Error::Unreadable { name: name.to_string(), source }),
+        }
+    }
+}
+
+impl Record {
+    /// Whether nothing is to be left once its lock is free: that of another machine may only
+    /// seem to be.
+    fn goes_with_its_owner(&self) -> bool {
+        !self.kept && self.host == host()
+    }
+}
+
 /// The containers of a store.
 #[derive(Clone, Debug)]
 pub struct Containers {
+    store: Store,
     root: PathBuf,
 }
 
 impl Containers {
     /// Those of `store`.
     pub fn of(store: &Store) -> Self {
-        Self { root: store.containers() }
+        Self { store: store.clone(), root: store.containers() }
     }
 
     /// Takes `name` for a container that is to run, for as long as what is returned lives.
     ///
     /// # Errors
-    /// [`Error::NameInUse`]; [`Error::State`] if the store can't be written.
+    /// [`Error::NameInUse`], [`Error::OfAnotherMachine`], [`Error::Unreadable`];
+    /// [`Error::State`] if the store can't be written.
     pub fn claim(&self, name: &Name) -> Result<Claim, Error> {
-        let _alone = self.alone()?;
-        self.take(name)?.ok_or_else(|| Error::NameInUse { name: name.to_string() })
+        let alone = self.alone()?;
+        let (claim, gone) = self.take(name)?;
+        drop(alone);
+        remove_all(&gone);
+        Ok(claim)
     }
 
     /// The same with a name that nobody has.
     ///
     /// # Errors
-    /// As [`Self::claim`].
+    /// [`Error::NameInUse`] if there is none; [`Error::State`] if the store can't be written.
     pub fn claim_any(&self) -> Result<Claim, Error> {
         let _alone = self.alone()?;
-        for _ in 0..ATTEMPTS {
-            let name = Name::made_up();
-            if !self.path(&name).exists()
-                && let Some(claim) = self.take(&name)?
-            {
-                return Ok(claim);
+        let plain = std::iter::repeat_with(Name::made_up).take(ATTEMPTS);
+        let numbered = std::iter::repeat_with(Name::made_up_with_digits).take(ATTEMPTS);
+        for name in plain.chain(numbered) {
+            if !self.path(&name).exists() {
+                return self.take(&name).map(|(claim, _)| claim);
             }
         }
         Err(Error::NameInUse { name: Name::made_up().to_string() })
     }
 
-    /// None if it runs. One that is dead, and was not to be kept, makes way.
-    fn take(&self, name: &Name) -> Result<Option<Claim>, Error> {
+    /// Takes `name` unless it runs. One that is dead, and was not to be kept, makes way: what it
+    /// left is out of sight, and to be removed. The caller has the directories alone.
+    fn take(&self, name: &Name) -> Result<(Claim, Vec<PathBuf>), Error> {
         let path = self.path(name);
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed("create", &path))?;
         let lock = path.join("lock");
@@ -115,59 +163,79 @@ impl Containers {
             File::options().create(true).write(true).truncate(false).open(&lock).map_err(failed("open", &lock))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::WouldBlock) => return Err(Error::NameInUse { name: name.to_string() }),
             Err(TryLockError::Error(source)) => return Err(failed("lock", &lock)(source)),
         }
-        let earlier = read(&path).filter(|record| record.kept);
-        if earlier.is_none() {
-            let _ = fs::remove_file(path.join(CONTAINER));
-            let _ = store::remove_tree(&path.join(SANDBOX));
+        let mut gone = Vec::new();
+        let mut earlier = None;
+        match read(&path) {
+            None => {}
+            Some(Err(source)) => return Err(Error::Unreadable { name: name.to_string(), source }),
+            Some(Ok(record)) if record.kept => earlier = Some(record),
+            Some(Ok(record)) if record.goes_with_its_owner() => {
+                gone.extend(self.set_aside(&record.directory)?);
+                let record = path.join(CONTAINER);
+                fs::remove_file(&record).map_err(failed("remove", &record))?;
+            }
+            Some(Ok(record)) => return Err(Error::OfAnotherMachine { name: name.to_string(), host: record.host }),
         }
-        Ok(Some(Claim {
-            containers: self.clone(),
-            name: name.clone(),
-            path,
-            earlier,
-            keeps: false,
-            goes: None,
-            _lock: file,
-        }))
+        let (containers, name) = (self.clone(), name.clone());
+        Ok((Claim { containers, name, path, earlier, keeps: false, goes: None, _lock: file }, gone))
     }
 
-    /// All containers, by name. Those that were killed, and were not to be kept, are swept.
+    /// All containers, by name. Those of this machine that were killed, and were not to be
+    /// kept, are swept.
     ///
     /// # Errors
     /// [`Error::State`].
-    pub fn list(&self) -> Result<Vec<Listed>, Error> {
+    pub fn list(&self) -> Result<Vec<Found>, Error> {
         let entries = match fs::read_dir(&self.root) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed("read", &self.root)(error)),
         };
         // a store that can't be written is looked at as it is
-        let _alone = self.alone().ok();
-        let mut found = Vec::new();
+        let alone = self.alone().ok();
+        let (mut found, mut gone) = (Vec::new(), Vec::new());
         for entry in entries.flatten() {
             let name = entry.file_name().to_str().and_then(|name| name.parse::<Name>().ok());
-            let Some(name) = name.filter(|_| entry.path().is_dir()) else { continue };
-            let running = is_held(&entry.path().join("lock"));
-            match read(&entry.path()) {
-                Some(record) if running || record.kept => found.push(Listed { name, record, running }),
-                _ if running => {}
-                _ => drop(store::remove_tree(&entry.path())),
+            let Some(it) = name.filter(|_| entry.path().is_dir()).and_then(|name| self.look(name)) else { continue };
+            if !it.is_dead() {
+                found.push(it);
+            } else if alone.is_some() {
+                // what can't be swept now is there for the next one
+                gone.extend(self.out_of_sight(&it).unwrap_or_default());
             }
         }
+        drop(alone);
+        remove_all(&gone);
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
+    }
+
+    /// The container `name`, whatever can be read of it.
+    ///
+    /// # Errors
+    /// [`Error::NoContainer`]; [`Error::State`].
+    pub fn look_up(&self, name: &Name) -> Result<Found, Error> {
+        let found = self.list()?.into_iter().find(|found| found.name == *name);
+        found.ok_or_else(|| Error::NoContainer { name: name.to_string() })
     }
 
     /// The container `name`.
     ///
     /// # Errors
-    /// [`Error::NoContainer`]; [`Error::State`].
+    /// [`Error::NoContainer`], [`Error::Unreadable`]; [`Error::State`].
     pub fn find(&self, name: &Name) -> Result<Listed, Error> {
-        let found = self.list()?.into_iter().find(|listed| listed.name == *name);
-        found.ok_or_else(|| Error::NoContainer { name: name.to_string() })
+        self.look_up(name)?.known()
+    }
+
+    /// What can be seen of `name`; nothing if nobody has it, or who does has yet to say so.
+    fn look(&self, name: Name) -> Option<Found> {
+        let path = self.path(&name);
+        // the lock first: whoever lets go of it has written what is to be known
+        let running = !is_free(&path.join("lock"));
+        read(&path).map(|record| Found { name, running, record })
     }
 
     /// Waits until the owner of the container `name` is gone, if it has one.
@@ -187,24 +255,48 @@ impl Containers {
     /// Removes the container `name`, which must not run, with all that it has written.
     ///
     /// # Errors
-    /// [`Error::NoContainer`], [`Error::Runs`], [`Error::State`].
+    /// [`Error::NoContainer`], [`Error::Runs`], [`Error::State`]; [`Error::Unreadable`] if its
+    /// record may be sound.
     pub fn remove(&self, name: &Name) -> Result<(), Error> {
-        let listed = self.find(name)?;
         let alone = self.alone()?;
-        let path = self.path(name);
-        if is_held(&path.join("lock")) {
+        let found = self.look(name.clone()).ok_or_else(|| Error::NoContainer { name: name.to_string() })?;
+        if found.running {
             return Err(Error::Runs { name: name.to_string() });
         }
-        let elsewhere = !listed.record.directory.starts_with(&path);
-        if elsewhere && listed.record.directory.exists() {
-            let directory = &listed.record.directory;
-            store::remove_tree(directory).map_err(failed("remove", directory))?;
+        // without the record nobody knows where it wrote: only one that is damaged is given up
+        if found.record.as_ref().is_err_and(|error| error.raw_os_error().is_some()) {
+            return found.known().map(drop);
         }
-        // out of sight in one step: nobody finds half of it
-        let gone = self.root.join(format!(".{name}-{:016x}", fastrand::u64(..)));
-        fs::rename(&path, &gone).map_err(failed("rename", &path))?;
+        let gone = self.out_of_sight(&found)?;
         drop(alone);
-        store::remove_tree(&gone).map_err(failed("remove", &gone))
+        gone.iter().try_for_each(|gone| store::remove_tree(gone).map_err(failed("remove", gone)))
+    }
+
+    /// Takes all of a container out of sight, what it wrote first: nobody finds half of it. The
+    /// caller has the directories alone, and removes what is returned when others may go on.
+    fn out_of_sight(&self, found: &Found) -> Result<Vec<PathBuf>, Error> {
+        let path = self.path(&found.name);
+        let wrote = found.record.as_ref().ok().map(|record| &record.directory);
+        let elsewhere = wrote.filter(|directory| !directory.starts_with(&path));
+        let mut gone =
+            elsewhere.map_or(Ok(None), |directory| self.set_aside(directory))?.into_iter().collect::<Vec<_>>();
+        gone.extend(self.set_aside(&path)?);
+        Ok(gone)
+    }
+
+    /// Takes a directory of a container out of sight in one step, to where the next one sweeps
+    /// it if this dlpack is killed; none if it is not there, or goes with its sandbox.
+    fn set_aside(&self, directory: &Path) -> Result<Option<PathBuf>, Error> {
+        let is_ours = directory.starts_with(&self.root);
+        let is_elsewhere =
+            directory.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(ELSEWHERE.as_bytes()));
+        if !directory.exists() || !(is_ours || is_elsewhere) {
+            return Ok(None);
+        }
+        match is_ours {
+            true => Ok(Some(self.store.set_aside(directory)?)),
+            false => Directory::set_aside(directory).map(Some).map_err(failed("rename", directory)),
+        }
     }
 
     /// Where what is known of `name` is.
@@ -232,7 +324,7 @@ pub struct Claim {
     earlier: Option<Record>,
     /// Whether it stays as it was noted last.
     keeps: bool,
-    /// What was kept, and is to be no more.
+    /// Where it writes, if that is to be no more.
     goes: Option<PathBuf>,
     _lock: File,
 }
@@ -269,7 +361,7 @@ impl Claim {
     pub fn sandbox(&self, scratch: &Path) -> PathBuf {
         match scratch.parent() == self.containers.root.parent() {
             true => self.path.join(SANDBOX),
-            false => scratch.join(format!("container-{}-{:08x}", self.name, fastrand::u32(..))),
+            false => scratch.join(format!("{ELSEWHERE}{}-{:08x}", self.name, fastrand::u32(..))),
         }
     }
 
@@ -279,35 +371,57 @@ impl Claim {
     /// [`Error::State`].
     pub fn note(&mut self, record: &Record) -> Result<(), Error> {
         let (path, new) = (self.path.join(CONTAINER), self.path.join(".new"));
-        let bytes = serde_json::to_vec(record).map_err(io::Error::from);
-        let written = bytes.and_then(|bytes| fs::write(&new, bytes)).and_then(|()| fs::rename(&new, &path));
-        written.map_err(failed("write", &path))?;
+        let write = || {
+            let mut file = File::create(&new)?;
+            file.write_all(&serde_json::to_vec(record)?)?;
+            // rename(2) may reach the disk before what was written
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(failed("write", &path))?;
         self.keeps = record.kept;
+        self.goes = (!record.kept).then(|| record.directory.clone());
         // what was kept is to be removed with it
-        if let Some(earlier) = self.earlier.take_if(|_| !record.kept) {
-            self.goes = Some(earlier.directory);
-        }
+        self.earlier.take_if(|_| !record.kept);
         Ok(())
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.keeps && self.earlier.is_none() {
-            let _ = self.goes.as_deref().map(store::remove_tree);
-            let _alone = self.containers.alone();
-            let _ = store::remove_tree(&self.path);
+        if self.keeps || self.earlier.is_some() {
+            return;
         }
+        let alone = self.containers.alone();
+        let wrote = self.goes.iter().filter(|directory| !directory.starts_with(&self.path));
+        let gone = wrote.chain([&self.path]).filter_map(|path| self.containers.set_aside(path).ok().flatten());
+        let gone = gone.collect::<Vec<_>>();
+        drop(alone);
+        remove_all(&gone);
     }
 }
 
-fn read(path: &Path) -> Option<Record> {
-    serde_json::from_slice(&fs::read(path.join(CONTAINER)).ok()?).ok()
+/// Removes what is out of sight. What can't be removed is swept by another.
+fn remove_all(gone: &[PathBuf]) {
+    gone.iter().for_each(|path| drop(store::remove_tree(path)));
 }
 
-/// Whether somebody holds the lock `path`. The caller has the directories alone.
-fn is_held(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+/// What is known of the container in `path`; none if nothing was noted of it, and nothing
+/// written by it.
+fn read(path: &Path) -> Option<io::Result<Record>> {
+    match fs::read(path.join(CONTAINER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.join(SANDBOX).exists() => None,
+        read => Some(read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))),
+    }
+}
+
+/// Whether certainly nobody holds the lock `path`. The caller has the directories alone.
+fn is_free(path: &Path) -> bool {
+    match File::open(path) {
+        Ok(file) => file.try_lock_shared().is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

@@ -78,6 +78,18 @@ pub enum Refusal {
         /// Who all of the container's processes run as.
         uid: u32,
     },
+    /// What was written in a user namespace is to be gone on with where there is none.
+    #[error("what is in {} was written in a user namespace, and this machine gives none", path.display())]
+    WroteInNamespace {
+        /// The sandbox's own directory.
+        path: PathBuf,
+    },
+    /// What root wrote without a user namespace is to be gone on with in one.
+    #[error("what is in {} was written by root without a user namespace, and here there is one", path.display())]
+    WroteAsRoot {
+        /// The sandbox's own directory.
+        path: PathBuf,
+    },
     /// A secret that a step can't be given.
     #[error("{} has more than the {limit} bytes that a secret may have", path.display())]
     SecretTooLarge {
@@ -127,6 +139,12 @@ impl Refusal {
             Self::Program { .. } => None,
             Self::User { .. } => Some("make the user in a layer before this one, or name a number".to_owned()),
             Self::OneUser { .. } => Some("start the container with --root: root can become any user in it".to_owned()),
+            Self::WroteInNamespace { .. } => Some(
+                "go on with it where user namespaces work: `dlpack doctor` says what keeps them from it".to_owned(),
+            ),
+            Self::WroteAsRoot { .. } => {
+                Some("go on with it as root, in a container like the one that it was made in".to_owned())
+            }
             Self::SecretTooLarge { .. } => Some("mount what need not be secret with `mounts`".to_owned()),
             Self::Name { .. } => Some("let the step rename or remove the file".to_owned()),
             Self::Killed => Some("was memory short? the kernel's log names who killed it".to_owned()),

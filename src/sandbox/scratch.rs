@@ -48,6 +48,17 @@ impl Directory {
         open().map_err(|source| Error::Io { doing: "use", path: path.to_owned(), source })
     }
 
+    /// Takes one that stayed, and that nobody uses, out of sight in one step: where it is then, it
+    /// is swept like any other unless the caller removes it.
+    ///
+    /// # Errors
+    /// As rename(2).
+    pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+        let gone = path.with_file_name(format!("{PREFIX}{:016x}", fastrand::u64(..)));
+        fs::rename(path, &gone)?;
+        Ok(gone)
+    }
+
     fn locked(scratch: &Path) -> io::Result<Self> {
         loop {
             // what steps make with S_ISUID would be for others to run, as this user

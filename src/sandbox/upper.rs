@@ -10,12 +10,27 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{XattrFlags, setxattr};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde::{Deserialize, Serialize};
 
 use super::containment::Containment;
 use super::mounts::{attach, existing, fresh};
 use super::places::BELOW;
 use super::spec::Opening;
 use super::{Fallback, Refusal, copy};
+
+/// The file in a lasting sandbox's directory that says what was written there.
+const FORM: &str = "form";
+
+/// What a lasting sandbox's directory has, which another is to go on with.
+#[derive(Debug, Serialize, Deserialize)]
+enum Form {
+    /// overlayfs's upper directory, with owners in the record.
+    Overlay,
+    /// A copy of all that is below, with owners in the record.
+    Copy,
+    /// A copy whose files are their owners' in truth.
+    OwnedCopy,
+}
 
 /// What a sandbox shows as its root, and where what steps write goes.
 #[derive(Debug)]
@@ -26,6 +41,8 @@ pub(super) struct View {
     pub upper: Upper,
     /// The sandbox's own directory.
     pub directory: PathBuf,
+    /// Whether the directory stays.
+    pub lasting: bool,
 }
 
 /// Where what steps write goes.
@@ -49,48 +66,63 @@ impl View {
         for path in [BELOW, "root"].map(|name| directory.join(name)) {
             fs::create_dir_all(&path).map_err(|source| Refusal::call("create", path, source))?;
         }
-        let mut view = Self { lower, upper: Upper::Overlay(directory.join("upper")), directory };
+        let mut view = Self { lower, upper: Upper::Overlay(directory.join("upper")), directory, lasting };
         if !is_new {
             return view.gone_on_with(containment);
         }
+        let form = view.begin(containment, fallbacks)?;
+        if lasting {
+            let path = view.directory.join(FORM);
+            let written = serde_json::to_vec(&form).map_err(io::Error::from).and_then(|form| fs::write(&path, form));
+            written.map_err(|source| Refusal::call("write", path, source))?;
+        }
+        Ok(view)
+    }
+
+    fn begin(&mut self, containment: Containment, fallbacks: &mut Vec<Fallback>) -> Result<Form, Refusal> {
         // without a user namespace owners are real, and layers have them only in the record
-        if containment == Containment::UserNamespace {
-            let on_disk = view.try_overlay();
+        let in_record = containment == Containment::UserNamespace;
+        if in_record {
+            let on_disk = self.try_overlay();
             match on_disk {
                 // a layer that is not there is no reason to write elsewhere
                 Err(Refusal::Call { source, .. }) if source.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {
-                    return Err(Refusal::call("find the layers under", &view.directory, source));
+                    return Err(Refusal::call("find the layers under", &self.directory, source));
                 }
-                Ok(()) => return Ok(view),
+                Ok(()) => return Ok(Form::Overlay),
                 Err(_) => {}
             }
             // what is in memory doesn't last
-            if !lasting {
-                let memory = view.directory.join("memory");
-                view.upper = Upper::Overlay(memory.join("upper"));
-                if in_memory(&memory).is_ok() && view.try_overlay().is_ok() {
+            if !self.lasting {
+                let memory = self.directory.join("memory");
+                self.upper = Upper::Overlay(memory.join("upper"));
+                if in_memory(&memory).is_ok() && self.try_overlay().is_ok() {
                     fallbacks.push(Fallback::UpperInMemory);
-                    return Ok(view);
+                    return Ok(Form::Overlay);
                 }
             }
             fallbacks.push(Fallback::Copy);
         }
-        view.upper = Upper::Copy(view.root());
-        copy::layers(&view.lower, &view.root(), containment != Containment::UserNamespace)?;
-        Ok(view)
+        self.upper = Upper::Copy(self.root());
+        copy::layers(&self.lower, &self.root(), !in_record)?;
+        Ok(if in_record { Form::Copy } else { Form::OwnedCopy })
     }
 
     /// That of an earlier sandbox, with what was written to it.
     fn gone_on_with(mut self, containment: Containment) -> Result<Self, Refusal> {
-        let root = self.root();
-        // an overlay is mounted there as long as somebody uses it
-        let is_copy = fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_some());
-        if is_copy || containment != Containment::UserNamespace {
-            self.upper = Upper::Copy(root);
-            return Ok(self);
+        let (root, path) = (self.root(), self.directory.join(FORM));
+        let form = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+        let in_record = containment == Containment::UserNamespace;
+        match form.map_err(|source| Refusal::call("read", path, source))? {
+            Form::Overlay if in_record => {
+                self.mount()?;
+                unmount(&root, UnmountFlags::DETACH).map_err(|source| Refusal::call("unmount", root, source))?;
+            }
+            Form::Copy if in_record => self.upper = Upper::Copy(root),
+            Form::OwnedCopy if !in_record => self.upper = Upper::Copy(root),
+            Form::Overlay | Form::Copy => return Err(Refusal::WroteInNamespace { path: self.directory }),
+            Form::OwnedCopy => return Err(Refusal::WroteAsRoot { path: self.directory }),
         }
-        self.mount()?;
-        unmount(&root, UnmountFlags::DETACH).map_err(|source| Refusal::call("unmount", root, source))?;
         Ok(self)
     }
 
@@ -143,8 +175,10 @@ impl View {
         lower.push(path(&self.directory.join(BELOW))?);
         let directories = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), path(upper)?, path(&work)?);
         // overlayfs.rst: without `index=on` a hard link is broken when it is written to. Kernels
-        // differ in their default, and a copy breaks it, too. `volatile` leaves out sync(2).
-        let options = CString::new(format!("userxattr,index=off,volatile,{directories}"));
+        // differ in their default, and a copy breaks it, too. `volatile` leaves out sync(2), and
+        // "is not guaranteed to survive a crash".
+        let volatile = if self.lasting { "" } else { "volatile," };
+        let options = CString::new(format!("userxattr,index=off,{volatile}{directories}"));
         let mounted = options
             .map_err(io::Error::from)
             .and_then(|options| Ok(mount("overlay", root, "overlay", MountFlags::empty(), options.as_c_str())?));
@@ -157,7 +191,8 @@ impl View {
 pub(super) fn probe() -> Option<Fallback> {
     // a directory that is there wherever dlpack runs
     let directory = PathBuf::from("/dev");
-    let view = View { lower: Vec::new(), upper: Upper::Overlay(directory.join("upper")), directory };
+    let upper = Upper::Overlay(directory.join("upper"));
+    let view = View { lower: Vec::new(), upper, directory, lasting: false };
     let tried = attach_memory(&view.directory).map_err(|source| Refusal::call("mount on", &view.directory, source));
     let made = tried.and_then(|()| {
         [BELOW, "root", "upper"]

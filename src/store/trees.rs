@@ -151,7 +151,10 @@ impl Store {
 
     /// Takes a tree out of sight. Whoever uses it still does: what is left of it goes when the
     /// store is nobody's.
-    pub(super) fn set_aside(&self, path: &Path) -> Result<PathBuf, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn set_aside(&self, path: &Path) -> Result<PathBuf, Error> {
         let gone = self.root.join("tmp").join(format!("{}-{:016x}", std::process::id(), fastrand::u64(..)));
         fs::rename(path, &gone).map_err(Error::io("rename", path))?;
         Ok(gone)
