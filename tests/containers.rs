@@ -172,6 +172,8 @@ fn what_is_kept_is_gone_on_with_until_it_is_removed() {
     let mut shown = Shown::new();
     let another = ["run", "--quiet", "--name", "work", "oci:base", "true"];
     shown.run("a kept one of another image", &mut dlpack.command(another));
+    let other = ["run", "--quiet", "--name", "work", "--user", "worker", "tiny", "true"];
+    shown.run("a kept one as another user", &mut dlpack.command(other));
     shown.run("a command in one that has ended", &mut dlpack.command(["exec", "work", "true"]));
     let kept = dlpack.store().join("containers/work");
     fs::rename(kept.join("sandbox"), kept.join("elsewhere")).expect("renamed");
@@ -257,6 +259,52 @@ fn what_was_written_in_a_user_namespace_is_not_gone_on_with_where_there_is_none(
     shown.is("run/forms");
     assert_eq!(printed(&bare, &["--name", "apart"], "cat /x"), "x");
     assert_eq!(printed(&container, &["--name", "real"], "cat /y"), "y");
+}
+
+#[test]
+fn a_kept_one_is_nobodys_as_long_as_anything_of_a_killed_one_is_left() {
+    let dlpack = base();
+    let script = "echo x >/x; ! grep '^overlay / .*volatile' /proc/mounts; echo ready; exec cat";
+    let mut running = Running::start(&dlpack, &["--keep", "--name", "work"], script);
+    // proc_pid_task(5), children: by the thread that started them
+    let tasks = fs::read_dir(format!("/proc/{}/task", running.child.id())).expect("threads");
+    let children = tasks.flatten().map(|task| fs::read_to_string(task.path().join("children")).expect("children"));
+    let helper = children.collect::<String>().split_whitespace().next().and_then(|pid| pid.parse().ok());
+    let helper = helper.and_then(Pid::from_raw).expect("the sandbox's first process");
+    kill_process(helper, Signal::STOP).expect("sent");
+    running.signal(Signal::KILL);
+    running.child.wait().expect("waited");
+    assert_eq!(ps(&dlpack, &[]), [("work".to_owned(), true, true)]);
+    let refused = dlpack.fails(["run", "--quiet", "--name", "work", "oci:base", "true"]);
+    assert!(refused.contains("a container `work` runs already"), "{refused}");
+    kill_process(helper, Signal::CONT).expect("sent");
+    let lock = fs::File::open(dlpack.store().join("containers/work/lock")).expect("opened");
+    lock.lock_shared().expect("nobody's");
+    drop(lock);
+    assert_eq!(dlpack.ok(["run", "--quiet", "--name", "work", "oci:base", "cat", "/x"]), "x");
+}
+
+#[test]
+fn nothing_stays_of_what_was_written_elsewhere() {
+    let dlpack = base();
+    let scratch = dlpack.work().join("scratch");
+    let dlpack_with = |arguments: &[&str]| {
+        let ran = dlpack.command(arguments).env("DLPACK_SCRATCH", &scratch).output().expect("it runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let left = || fs::read_dir(&scratch).map_or(0, Iterator::count);
+    let run = ["run", "--quiet", "--keep", "--name", "work", "oci:base", "true"];
+    dlpack_with(&run);
+    assert_eq!(left(), 1);
+    dlpack_with(&["rm", "work"]);
+    assert_eq!(left(), 0);
+    dlpack_with(&run);
+    // as a dlpack leaves it that is killed while it opens a container that is to be kept
+    let record = dlpack.store().join("containers/work/container.json");
+    let known = fs::read_to_string(&record).expect("text");
+    fs::write(&record, known.replace("\"kept\":true", "\"kept\":false")).expect("written");
+    assert_eq!(ps(&dlpack, &["-a"]), []);
+    assert_eq!(left(), 0);
 }
 
 #[test]

@@ -168,7 +168,7 @@ pub async fn run(context: &Context, what: What, options: &Options, wanted: &Want
     let ports = Ports::listen(&options.ports)?;
     let (mut container, mut record) = {
         let listening = Signals::listen()?;
-        let work = open(context, &store, what, options, wanted, claim.as_ref());
+        let work = open(context, &store, what, options, wanted, claim.as_mut());
         signals::until_heard(work, listening.heard(), context.interrupt()).await?
     };
     context.sum_up();
@@ -220,7 +220,7 @@ async fn open(
     what: What,
     options: &Options,
     wanted: &Wanted,
-    claim: Option<&Claim>,
+    claim: Option<&mut Claim>,
 ) -> Result<(Container, Record), Failure> {
     let mut settings = options.settings()?;
     let registries = context.registries()?;
@@ -237,12 +237,12 @@ async fn open(
             assemble::import(&layout, tag.as_deref(), &platform, store, progress).await?
         }
     };
-    let earlier = claim.and_then(Claim::earlier);
+    let earlier = claim.as_deref().and_then(Claim::earlier).cloned();
     if !options.ports.is_empty() && settings.net != Some(Net::Private) {
         return Err(run::Error::PortsOfHost.into());
     }
-    claim.map_or(Ok(()), |claim| claim.fits(&image.descriptor.digest))?;
-    let before = earlier.map(|earlier| &earlier.trees).filter(|trees| trees.iter().all(|tree| tree.is_dir()));
+    claim.as_deref().map_or(Ok(()), |claim| claim.fits(&image.descriptor.digest))?;
+    let before = earlier.as_ref().map(|earlier| &earlier.trees).filter(|trees| trees.iter().all(|tree| tree.is_dir()));
     let lower = match (laid_out(context, store, &image).await?, &what) {
         // a layer that was pushed while it was made is at its registry alone, as a base's may be
         (Err(ExtractError::Missing { .. }), What::Image(name)) => {
@@ -255,20 +255,21 @@ async fn open(
     let lower = before.cloned().unwrap_or(lower);
     let host = Arc::new(context.host(store)?);
     let kept = options.keep || earlier.is_some() && !options.rm;
-    let lasting = claim.filter(|_| kept || earlier.is_some()).map(|claim| match earlier {
-        Some(earlier) => earlier.directory.clone(),
-        None => claim.sandbox(&host.scratch),
-    });
-    let (config, wanted, rootfs) = (image.config.config, wanted.clone(), Rootfs::new(lower.clone(), host));
+    let (config, wanted, rootfs) = (image.config.config, wanted.clone(), Rootfs::new(lower.clone(), Arc::clone(&host)));
+    let identity = Container::identity(&rootfs, &config, &settings)?;
+    claim.as_deref().map_or(Ok(()), |claim| claim.fits_identity(identity))?;
+    let begun = Record::begun(what.name(context), image.descriptor, lower, identity);
+    let lasting = claim.filter(|_| kept || earlier.is_some());
+    let lasting = lasting.map(|claim| claim.lasting(&host.scratch, &begun)).transpose()?;
     let progress = progress.clone();
     let container = blocking(move || {
         let env = settings.env_over(&config);
         let given = gpu::devices(&gpu::Root::of_machine(), settings.gpus.as_deref(), &env, &rootfs)?;
         given.warnings.iter().for_each(|warning| progress.warn(warning));
-        Ok(Container::open(&rootfs, &config, &settings, &given.devices, &wanted, lasting.as_deref())?)
+        Ok(Container::open(&rootfs, &config, &settings, &given.devices, &wanted, lasting.as_ref())?)
     });
     let container = container.await?;
-    let record = container.record(what.name(context), image.descriptor, lower, kept);
+    let record = container.record(begun, kept);
     Ok((container, record))
 }
 

@@ -2,17 +2,19 @@
 
 use std::io::PipeWriter;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
 use rustix::process::Signal;
 
-use super::owner::{Owner, host, stop_signal};
+use super::owner::{Owner, stop_signal};
 use super::{Devices, Error, Ports, Record, Settings, Wanted, loader};
-use crate::oci::{ContainerConfig, Descriptor};
+use crate::oci::ContainerConfig;
 use crate::recipe::{Bind, Cwd, Net};
-use crate::sandbox::{Account, Door, Ending, Identity, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step};
+use crate::sandbox::{
+    Account, Door, Ending, Identity, Lasting, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step,
+};
 
 /// The variable by which dlpack's own entrypoint is told what to start.
 const SERVICES: &str = "DLPACK_SERVICES";
@@ -27,6 +29,15 @@ pub struct Container {
 }
 
 impl Container {
+    /// Who the caller is in one on `rootfs`, for an image of this `config`.
+    ///
+    /// # Errors
+    /// If the image knows no such user.
+    pub fn identity(rootfs: &Rootfs, config: &ContainerConfig, settings: &Settings) -> Result<Identity, Error> {
+        let account = rootfs.account(user(config, settings))?;
+        Ok(Identity::of(account.uid, account.gid))
+    }
+
     /// Opens one on `rootfs`, for an image of this `config`. What it writes stays in `lasting`,
     /// and is what an earlier one wrote there; without such a directory it is gone with it.
     ///
@@ -38,21 +49,20 @@ impl Container {
         settings: &Settings,
         devices: &Devices,
         wanted: &Wanted,
-        lasting: Option<&Path>,
+        lasting: Option<&Lasting>,
     ) -> Result<Self, Error> {
         // from a directory a command could go up, and out of its root
         let of_stdin = rustix::fs::fstat(std::io::stdin()).map(|stdin| FileType::from_raw_mode(stdin.st_mode));
         if of_stdin == Ok(FileType::Directory) {
             return Err(Error::DirectoryAsStdin);
         }
-        let own = config.user.as_deref().filter(|user| !user.is_empty()).unwrap_or("0");
-        let user = settings.user.as_deref().unwrap_or(own);
+        let user = user(config, settings);
         let account = rootfs.account(user)?;
         let mut step = step(config, settings, devices, wanted, &account)?;
         step.user = Some(user.to_owned());
         let identity = Identity::of(account.uid, account.gid);
         let mut sandbox = match lasting {
-            Some(directory) => rootfs.open_lasting(directory, identity)?,
+            Some(lasting) => rootfs.open_lasting(lasting, identity)?,
             None => rootfs.open_as(identity)?,
         };
         if step.machine.read_only && sandbox.copies_mounts() {
@@ -68,22 +78,14 @@ impl Container {
         Ok(Self { sandbox, step, stop: stop_signal(config), inside: None })
     }
 
-    /// What is to be known of it, who runs here: as one of `image`, which is `manifest` with
-    /// its layers in `trees`, and to be kept or not.
-    pub fn record(&self, image: String, manifest: Descriptor, trees: Vec<PathBuf>, kept: bool) -> Record {
+    /// All that is to be known of it, who runs here, and is to be kept or not.
+    pub fn record(&self, begun: Record, kept: bool) -> Record {
         Record {
-            image,
-            manifest,
-            trees,
             command: self.step.command.clone(),
             user: self.step.user.clone().unwrap_or_default(),
-            pid: std::process::id(),
-            host: host(),
-            started: jiff::Timestamp::now().to_string(),
-            ended: None,
             directory: self.sandbox.directory().to_owned(),
             kept,
-            ports: Vec::new(),
+            ..begun
         }
     }
 
@@ -119,6 +121,12 @@ impl Container {
     pub fn attach(&mut self, signals: impl AsFd) -> Result<Ending, Error> {
         Ok(self.sandbox.attach(&self.step, signals, self.inside.as_ref().map(AsFd::as_fd))?)
     }
+}
+
+/// Who it runs as, as the image config says it.
+fn user<'a>(config: &'a ContainerConfig, settings: &'a Settings) -> &'a str {
+    let own = config.user.as_deref().filter(|user| !user.is_empty()).unwrap_or("0");
+    settings.user.as_deref().unwrap_or(own)
 }
 
 /// The command with all that it is given.

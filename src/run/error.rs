@@ -105,6 +105,14 @@ pub enum Error {
         /// How its image was named.
         image: String,
     },
+    /// The files of the container that was kept under this name are another user's.
+    #[error("the container `{name}` was kept, and its files are those of another user: {user}")]
+    AnotherUser {
+        /// The name.
+        name: String,
+        /// Who it ran as, as the image config says it.
+        user: String,
+    },
     /// What a container that was kept has written is not here.
     #[error("what the container `{name}` has written is not here: it was in {} of {host}", path.display())]
     Lost {
@@ -221,6 +229,9 @@ impl Error {
                 None => format!("`dlpack rm {name}` removes it, with what it wrote in the store; or take another name"),
             }),
             Self::AnotherImage { name, .. } => Some(format!("`dlpack rm {name}` removes it; or take another name")),
+            Self::AnotherUser { name, user } => {
+                Some(format!("`--user {user}` goes on with it; `dlpack rm {name}` removes it; or take another name"))
+            }
             Self::Lost { name, .. } => Some(format!("go on with it there, or remove it with `dlpack rm {name}`")),
             Self::NoContainer { .. } => Some("`dlpack ps -a` shows those that there are".to_owned()),
             Self::Runs { name } => Some(format!("`dlpack stop {name}` ends it")),

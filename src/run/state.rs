@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::owner::host;
 use super::{Error, Name};
 use crate::oci::{Descriptor, Digest};
-use crate::sandbox::Directory;
+use crate::sandbox::{Directory, Identity, Lasting};
 use crate::store::{self, CONTAINER, Store};
 
 /// What a kept container has written, in its directory.
@@ -48,6 +48,8 @@ pub struct Record {
     pub command: Vec<String>,
     /// Who it runs as, as the image config says it.
     pub user: String,
+    /// Who the caller is in it, and its files are.
+    pub identity: Identity,
     /// The process that owns it, on `host`.
     pub pid: u32,
     /// The machine that it runs on, or ran on.
@@ -103,6 +105,26 @@ impl Found {
 }
 
 impl Record {
+    /// One of `image`, which is `manifest` with its layers in `trees`, that is about to be opened
+    /// here. Killed by then, nothing is left of it.
+    pub fn begun(image: String, manifest: Descriptor, trees: Vec<PathBuf>, identity: Identity) -> Self {
+        Self {
+            image,
+            manifest,
+            trees,
+            command: Vec::new(),
+            user: String::new(),
+            identity,
+            pid: std::process::id(),
+            host: host(),
+            started: jiff::Timestamp::now().to_string(),
+            ended: None,
+            directory: PathBuf::new(),
+            kept: false,
+            ports: Vec::new(),
+        }
+    }
+
     /// Whether nothing is to be left once its lock is free: that of another machine may only
     /// seem to be.
     fn goes_with_its_owner(&self) -> bool {
@@ -180,7 +202,7 @@ impl Containers {
             Some(Ok(record)) => return Err(Error::OfAnotherMachine { name: name.to_string(), host: record.host }),
         }
         let (containers, name) = (self.clone(), name.clone());
-        Ok((Claim { containers, name, path, earlier, keeps: false, goes: None, _lock: file }, gone))
+        Ok((Claim { containers, name, path, earlier, keeps: false, goes: None, lock: file }, gone))
     }
 
     /// All containers, by name. Those of this machine that were killed, and were not to be
@@ -326,7 +348,7 @@ pub struct Claim {
     keeps: bool,
     /// Where it writes, if that is to be no more.
     goes: Option<PathBuf>,
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -356,9 +378,39 @@ impl Claim {
         Ok(())
     }
 
-    /// Where a container that is kept writes: in `scratch`, or beside the record where that is
-    /// on the same disk as the store.
-    pub fn sandbox(&self, scratch: &Path) -> PathBuf {
+    /// Whether who the caller is in the container is who they were in the one that was kept.
+    ///
+    /// # Errors
+    /// [`Error::AnotherUser`].
+    pub fn fits_identity(&self, identity: Identity) -> Result<(), Error> {
+        match &self.earlier {
+            Some(earlier) if earlier.identity != identity => {
+                Err(Error::AnotherUser { name: self.name.to_string(), user: earlier.user.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the container that has `begun` writes what stays: where an earlier one did, or in a
+    /// directory that is noted before it is made, so that it goes with this dlpack.
+    ///
+    /// # Errors
+    /// [`Error::State`].
+    pub fn lasting(&mut self, scratch: &Path, begun: &Record) -> Result<Lasting, Error> {
+        let directory = match &self.earlier {
+            Some(earlier) => earlier.directory.clone(),
+            None => {
+                let directory = self.sandbox(scratch);
+                self.note(&Record { directory: directory.clone(), ..begun.clone() })?;
+                directory
+            }
+        };
+        let lock = self.lock.try_clone().map_err(failed("hold the lock in", &self.path))?.into();
+        Ok(Lasting { directory, lock })
+    }
+
+    /// In `scratch`, or beside the record where that is on the same disk as the store.
+    fn sandbox(&self, scratch: &Path) -> PathBuf {
         match scratch.parent() == self.containers.root.parent() {
             true => self.path.join(SANDBOX),
             false => scratch.join(format!("{ELSEWHERE}{}-{:08x}", self.name, fastrand::u32(..))),
@@ -427,4 +479,23 @@ fn is_free(path: &Path) -> bool {
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::State { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn when_all_names_are_taken_they_get_digits() {
+        let directory = tempfile::tempdir().unwrap();
+        let containers = Containers::of(&Store::open(directory.path()).unwrap());
+        let names: BTreeSet<_> = std::iter::repeat_with(Name::made_up).take(20_000).collect();
+        names.iter().for_each(|name| fs::create_dir_all(containers.path(name)).unwrap());
+        let claim = containers.claim_any().unwrap();
+        assert!(!names.contains(claim.name()), "{}", claim.name());
+        drop(claim);
+        assert_eq!(fs::read_dir(&containers.root).unwrap().count(), names.len() + 1, "and the lock");
+    }
 }

@@ -45,8 +45,10 @@ fn control() -> io::Result<UnixStream> {
 }
 
 fn serve(control: &UnixStream) -> io::Result<()> {
-    let opening = match receive(control)? {
-        Some((Request::Open(opening), _)) => opening,
+    // flock(2): a lock is held as long as any copy of its descriptor is open. If dlpack is killed,
+    // nobody takes what the mounts of this process write to.
+    let (opening, _locks) = match receive(control)? {
+        Some((Request::Open(opening), locks)) => (opening, locks),
         Some((Request::Probe, _)) => return send(control, &probe(control)?, &[]),
         _ => return Ok(()),
     };

@@ -34,23 +34,31 @@ pub(super) struct Helper {
 /// # Errors
 /// If this machine can't run any; see [`Error`].
 pub fn fallbacks(program: &Path) -> Result<Vec<Fallback>, Error> {
-    Helper::asked(program, &Request::Probe).map(|(_, fallbacks)| fallbacks)
+    Helper::asked(program, &Request::Probe, &[]).map(|(_, fallbacks)| fallbacks)
 }
 
 impl Helper {
-    /// Starts `host.program` and has it open a sandbox.
-    pub(super) fn start(host: &Host, opening: Opening) -> Result<(Self, Vec<Fallback>), Error> {
-        Self::asked(&host.program, &Request::Open(opening))
+    /// Starts `host.program` and has it open a sandbox. It holds `locks` until it ends.
+    pub(super) fn start(
+        host: &Host,
+        opening: Opening,
+        locks: &[BorrowedFd<'_>],
+    ) -> Result<(Self, Vec<Fallback>), Error> {
+        Self::asked(&host.program, &Request::Open(opening), locks)
     }
 
-    fn asked(program: &Path, request: &Request) -> Result<(Self, Vec<Fallback>), Error> {
+    fn asked(
+        program: &Path,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(Self, Vec<Fallback>), Error> {
         let failed = |source| Error::Io { doing: "start", path: program.to_owned(), source };
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg(VERB).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().map_err(failed)?;
         let helper = Self { child, control };
-        match helper.ask(request, &[])? {
+        match helper.ask(request, descriptors)? {
             Reply::Opened(fallbacks) => Ok((helper, fallbacks)),
             other => Err(unexpected(other)),
         }

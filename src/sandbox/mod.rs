@@ -64,7 +64,7 @@ pub use lookup::{Entry, EntryKind};
 pub use network::CA_BUNDLE;
 pub use probe::{Attempt, Facts, Obstacle, diagnose};
 pub use refusal::Refusal;
-pub use rootfs::{Rootfs, Sandbox};
+pub use rootfs::{Lasting, Rootfs, Sandbox};
 pub use scratch::Directory;
 pub use spec::VERB;
 pub use step::{Ending, Link, Machine, Mount, MountKind, Network, Step};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -119,27 +119,37 @@ impl Rootfs {
     /// As [`Self::open`].
     pub fn open_as(&self, identity: Identity) -> Result<Sandbox, Error> {
         let host = self.host()?;
-        self.open_on(Directory::create(&host.scratch)?, false, identity)
+        self.open_on(Directory::create(&host.scratch)?, None, identity)
     }
 
-    /// The same in `directory`, with what an earlier one wrote there, if one did; what this one
+    /// The same in the directory of `lasting`, with what an earlier one wrote there, if one did; what this one
     /// writes stays there. The lower directories, and the identity, are to be the same.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_lasting(&self, directory: &Path, identity: Identity) -> Result<Sandbox, Error> {
-        self.open_on(Directory::lasting(directory)?, true, identity)
+    pub fn open_lasting(&self, lasting: &Lasting, identity: Identity) -> Result<Sandbox, Error> {
+        self.open_on(Directory::lasting(&lasting.directory)?, Some(lasting), identity)
     }
 
-    fn open_on(&self, directory: Directory, lasting: bool, identity: Identity) -> Result<Sandbox, Error> {
+    fn open_on(&self, directory: Directory, lasting: Option<&Lasting>, identity: Identity) -> Result<Sandbox, Error> {
         let host = self.host()?;
         let path = directory.path().to_owned();
-        let opening = Opening { lower: self.lower.clone(), directory: path, lasting, identity };
-        let (helper, fallbacks) = Helper::start(host, opening)?;
+        let opening = Opening { lower: self.lower.clone(), directory: path, lasting: lasting.is_some(), identity };
+        let locks: Vec<_> = lasting.iter().flat_map(|lasting| [directory.lock(), lasting.lock.as_fd()]).collect();
+        let (helper, fallbacks) = Helper::start(host, opening, &locks)?;
         let mut sandbox = Sandbox { rootfs: self.clone(), helper, directory, fallbacks: BTreeSet::new() };
         sandbox.announce(fallbacks);
         Ok(sandbox)
     }
+}
+
+/// Where a sandbox writes what stays, and an earlier one wrote.
+#[derive(Debug)]
+pub struct Lasting {
+    /// The directory.
+    pub directory: PathBuf,
+    /// A lock that is held until nothing of the sandbox is left, even if this process is killed.
+    pub lock: OwnedFd,
 }
 
 /// A root filesystem that can be written to, until it is dropped.

@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ const PREFIX: &str = "sandbox-";
 pub struct Directory {
     path: PathBuf,
     stays: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -43,7 +44,7 @@ impl Directory {
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;
             let lock = File::open(path)?;
             flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-            Ok(Self { path: path.to_owned(), stays: true, _lock: lock })
+            Ok(Self { path: path.to_owned(), stays: true, lock })
         };
         open().map_err(|source| Error::Io { doing: "use", path: path.to_owned(), source })
     }
@@ -70,7 +71,7 @@ impl Directory {
                 opened => opened?,
             };
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && path.exists() {
-                return Ok(Self { path, stays: false, _lock: lock });
+                return Ok(Self { path, stays: false, lock });
             }
         }
     }
@@ -78,6 +79,11 @@ impl Directory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What holds it for as long as any copy is open.
+    pub(super) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// Where `name` in it is.

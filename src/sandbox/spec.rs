@@ -28,7 +28,8 @@ const LONGEST: u32 = 16 << 20;
 /// [`Request::Probe`] alone.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Make the namespaces, and find out what this machine allows.
+    /// Make the namespaces, and find out what this machine allows. With it come the locks of
+    /// what the sandbox writes to, if that stays.
     Open(Opening),
     /// Find out what this machine allows, and end.
     Probe,
