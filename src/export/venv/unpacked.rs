@@ -29,10 +29,10 @@ pub(super) fn wheel<R: ReaderAt>(
 ) -> Result<PathBuf, Error> {
     let key = Digest::of(format!("wheel {FORM}\n{}\n{python}\n", locked.sha256).as_bytes());
     made_once(store, &key, |folder| {
-        unpack::wheel(wheel, installed, folder).map_err(|error| {
-            // If the wheel's own bytes are damaged, that is the reason; it is gone then, and is fetched again.
-            venv::verify(store, &locked.sha256).map_or_else(Error::from, |()| error.into())
-        })
+        // CRC-32 and RECORD vouch for what is in files, and nothing but its hash for what else a
+        // wheel says. One that is damaged is gone then, and is fetched again.
+        venv::verify(store, &locked.sha256)?;
+        Ok(unpack::wheel(wheel, installed, folder)?)
     })
 }
 
