@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::support::command::{Dlpack, Ran};
 
 /// What projects have, one directory each.
-const FIXTURES: [&str; 6] = ["conda", "dockerfile", "plain-requirements", "poetry", "pyproject", "requirements"];
+const FIXTURES: [&str; 7] =
+    ["conda", "dockerfile", "dockerfile-shell", "plain-requirements", "poetry", "pyproject", "requirements"];
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/init/fixtures").join(name)
@@ -36,6 +37,11 @@ fn project(name: &str) -> Dlpack {
 fn load(dlpack: &Dlpack) -> Loaded {
     let loaded = Recipe::load(&dlpack.work().join("dlpack.toml"), &[]).unwrap_or_else(|error| panic!("{error}"));
     loaded.check_files().unwrap_or_else(|error| panic!("{error}"));
+    let layers = &loaded.recipe.layers;
+    let account = layers.iter().position(|layer| matches!(layer.kind, LayerKind::Account(_)));
+    let apt = layers.iter().rposition(|layer| matches!(layer.kind, LayerKind::Apt(_)));
+    // An account that an apt layer follows is one that its packages' scripts would not see: no plan has it.
+    assert!(account.is_none_or(|account| apt.is_none_or(|apt| apt < account)), "{layers:?}");
     loaded
 }
 
@@ -65,6 +71,31 @@ fn each_kind_of_project_becomes_a_recipe_that_says_the_same_and_is_accepted() {
             .normalize_paths(false)
             .eq(read(&dlpack, "dlpack.toml"), expected);
     }
+}
+
+#[test]
+fn a_dockerfile_on_a_flavour_adds_to_the_layers_that_it_has() {
+    let dlpack = Dlpack::new();
+    let text = "FROM ubuntu:22.04\nRUN useradd -m me\nRUN apt-get update && apt-get install -y jq\nRUN echo a > /b\n";
+    dlpack.write("Dockerfile", text);
+    dlpack.ok(["init", "--flavour", "base"]);
+    let loaded = load(&dlpack);
+    let apt = loaded.recipe.layers.iter().find_map(|layer| match &layer.kind {
+        LayerKind::Apt(apt) => Some(&apt.packages),
+        _ => None,
+    });
+    let apt = apt.expect("an apt layer");
+    assert!(apt.contains(&"jq".to_owned()) && apt.contains(&"openssh-server".to_owned()), "{apt:?}");
+    assert!(read(&dlpack, "dlpack.toml").contains("# Dockerfile:2: useradd -m me\n#   not said here"));
+}
+
+#[test]
+fn the_search_path_of_a_base_that_is_not_known_is_not_made_up() {
+    let dlpack = Dlpack::new();
+    dlpack.write("Dockerfile", "FROM pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel\nENV PATH=/x/bin:$PATH\nRUN make\n");
+    dlpack.ok(["init"]);
+    assert!(!load(&dlpack).recipe.config.env.contains_key("PATH"));
+    assert!(read(&dlpack, "dlpack.toml").contains("# Dockerfile:2: ENV PATH=/x/bin:$PATH\n#   not said here"));
 }
 
 #[test]

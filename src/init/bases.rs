@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::python::{self, Wanted};
+use crate::oci::DEFAULT_PATH;
 use crate::recipe::Word;
 
 /// Images with CUDA, cuDNN and its compiler, newest first: version, Ubuntu, tag. Other
@@ -117,7 +118,7 @@ fn of_ubuntu(release: &str) -> Option<u8> {
     }
 }
 
-/// The Python of a release of Debian.
+/// The Python of a release of Debian, by its code name or its number.
 fn of_debian(release: &str) -> Option<u8> {
     match release.split(['.', '-']).next().unwrap_or_default() {
         "11" | "bullseye" => Some(9),
@@ -150,8 +151,18 @@ pub(super) fn python_of(image: &str) -> Option<(u8, String)> {
         "ubuntu" => of_ubuntu(tag.split('-').next().unwrap_or_default()).map(own),
         _ => {
             let ubuntu = tag.rsplit_once("ubuntu").and_then(|(_, release)| of_ubuntu(release));
-            ubuntu.or_else(|| tag.rsplit('-').find_map(of_debian)).map(own)
+            ubuntu.or_else(|| tag.rsplit('-').find_map(of_name)).map(own)
         }
+    }
+}
+
+/// The Python of a release that is named in another image's tag, where a number alone is
+/// that image's own.
+fn of_name(part: &str) -> Option<u8> {
+    match part.strip_prefix("debian") {
+        Some(number) => of_debian(number),
+        None if part.chars().all(|c| c.is_ascii_lowercase()) => of_debian(part).or_else(|| of_ubuntu(part)),
+        None => None,
     }
 }
 
@@ -165,16 +176,20 @@ pub(super) fn brings_packages(image: &str) -> bool {
 
 /// Whether an image already has that Python.
 pub(super) fn has_python(image: &str) -> bool {
-    python_of(image).is_some_and(|(_, interpreter)| interpreter.starts_with("/usr/local/"))
+    python_of(image).is_some_and(|(_, interpreter)| !interpreter.starts_with("/usr/bin/"))
 }
 
-/// The search path that an image's config has, as far as its name tells.
-pub(super) fn path_of(image: &str) -> &'static str {
-    match image.split([':', '@']).next().unwrap_or_default().trim_start_matches("docker.io/") {
-        "nvidia/cuda" => {
-            "/usr/local/nvidia/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        }
-        _ => "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+/// The search path that an image's config has, where its name tells.
+pub(super) fn path_of(image: &str) -> Option<&'static str> {
+    let name = image.split([':', '@']).next().unwrap_or_default();
+    match name.trim_start_matches("docker.io/").trim_start_matches("library/") {
+        "nvidia/cuda" | "nvcr.io/nvidia/cuda" => Some(
+            "/usr/local/nvidia/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
+        // Its Dockerfile has `ENV PATH /usr/local/bin:$PATH`.
+        "python" => Some("/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        "debian" | "ubuntu" | "buildpack-deps" | "node" | "scratch" => Some(DEFAULT_PATH),
+        _ => None,
     }
 }
 
@@ -235,12 +250,29 @@ mod tests {
             ("pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel", None),
             ("nvcr.io/nvidia/pytorch:22.10-py3", Some((8, "/opt/conda/bin/python3.8"))),
             ("nvcr.io/nvidia/pytorch:22.11-py3", None),
+            ("nvcr.io/nvidia/pytorch:24.10-py3", None),
+            ("nvcr.io/nvidia/cuda:12.4.1-devel-ubuntu22.04", Some((10, "/usr/bin/python3.10"))),
+            ("nvidia/cuda:12.4.1-devel-rockylinux9", None),
+            ("nvidia/cuda:12.4.1-devel-ubi8", None),
+            ("node:12", None),
+            ("node:20-bookworm-slim", Some((11, "/usr/bin/python3.11"))),
+            ("a/b:1-debian12", Some((11, "/usr/bin/python3.11"))),
             ("alpine", None),
         ];
         assert!(super::brings_packages("nvcr.io/nvidia/pytorch:22.10-py3") && !super::brings_packages("debian:12"));
         for (image, expected) in cases {
             let expected = expected.map(|(minor, path): (u8, &str)| (minor, path.to_owned()));
             assert_eq!(python_of(image), expected, "{image}");
+        }
+    }
+
+    #[test]
+    fn the_search_path_is_said_only_of_bases_that_have_it() {
+        let cuda = super::path_of("nvidia/cuda:12.4.1-devel-ubuntu22.04");
+        assert!(cuda.is_some() && cuda == super::path_of("nvcr.io/nvidia/cuda:12.4.1-devel-ubuntu22.04"));
+        for unknown in ["pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel", "nvcr.io/nvidia/pytorch:22.10-py3", "miniconda3"]
+        {
+            assert_eq!(super::path_of(unknown), None, "{unknown}");
         }
     }
 

@@ -4,10 +4,11 @@ use crate::recipe::Word;
 
 use super::bases::{self, Chosen};
 use super::dockerfile::{Dockerfile, Installed};
-use super::draft::{Account, Base, Draft, Kind, Layer, Part, Text, Venv};
+use super::draft::{Account, Apt, Base, Draft, Kind, Layer, Part, Text, Venv};
 use super::error::Error;
 use super::found::{Defaults, Found, NGC, NGC_PYTHON, PLAIN};
 use super::note::{Item, Note};
+use super::order;
 use super::packages::Packages;
 use super::render::render;
 
@@ -98,14 +99,49 @@ fn about(found: &Found) -> Vec<Note> {
     notes
 }
 
-/// A Dockerfile's layers and packages without its base, for a flavour.
+/// A Dockerfile's layers and packages without its base, for a flavour: Debian's packages go
+/// into the flavour's layer of them, and its account is the one.
 fn rest_of(dockerfile: Dockerfile) -> (Vec<Part>, Vec<Note>, Packages) {
     let Dockerfile { draft, image, venv } = dockerfile;
-    let note = Note::new(format!("the Dockerfile is on {image}; this is on the flavour's base"));
-    let Some(Installed { part, packages, .. }) = venv else { return (draft.parts, vec![note], Packages::default()) };
-    let mut parts = draft.parts;
-    parts.remove(part);
-    (parts, vec![note], packages)
+    let mut notes = vec![Note::new(format!("the Dockerfile is on {image}; this is on the flavour's base"))];
+    let (part, installed) = venv.map_or((None, Packages::default()), |venv| (Some(venv.part), venv.packages));
+    let (mut packages, mut of_apt, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, mut one) in draft.parts.into_iter().enumerate() {
+        if Some(at) == part {
+            continue;
+        }
+        match &mut one {
+            Part::Layer(Layer { kind: Kind::Apt(apt), notes, .. }) => {
+                packages.append(&mut apt.packages);
+                of_apt.append(notes);
+                continue;
+            }
+            Part::Layer(Layer { kind: Kind::Account(account), notes: places, .. }) => {
+                let why = "the flavour has an account: --user gives it another name";
+                let place = places.iter().flat_map(Note::lines).next().unwrap_or_default();
+                notes.push(Note::unsaid_at(place, &account.command, why));
+                continue;
+            }
+            // A name of the flavour's would replace its layer.
+            Part::Layer(layer) => {
+                let name = layer.name.as_deref().unwrap_or(layer.kind.name());
+                layer.name = Some(format!("dockerfile-{name}"));
+                if let Kind::Run(run) = &mut layer.kind {
+                    run.sees.iter_mut().filter(|name| name.starts_with("files")).for_each(|name| {
+                        *name = format!("dockerfile-{name}");
+                    });
+                    run.sees.retain(|name| name == "python" || name.starts_with("dockerfile-"));
+                }
+            }
+            Part::Note(_) => {}
+        }
+        parts.push(one);
+    }
+    if !packages.is_empty() {
+        let kind = Kind::Apt(Apt { amends: true, packages, recommends: false });
+        parts.insert(0, Part::Layer(Layer { notes: of_apt, name: Some("apt".into()), kind }));
+    }
+    (parts, notes, installed)
 }
 
 /// A recipe of nothing but the project's packages.
@@ -115,7 +151,7 @@ fn plain(packages: Packages, answers: &Answers, defaults: &Defaults) -> Result<D
     draft.config.env.push(("LANG".into(), Text::plain("C.UTF-8")));
     if chosen.needs_apt {
         let packages = ["python3", "python3-venv"].map(|name| Item::Said(name.to_owned())).to_vec();
-        draft.push(Vec::new(), Kind::Apt { packages, recommends: false });
+        draft.push(Vec::new(), Kind::Apt(Apt { packages, ..Apt::default() }));
     }
     let (python, interpreter) = (Some(chosen.python.clone()), Some(chosen.interpreter.clone()));
     let venv = Venv { python, interpreter, packages, ..Venv::default() };
@@ -217,6 +253,7 @@ fn on_dockerfile(dockerfile: Dockerfile, more: Packages, answers: &Answers) -> R
         venv.unwrap_or_else(|| Installed { part: draft.parts.len(), path: None, packages: Packages::default() });
     let wants_more = !more.is_empty();
     installed.packages.add(more);
+    installed.part = order::apt_before_accounts(&mut draft, installed.part);
     if installs || wants_more {
         finish_venv(&mut draft, &image, installed, installs, answers)?;
     }
@@ -250,7 +287,7 @@ fn finish_venv(
     // What is not known of a base is left to the lock to look for.
     let interpreter = known.filter(|(known, _)| *known == minor).map(|(_, interpreter)| interpreter);
     let brings = |layer: &Layer| {
-        matches!(&layer.kind, Kind::Apt { packages, .. }
+        matches!(&layer.kind, Kind::Apt(Apt { packages, .. })
             if packages.iter().any(|item| matches!(item, Item::Said(name) if name.starts_with("python3"))))
     };
     let before = draft.parts.iter().take(part).filter_map(|part| match part {
@@ -260,9 +297,10 @@ fn finish_venv(
     let of_apt = interpreter.as_deref().is_some_and(|path| path.starts_with("/usr/bin/"));
     if of_apt && !bases::has_python(image) && !before.into_iter().any(brings) {
         let items = vec![Item::Said("python3".to_owned())];
-        let kind = Kind::Apt { packages: items, recommends: false };
+        let kind = Kind::Apt(Apt { packages: items, ..Apt::default() });
         let note = Note::new("the venv's Python");
-        draft.parts.insert(part, Part::Layer(Layer { notes: vec![note], name: Some("apt-python".into()), kind }));
+        let at = order::first_account(draft).map_or(part, |first| first.min(part));
+        draft.parts.insert(at, Part::Layer(Layer { notes: vec![note], name: Some("apt-python".into()), kind }));
         part += 1;
     }
     let mut notes = std::mem::take(&mut packages.notes);

@@ -118,7 +118,13 @@ impl Conda {
         let versions = versions_of(versions.trim());
         match name.as_str() {
             "python" => {
-                self.packages.python.push(Wanted::new(place.clone(), versions.unwrap_or_default()));
+                match versions {
+                    Some(versions) => self.packages.python.push(Wanted::new(place.clone(), versions)),
+                    None => {
+                        let note = Note::unsaid(place, spec, "--python says which of them");
+                        self.packages.notes.push(note);
+                    }
+                }
                 return;
             }
             "pip" => {
@@ -127,8 +133,14 @@ impl Conda {
             }
             "cudatoolkit" | "pytorch-cuda" | "cuda-version" | "cuda-toolkit" | "cuda" => {
                 self.cuda = versions.as_deref().map(digits).filter(|cuda| !cuda.is_empty()).or(self.cuda.take());
-                let note = Note::unsaid(place, spec, "CUDA comes with the base");
-                self.packages.notes.push(note);
+                let why = "CUDA comes with the base; wheels for it may be on an index of their own: `extra-index-url`";
+                self.packages.notes.push(Note::unsaid(place, spec, why));
+                return;
+            }
+            "cpuonly" => {
+                self.cuda = Some("none".into());
+                let why = "wheels without CUDA are on an index of their own: name it in `index-url`";
+                self.packages.notes.push(Note::unsaid(place, spec, why));
                 return;
             }
             _ => {}
@@ -208,6 +220,147 @@ fn digits(versions: &str) -> String {
     version.split(',').next().unwrap_or_default().split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
+/// Packages that have the same name on the Python package index. A name that is not known to be
+/// the same may be anybody's there.
+const SAME: [&str; 136] = [
+    "absl-py",
+    "accelerate",
+    "aiohttp",
+    "albumentations",
+    "altair",
+    "attrs",
+    "beautifulsoup4",
+    "bitsandbytes",
+    "black",
+    "bokeh",
+    "boto3",
+    "cachetools",
+    "catboost",
+    "click",
+    "cloudpickle",
+    "coverage",
+    "cupy",
+    "cython",
+    "dask",
+    "datasets",
+    "deepspeed",
+    "diffusers",
+    "distributed",
+    "docopt",
+    "einops",
+    "fastapi",
+    "filelock",
+    "fire",
+    "flake8",
+    "flask",
+    "fsspec",
+    "gensim",
+    "geopandas",
+    "gpustat",
+    "gradio",
+    "grpcio",
+    "gymnasium",
+    "h5py",
+    "holoviews",
+    "httpx",
+    "huggingface_hub",
+    "hydra-core",
+    "imageio",
+    "ipykernel",
+    "ipython",
+    "ipywidgets",
+    "isort",
+    "jax",
+    "jinja2",
+    "joblib",
+    "jupyter",
+    "jupyterlab",
+    "kornia",
+    "librosa",
+    "lightgbm",
+    "lightning",
+    "llvmlite",
+    "loguru",
+    "lxml",
+    "markdown",
+    "matplotlib",
+    "mlflow",
+    "mypy",
+    "networkx",
+    "nltk",
+    "notebook",
+    "numba",
+    "numexpr",
+    "numpy",
+    "omegaconf",
+    "openpyxl",
+    "optuna",
+    "packaging",
+    "pandas",
+    "peft",
+    "pillow",
+    "plotly",
+    "polars",
+    "pre-commit",
+    "prometheus_client",
+    "protobuf",
+    "psutil",
+    "pyarrow",
+    "pycocotools",
+    "pydantic",
+    "pydicom",
+    "pylint",
+    "pytest",
+    "pytest-cov",
+    "python-dateutil",
+    "pytorch-lightning",
+    "pytz",
+    "pyyaml",
+    "pyzmq",
+    "ray",
+    "regex",
+    "requests",
+    "rich",
+    "ruff",
+    "scikit-image",
+    "scikit-learn",
+    "scipy",
+    "seaborn",
+    "sentencepiece",
+    "setuptools",
+    "shapely",
+    "simpleitk",
+    "six",
+    "spacy",
+    "sqlalchemy",
+    "statsmodels",
+    "streamlit",
+    "sympy",
+    "tabulate",
+    "tensorboard",
+    "tensorboardx",
+    "tensorflow",
+    "tifffile",
+    "timm",
+    "tokenizers",
+    "torchaudio",
+    "torchinfo",
+    "torchmetrics",
+    "torchvision",
+    "tqdm",
+    "transformers",
+    "triton",
+    "typer",
+    "typing_extensions",
+    "umap-learn",
+    "wandb",
+    "wheel",
+    "xarray",
+    "xgboost",
+    "yapf",
+    "zarr",
+];
+
 /// The name that a package of conda's has on the Python package index, if it is there.
 fn named(name: &str) -> Option<String> {
     let package = match name {
@@ -216,26 +369,14 @@ fn named(name: &str) -> Option<String> {
         "opencv" | "py-opencv" => "opencv-python",
         "matplotlib-base" => "matplotlib",
         "dask-core" => "dask",
-        "faiss-gpu" | "faiss-cpu" | "mkl" | "cudnn" | "nccl" => return None,
-        // what conda builds and the index has not: compilers, libraries, tools, R
-        "gcc" | "gxx" | "gfortran" | "make" | "git" | "openssl" | "zlib" | "readline" | "sqlite" | "tk" | "xz"
-        | "bzip2" | "libffi" | "ncurses" | "ca-certificates" | "ld_impl_linux-64" | "nodejs" | "ffmpeg" | "hdf5"
-        | "openmpi" | "mpich" | "blas" | "openblas" | "libblas" | "curl" | "wget" | "tmux" | "vim" | "htop"
-        | "conda" | "mamba" | "compilers" | "r-base" | "openjdk" | "jpeg" | "libpng" | "freetype" | "libgcc"
-        | "libstdcxx-ng" | "libgcc-ng" | "_libgcc_mutex" | "_openmp_mutex" | "gdal" | "proj" | "geos" | "boost"
-        | "eigen" | "doxygen" | "graphviz" | "pandoc" | "gxx_linux-64" | "gcc_linux-64" | "sysroot_linux-64"
-        | "nvcc" | "rust" | "go" | "perl" | "pkg-config" | "swig" => return None,
-        _ if ["lib", "cuda-", "r-", "_", "xorg-", "intel-"].iter().any(|prefix| name.starts_with(prefix)) => {
-            return None;
-        }
-        same => same,
+        same => SAME.into_iter().find(|known| *known == same)?,
     };
     Some(package.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::versions_of;
+    use super::{Conda, Item, Place, versions_of};
 
     #[test]
     fn versions_of_conda_are_said_as_pypa_has_them() {
@@ -252,5 +393,18 @@ mod tests {
             assert_eq!(versions_of(text).as_deref(), Some(expected), "{text}");
         }
         assert_eq!(versions_of("=1.8|1.9"), None);
+    }
+
+    #[test]
+    fn what_a_recipe_can_not_say_of_conda_is_a_comment_with_its_line() {
+        let mut conda = Conda::default();
+        let specs = ["python=3.9|3.10", "cpuonly", "some-lab-tool=1", "numpy=1.26", "pytorch=2.1"];
+        specs.into_iter().for_each(|spec| conda.package(&Place::new("environment.yml", 1), spec));
+        let notes = conda.packages.notes.iter().map(|note| note.lines().next().unwrap_or_default());
+        assert_eq!(notes.collect::<Vec<_>>(), ["environment.yml:1: python=3.9|3.10", "environment.yml:1: cpuonly"]);
+        assert_eq!((conda.cuda.as_deref(), conda.packages.python.len()), (Some("none"), 0));
+        let [Item::Note(unknown), rest @ ..] = &conda.packages.requirements[..] else { panic!("{:?}", conda.packages) };
+        assert_eq!(unknown.lines().next(), Some("environment.yml:1: some-lab-tool=1"));
+        assert_eq!(rest, ["numpy==1.26.*", "torch==2.1.*"].map(|said| Item::Said(said.into())));
     }
 }

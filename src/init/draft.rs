@@ -91,7 +91,7 @@ pub(super) struct Layer {
 /// The kinds of layers that are written.
 #[derive(Debug)]
 pub(super) enum Kind {
-    Apt { packages: Vec<Item>, recommends: bool },
+    Apt(Apt),
     Run(Run),
     Venv(Venv),
     Account(Account),
@@ -102,7 +102,7 @@ impl Kind {
     /// What the recipe calls it.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Apt { .. } => "apt",
+            Self::Apt(_) => "apt",
             Self::Run(_) => "run",
             Self::Venv(_) => "venv",
             Self::Account(_) => "account",
@@ -110,10 +110,24 @@ impl Kind {
         }
     }
 
+    /// Whether it amends a layer of the flavour, and does not say its kind.
+    pub(super) fn amends(&self) -> bool {
+        matches!(self, Self::Apt(Apt { amends: true, .. }) | Self::Venv(Venv { amends: true, .. }))
+    }
+
     /// Whether it is assembled, so that a command sees it only where it says so.
     pub(super) fn is_assembled(&self) -> bool {
-        !matches!(self, Self::Apt { .. } | Self::Run(_))
+        !matches!(self, Self::Apt(_) | Self::Run(_))
     }
+}
+
+/// `kind = "apt"`.
+#[derive(Debug, Default)]
+pub(super) struct Apt {
+    /// Whether it amends the flavour's.
+    pub(super) amends: bool,
+    pub(super) packages: Vec<Item>,
+    pub(super) recommends: bool,
 }
 
 /// `kind = "run"`.
@@ -155,6 +169,8 @@ pub(super) struct Account {
     pub(super) shell: Option<String>,
     pub(super) groups: Vec<String>,
     pub(super) venv: Option<String>,
+    /// The command that makes it, for where a layer can't.
+    pub(super) command: String,
 }
 
 /// An entry of `kind = "files"`.
@@ -221,7 +237,7 @@ impl Draft {
                     }
                 }),
                 Kind::Run(run) => run.mounts.iter_mut().for_each(|(from, _)| rebase(from)),
-                Kind::Apt { .. } | Kind::Account(_) => {}
+                Kind::Apt(_) | Kind::Account(_) => {}
             }
         }
     }

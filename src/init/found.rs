@@ -227,6 +227,18 @@ impl Found {
     /// The version of CUDA that the packages are for, if they want a GPU.
     fn cuda_for(&self, flavour: &str) -> Option<String> {
         let version = self.cuda.clone().or_else(|| bases::cuda_in(self.packages.words()));
+        if version.as_deref() == Some("none") {
+            return None;
+        }
+        // A major version alone is its newest minor one.
+        let newest = |version: String| match bases::known_cuda()
+            .into_iter()
+            .find(|known| known.split('.').next() == Some(&version))
+        {
+            Some(known) => known.to_owned(),
+            None => version,
+        };
+        let version = version.map(newest);
         let known = version.filter(|version| bases::known_cuda().contains(&version.as_str()) || version.is_empty());
         match (flavour, known) {
             ("quickstart", _) | (PLAIN, None) => None,

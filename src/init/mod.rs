@@ -14,6 +14,7 @@ mod draft;
 mod error;
 mod found;
 mod note;
+mod order;
 mod packages;
 mod poetry;
 mod project;

@@ -34,11 +34,16 @@ pub(super) struct Note {
 impl Note {
     /// A comment that explains what stands under it.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { lines: text.into().lines().map(str::to_owned).collect(), unsaid: false }
+        Self { lines: text.into().lines().map(masked).collect(), unsaid: false }
     }
 
     /// `original`, which stands at `place` and which the recipe does not say, and why.
     pub(super) fn unsaid(place: &Place, original: &str, why: &str) -> Self {
+        Self::unsaid_at(&place.to_string(), original, why)
+    }
+
+    /// As [`Note::unsaid`], of a place in writing.
+    pub(super) fn unsaid_at(place: &str, original: &str, why: &str) -> Self {
         let mut lines = original.lines().map(|line| format!("    {}", line.trim_end()));
         let first = lines.next().unwrap_or_default();
         let mut quoted = vec![format!("{place}: {}", first.trim_start())];
@@ -99,5 +104,7 @@ mod tests {
         let lines: Vec<&str> = note.lines().collect();
         assert_eq!(lines[0], "requirements.txt:3: git+https://***@example.org/x@main");
         assert_eq!(lines[1], "  not said here: there is no git in a build");
+        let note = Note::new("\"x @ https://me:secret@example.org/x.whl\",");
+        assert_eq!(note.lines().next(), Some("\"x @ https://***@example.org/x.whl\","));
     }
 }

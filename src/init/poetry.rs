@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::recipe::Word;
 
-use super::note::Item;
+use super::note::{Item, Note};
 use super::packages::Packages;
 use super::project;
 use super::pyproject::Pyproject;
@@ -17,20 +17,60 @@ use super::python::Wanted;
 pub(super) fn read(pyproject: &Pyproject, directory: &Path, packages: &mut Packages) {
     let Some(table) = pyproject.get(&["tool", "poetry", "dependencies"]).and_then(Value::as_table) else { return };
     for (name, value) in table {
-        if name == "python" {
-            let specifier = value.as_str().and_then(specifier);
-            packages.python.extend(specifier.map(|specifier| Wanted::new(pyproject.place("python ="), specifier)));
+        if name != "python" {
+            dependency(pyproject, directory, packages, name, value);
             continue;
         }
-        dependency(pyproject, directory, packages, name, value);
+        let place = pyproject.place("python =");
+        match value.as_str().and_then(specifier) {
+            Some(specifier) => packages.python.push(Wanted::new(place, specifier)),
+            None => packages.notes.push(Note::unsaid(&place, &format!("python = {value}"), "--python says which")),
+        }
     }
     for source in pyproject.get(&["tool", "poetry", "source"]).and_then(Value::as_array).into_iter().flatten() {
-        if let Some(url) = source.get("url").and_then(Value::as_str) {
-            match Word::Index.accepts(url) {
-                Ok(()) => packages.extra_index_url.push(url.to_owned()),
-                Err(why) => packages.unsaid(&pyproject.place(url), &format!("source {url}"), &why),
-            }
+        index(pyproject, packages, source);
+    }
+}
+
+/// Poetry's manual, "Repositories": a source is the index, one besides it, or one for those
+/// packages alone that name it.
+fn index(pyproject: &Pyproject, packages: &mut Packages, source: &Value) {
+    let Some(url) = source.get("url").and_then(Value::as_str) else {
+        let place = pyproject.place("tool.poetry.source");
+        return packages.unsaid(&place, &format!("source {source}"), "an index has an address: name it");
+    };
+    let priority = source.get("priority").and_then(Value::as_str);
+    let is_default = source.get("default").and_then(Value::as_bool) == Some(true);
+    let place = pyproject.place(url);
+    match Word::Index.accepts(url) {
+        Ok(()) if is_default || matches!(priority, Some("default" | "primary")) => packages.index(url.to_owned()),
+        Ok(()) => packages.extra_index_url.push(url.to_owned()),
+        Err(why) => return packages.unsaid(&place, &format!("source {url}"), &why),
+    }
+    if priority == Some("explicit") {
+        let why = "an index of a recipe is asked for every package";
+        packages.notes.push(Note::unsaid(&place, &format!("source {url}: priority = explicit"), why));
+    }
+}
+
+/// What is installed for those alone who work on the project: groups, as comments.
+pub(super) fn groups(pyproject: &Pyproject, packages: &mut Packages) {
+    let tables = pyproject.get(&["tool", "poetry", "group"]).and_then(Value::as_table);
+    let groups =
+        tables.into_iter().flatten().filter_map(|(name, group)| Some((name.as_str(), group.get("dependencies")?)));
+    let older = pyproject.get(&["tool", "poetry", "dev-dependencies"]).map(|table| ("dev", table));
+    for (name, group) in groups.chain(older) {
+        let members = group.as_table().into_iter().flatten();
+        let lines: Vec<String> = members.map(|(name, value)| format!("{name} = {value}")).collect();
+        if !lines.is_empty() {
+            let why = format!("the group `{name}` is for those who work on the project: name what the image needs");
+            let place = pyproject.place(if name == "dev" { "dev" } else { name });
+            packages.unsaid(&place, &lines.join("\n"), &why);
         }
+    }
+    for name in pyproject.get(&["tool", "poetry", "extras"]).and_then(Value::as_table).into_iter().flatten() {
+        let (name, members) = name;
+        packages.unsaid(&pyproject.place(name), &format!("{name} = {members}"), "an extra is asked for by name");
     }
 }
 
@@ -43,32 +83,54 @@ fn dependency(pyproject: &Pyproject, directory: &Path, packages: &mut Packages, 
     if table.get("optional").and_then(Value::as_bool) == Some(true) {
         return packages.unsaid(&place, &original, "it is optional");
     }
-    if let Some(target) = text("path").or(text("url")) {
-        return project::add(directory, packages, &place, &original, target);
-    }
-    if let Some(url) = text("git") {
-        return project::add(directory, packages, &place, &original, &format!("git+{url}"));
+    let is_for_some = ["python", "markers", "platform"].iter().any(|key| table.contains_key(*key));
+    let direct = text("path").or(text("url")).or(text("file")).map(str::to_owned);
+    if let Some(target) = direct.or(text("git").map(|url| format!("git+{url}"))) {
+        if is_for_some || table.contains_key("extras") {
+            return packages.unsaid(&place, &original, "a project has neither markers nor extras here");
+        }
+        return project::add(directory, packages, &place, &original, &target);
     }
     let Some(versions) = value.as_str().or(text("version")).and_then(specifier) else {
         return packages.unsaid(&place, &original, "its versions have no form in PyPA's specifiers");
     };
+    let Some(marker) = marker(table) else {
+        return packages.unsaid(&place, &original, "the Pythons that it is for have no form in PyPA's markers");
+    };
     let extras: Vec<&str> =
         table.get("extras").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let extras = if extras.is_empty() { String::new() } else { format!("[{}]", extras.join(",")) };
-    let python = text("python").and_then(specifier).map(|specifier| {
-        let clause = |clause: &str| {
-            let end = clause.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
-            format!("python_version {} '{}'", &clause[..end], &clause[end..])
-        };
-        specifier.split(',').map(clause).collect::<Vec<_>>().join(" and ")
-    });
-    let markers = text("markers").map(str::to_owned).or(python);
-    let marker = markers.map(|markers| format!("; {markers}")).unwrap_or_default();
     let requirement = format!("{name}{extras}{versions}{marker}");
     match Word::Requirement.accepts(&requirement) {
         Ok(()) => packages.require(Item::Said(requirement)),
-        Err(why) => packages.unsaid(&place, &original, &why),
+        Err(why) => return packages.unsaid(&place, &original, &why),
     }
+    for (key, why) in [
+        ("source", "an index of a recipe is asked for every package"),
+        ("allow-prereleases", "name a pre-release by its version: name>=2.0rc1"),
+    ] {
+        if let Some(value) = table.get(key) {
+            packages.unsaid(&place, &format!("{name}: {key} = {value}"), why);
+        }
+    }
+}
+
+/// For whom a dependency is, as PyPA's marker: all of `python`, `platform` and `markers`.
+fn marker(table: &Table) -> Option<String> {
+    let text = |key: &str| table.get(key).and_then(Value::as_str);
+    let mut all = Vec::new();
+    if let Some(python) = text("python") {
+        for clause in specifier(python)?.split(',').filter(|clause| !clause.is_empty()) {
+            let (operator, version) = clause.split_at(clause.find(|c: char| c.is_ascii_digit())?);
+            all.push(format!("python_version {operator} '{version}'"));
+        }
+    }
+    all.extend(text("platform").map(|platform| format!("sys_platform == '{platform}'")));
+    all.extend(text("markers").map(|markers| match all.is_empty() {
+        true => markers.to_owned(),
+        false => format!("({markers})"),
+    }));
+    Some(if all.is_empty() { String::new() } else { format!("; {}", all.join(" and ")) })
 }
 
 /// Poetry's version constraint as PyPA's specifier; none where it has alternatives (`||`).

@@ -89,6 +89,12 @@ impl Pyproject {
             packages.unsaid(&self.place(overridden), overridden, "a recipe does not override what packages require");
         }
         self.optional(&mut packages);
+        poetry::groups(self, &mut packages);
+        let dynamic = texts(self.get(&["project", "dynamic"])).any(|name| name == "dependencies");
+        if dynamic && self.get(&["tool", "poetry"]).is_none() {
+            let why = "the project's own build says what it needs: name it here, or build the project";
+            packages.unsaid(&self.place("dynamic"), "dynamic = [\"dependencies\"]", why);
+        }
         Ok(packages)
     }
 

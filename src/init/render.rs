@@ -157,14 +157,14 @@ impl Page {
         self.gap();
         self.notes(&layer.notes);
         self.line("[[layer]]");
-        if !matches!(&layer.kind, Kind::Venv(Venv { amends: true, .. })) {
+        if !layer.kind.amends() {
             self.set("kind", &plain(layer.kind.name()));
         }
         self.optional("name", layer.name.as_ref());
         match &layer.kind {
-            Kind::Apt { packages, recommends } => {
-                self.items("packages", packages);
-                if *recommends {
+            Kind::Apt(apt) => {
+                self.items("packages", &apt.packages);
+                if apt.recommends {
                     self.set("recommends", "true");
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::draft::{Account, Kind, Text};
 use super::super::note::Note;
-use super::shell::Segment;
+use super::run::quoted;
 use super::syntax::Instruction;
 use super::translate::Translator;
 use crate::recipe::Word;
@@ -12,12 +12,18 @@ use crate::recipe::Word;
 /// The accounts and groups that a Dockerfile makes.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
-    groups: BTreeMap<String, u32>,
+    /// Names with their gid.
+    pub(super) groups: BTreeMap<String, u32>,
     /// Names with their uid and gid.
     users: BTreeMap<String, (u32, u32)>,
 }
 
 impl Accounts {
+    /// Where they live, where nothing else was said.
+    pub(super) fn homes(&self) -> impl Iterator<Item = String> {
+        self.users.keys().map(|name| format!("/home/{name}"))
+    }
+
     /// The owner that `--chown` means, in numbers.
     pub(super) fn owner(&self, text: &str) -> Option<String> {
         let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
@@ -36,44 +42,48 @@ impl Accounts {
     }
 }
 
-/// Whether a command makes an account in a way that a recipe has words for; a group only
-/// where a command after it makes the account of that name.
-pub(super) fn is_known(words: &[String], following: &[Segment]) -> bool {
-    match words[0].as_str() {
-        "useradd" => useradd(&words[1..]).is_some(),
-        "adduser" => adduser(&words[1..]).is_some(),
-        "groupadd" => {
-            let makes =
-                |segment: &Segment| ["useradd", "adduser"].iter().any(|program| segment.text.starts_with(program));
-            groupadd(&words[1..]).is_some() && following.iter().any(makes)
-        }
-        _ => false,
+/// Whether a command makes an account in a way that a recipe has words for; a group, which
+/// is added to `groups`, only where the command after it makes the account of that name.
+pub(super) fn is_known(words: &[String], next: &[String], groups: &mut BTreeMap<String, u32>) -> bool {
+    if words[0] != "groupadd" {
+        return made(words).is_some_and(|made| made.gid(groups).is_ok());
+    }
+    let Some((name, gid)) = groupadd(&words[1..]) else { return false };
+    let mut with = groups.clone();
+    with.insert(name.clone(), gid);
+    let is_known = made(next).is_some_and(|made| made.name == name && made.gid(&with) == Ok(Some(gid)));
+    if is_known {
+        *groups = with;
+    }
+    is_known
+}
+
+/// The account that a command makes, if it does nothing else.
+fn made(words: &[String]) -> Option<Made> {
+    match words.first()?.as_str() {
+        "useradd" => useradd(&words[1..]),
+        "adduser" => adduser(&words[1..]),
+        _ => None,
     }
 }
 
-/// Adds the account; false if it has to be made by a command.
+/// Adds the account or group that a command makes; false if it has to be made by a command.
 pub(super) fn add(translator: &mut Translator<'_>, instruction: &Instruction, words: &[String]) -> bool {
-    let made = match words[0].as_str() {
-        "useradd" => useradd(&words[1..]),
-        "adduser" => adduser(&words[1..]),
-        _ => {
-            let group = groupadd(&words[1..]);
-            let is_group = group.is_some();
-            translator.accounts.groups.extend(group);
-            return is_group;
-        }
-    };
-    let Some(Made { name, uid, group, home, shell, groups }) = made else { return false };
-    let gid = match &group {
-        None => None,
-        Some(group) => match group.parse().ok().or_else(|| translator.accounts.groups.get(group).copied()) {
-            Some(gid) => Some(gid),
-            None => return false,
-        },
-    };
-    let gid = gid.or_else(|| translator.accounts.groups.get(&name).copied());
+    if words[0] == "groupadd" {
+        let group = groupadd(&words[1..]);
+        let is_group = group.is_some();
+        translator.accounts.groups.extend(group);
+        return is_group;
+    }
+    let Some(made) = made(words) else { return false };
+    let Ok(gid) = made.gid(&translator.accounts.groups) else { return false };
+    let Made { name, uid, home, shell, groups, .. } = made;
+    // useradd(8): "the smallest ID value greater than or equal to 1000 and greater than every other user"
+    let last = translator.accounts.users.values().map(|(uid, _)| *uid).max();
+    let uid = uid.or_else(|| last.map(|last| last.max(999) + 1));
     let ids = (uid.unwrap_or(1000), gid.or(uid).unwrap_or(1000));
     translator.accounts.users.insert(name.clone(), ids);
+    let group = gid.map(|gid| format!("groupadd -g {gid} {name} &&\n")).unwrap_or_default();
     let account = Account {
         user: Some(Text::plain(name)),
         uid: uid.map(|uid| Text::plain(uid.to_string())),
@@ -83,6 +93,7 @@ pub(super) fn add(translator: &mut Translator<'_>, instruction: &Instruction, wo
         shell: shell.or(Some("/bin/sh".into())).filter(|shell| shell != "/bin/bash"),
         groups,
         venv: None,
+        command: format!("{group}{}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
     };
     translator.draft.push(vec![Note::new(instruction.place.to_string())], Kind::Account(account));
     true
@@ -193,6 +204,19 @@ impl Made {
         Some(())
     }
 
+    /// The gid of its group, if that is not the uid. The error is a group of another name,
+    /// which an account of a recipe can't have for its own.
+    fn gid(&self, groups: &BTreeMap<String, u32>) -> Result<Option<u32>, &str> {
+        let own = groups.get(&self.name).copied();
+        match &self.group {
+            None => Ok(own),
+            Some(group) => match own.filter(|gid| *group == self.name || group.parse() == Ok(*gid)) {
+                Some(gid) => Ok(Some(gid)),
+                None => Err(group),
+            },
+        }
+    }
+
     /// What a recipe takes.
     fn checked(self) -> Option<Self> {
         let paths = self.home.iter().chain(&self.shell).all(|path| Word::ImagePath.accepts(path).is_ok());
@@ -204,7 +228,21 @@ impl Made {
 
 #[cfg(test)]
 mod tests {
-    use super::{adduser, useradd};
+    use std::collections::BTreeMap;
+
+    use super::{adduser, is_known, useradd};
+
+    #[test]
+    fn a_group_is_taken_only_with_the_account_of_its_name() {
+        let known = |group: &str, user: &str| is_known(&words(group), &words(user), &mut BTreeMap::new());
+        assert!(known("groupadd -g 5000 dev", "useradd -m dev") && known("groupadd -g 5000 dev", "useradd -g dev dev"));
+        assert!(known("groupadd -g 5000 dev", "useradd -g 5000 dev"));
+        assert!(!known("groupadd -g 999 render", "useradd -m dev") && !known("groupadd dev", "useradd -g dev dev"));
+        let mut team = BTreeMap::from([("team".to_owned(), 5000)]);
+        for user in ["useradd -g team dev", "useradd -g 5000 dev", "useradd -g users dev"] {
+            assert!(!is_known(&words(user), &[], &mut team), "{user}");
+        }
+    }
 
     fn words(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()

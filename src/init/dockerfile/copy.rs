@@ -1,10 +1,8 @@
 //! COPY and ADD: files from beside the Dockerfile become `files` layers.
 
-use std::fs;
-
 use super::super::draft::{File, From, Kind, Layer, Part, Run};
-use super::super::found::listed;
 use super::super::note::Note;
+use super::ignore::{Ignored, matches, names};
 use super::syntax::Instruction;
 use super::translate::{Translator, absolute};
 use super::words::{meaning, split};
@@ -49,7 +47,24 @@ fn push(translator: &mut Translator<'_>, instruction: &Instruction, new: Vec<Fil
         From::Path(from) => Some((file.to.clone(), from.clone())),
         From::Content(_) => None,
     });
+    let copied: Vec<(String, String)> = copied.collect();
+    let into = copied.iter().filter(|(_, from)| translator.directory.join(from).is_dir()).map(|(to, _)| to.clone());
+    translator.directories.extend(into);
     translator.copied.extend(copied);
+    // A layer has each path once; the contents of two directories may meet in one.
+    let (mut new, mut again) = (new, Vec::new());
+    let mut at = 0;
+    while at < new.len() {
+        if new[..at].iter().any(|file| file.to == new[at].to) { again.push(new.remove(at)) } else { at += 1 }
+    }
+    place(translator, instruction, new);
+    if !again.is_empty() {
+        translator.draft.push(vec![Note::new(instruction.place.to_string())], Kind::Files(again));
+    }
+}
+
+/// Adds files of different places.
+fn place(translator: &mut Translator<'_>, instruction: &Instruction, new: Vec<File>) {
     let note = Note::new(instruction.place.to_string());
     if let Some(Part::Layer(Layer { notes, kind: Kind::Files(files), .. })) = translator.draft.parts.last_mut()
         && new.iter().all(|file| files.iter().all(|other| other.to != file.to))
@@ -96,7 +111,13 @@ fn files(translator: &mut Translator<'_>, instruction: &Instruction) -> Result<V
         return Err("it has no source and destination".into());
     };
     let target = absolute(&translator.workdir, to);
-    let into = sources.len() > 1 || to.ends_with('/') || matches!(to.as_str(), "." | "./");
+    // "If <dest> doesn't end with a trailing slash, the source file will be written at the destination path",
+    // unless that is a directory.
+    let into = sources.len() > 1
+        || to.ends_with('/')
+        || matches!(to.as_str(), "." | "./")
+        || is_directory(translator, &target);
+    let ignored = Ignored::read(translator.directory, &instruction.place.file);
     let mut files = Vec::new();
     let mut heredocs = instruction.heredocs.iter();
     for source in sources {
@@ -113,7 +134,7 @@ fn files(translator: &mut Translator<'_>, instruction: &Instruction) -> Result<V
         if source.contains("://") || source.starts_with("git@") {
             return Err("a layer of files is made of files on disk: fetch it in a `run` layer".into());
         }
-        for (from, to) in on_disk(translator, source, &target, into)? {
+        for (from, to) in on_disk(translator, &ignored, source, &target, into)? {
             files.push(File { from: From::Path(from), to, mode: mode.clone(), owner: owner.clone() });
         }
     }
@@ -126,6 +147,7 @@ fn files(translator: &mut Translator<'_>, instruction: &Instruction) -> Result<V
 /// The files and directories that a source means, each with where it goes.
 fn on_disk(
     translator: &mut Translator<'_>,
+    ignored: &Ignored,
     source: &str,
     target: &str,
     into: bool,
@@ -137,76 +159,99 @@ fn on_disk(
         return Err("it is not beside the Dockerfile".into());
     }
     if source.is_empty() || source == "." {
-        return Ok(everything(translator, target));
+        return Ok(everything(translator, ignored, target));
     }
-    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     if source.contains(['*', '?', '[']) {
         let (above, pattern) = source.rsplit_once('/').unwrap_or(("", source));
         if above.contains(['*', '?', '[']) || pattern.contains('[') {
             return Err("its pattern is not followed here: name the files".into());
         }
-        let found = listing(translator, above).into_iter().filter(|entry| matches(pattern, entry));
+        let found = names(&translator.directory.join(above)).into_iter().filter(|entry| matches(pattern, entry));
         let paths = found.map(|entry| if above.is_empty() { entry } else { format!("{above}/{entry}") });
-        return Ok(paths.map(|path| (path.clone(), absolute(target, &name(&path)))).collect());
+        return Ok(paths.flat_map(|path| one(translator, ignored, &path, target, true)).collect());
     }
-    let path = translator.directory.join(source);
-    if path.is_dir() {
-        // "If <src> is a directory, the entire contents of the directory are copied"
-        return Ok(vec![(source.to_owned(), target.to_owned())]);
-    }
-    if !path.exists() {
+    if !translator.directory.join(source).exists() {
         return Err(format!("there is no {source} here"));
     }
-    Ok(vec![(source.to_owned(), if into { absolute(target, &name(source)) } else { target.to_owned() })])
+    let found = one(translator, ignored, source, target, into);
+    if found.is_empty() { Err(".dockerignore leaves it out".into()) } else { Ok(found) }
+}
+
+/// One file, or "the entire contents" of one directory, as far as `.dockerignore` has it.
+fn one(
+    translator: &Translator<'_>,
+    ignored: &Ignored,
+    source: &str,
+    target: &str,
+    into: bool,
+) -> Vec<(String, String)> {
+    let is_directory = translator.directory.join(source).is_dir();
+    let name = source.rsplit('/').next().unwrap_or(source);
+    let to = if into && !is_directory { absolute(target, name) } else { target.to_owned() };
+    let left = ignored.left(translator.directory, source);
+    let place = |path: String| {
+        let inside = path.strip_prefix(source).unwrap_or_default().trim_start_matches('/');
+        let to = if inside.is_empty() { to.clone() } else { absolute(&to, inside) };
+        (path, to)
+    };
+    left.into_iter().map(place).collect()
 }
 
 /// What lies beside the Dockerfile now, without what .dockerignore names and what is no
 /// part of an image.
-fn everything(translator: &mut Translator<'_>, target: &str) -> Vec<(String, String)> {
-    let ignore = fs::read_to_string(translator.directory.join(".dockerignore")).unwrap_or_default();
-    let lines = ignore.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let (nested, plain): (Vec<&str>, Vec<&str>) = lines.partition(|line| {
-        line.starts_with('!')
-            || line.trim_matches('/').trim_start_matches("**/").contains('/')
-            || line.starts_with("**/")
-    });
-    let entries = listing(translator, "");
-    let ignored = |entry: &String| {
-        APART.contains(&entry.as_str())
-            || plain.iter().any(|pattern| matches(pattern.trim_matches('/').trim_start_matches("./"), entry))
-            || nested.iter().any(|pattern| pattern.strip_prefix("**/").is_some_and(|pattern| matches(pattern, entry)))
-    };
-    let kept: Vec<String> = entries.into_iter().filter(|entry| !ignored(entry)).collect();
-    let mut note = "what `COPY .` brings is what lies here now, entry by entry: the recipe and its lock can't\n\
-                    lie in a layer. A directory that is new is to be named, too."
+fn everything(translator: &mut Translator<'_>, ignored: &Ignored, target: &str) -> Vec<(String, String)> {
+    let entries = names(translator.directory);
+    let is_apart = |entry: &String| APART.contains(&entry.as_str());
+    let (apart, kept): (Vec<String>, Vec<String>) = entries.into_iter().partition(is_apart);
+    let mut note = "what `COPY .` brings is what lies here now, entry by entry, as far as .dockerignore has it:\n\
+                    the recipe and its lock can't lie in a layer. What is new is to be named, too."
         .to_owned();
-    if !nested.is_empty() {
-        note += &format!("\n.dockerignore also leaves out, which a recipe does not: {}", nested.join(", "));
+    let apart: Vec<String> = apart.into_iter().filter(|entry| !ignored.names(entry)).collect();
+    if !apart.is_empty() {
+        note += &format!("\nLeft out besides, which docker would bring: {}", apart.join(", "));
     }
     translator.draft.parts.push(Part::Note(Note::new(note)));
-    kept.into_iter().map(|entry| (entry.clone(), absolute(target, &entry))).collect()
+    let left = kept.iter().flat_map(|entry| ignored.left(translator.directory, entry));
+    left.map(|path| (path.clone(), absolute(target, &path))).collect()
 }
 
-/// The names in a directory, sorted.
-fn listing(translator: &Translator<'_>, directory: &str) -> Vec<String> {
-    let entries = listed(&translator.directory.join(directory)).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    names
-}
-
-/// Go's filepath.Match, for `*` and `?`.
-fn matches(pattern: &str, name: &str) -> bool {
-    match (pattern.chars().next(), name.chars().next()) {
-        (None, None) => true,
-        (Some('*'), _) => {
-            let rest = &pattern[1..];
-            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| matches(rest, &name[at..]))
-        }
-        (Some('?'), Some(c)) => matches(&pattern[1..], &name[c.len_utf8()..]),
-        (Some(p), Some(c)) if p == c => matches(&pattern[p.len_utf8()..], &name[c.len_utf8()..]),
-        _ => false,
-    }
+/// Whether the image has a directory at `path`, as far as a name and the instructions so far
+/// tell.
+fn is_directory(translator: &Translator<'_>, path: &str) -> bool {
+    const KNOWN: [&str; 26] = [
+        "/",
+        "/bin",
+        "/etc",
+        "/etc/apt",
+        "/etc/apt/sources.list.d",
+        "/etc/cron.d",
+        "/etc/ld.so.conf.d",
+        "/etc/profile.d",
+        "/etc/sudoers.d",
+        "/home",
+        "/media",
+        "/mnt",
+        "/opt",
+        "/root",
+        "/sbin",
+        "/srv",
+        "/tmp",
+        "/usr",
+        "/usr/bin",
+        "/usr/lib",
+        "/usr/local",
+        "/usr/local/bin",
+        "/usr/local/lib",
+        "/usr/share",
+        "/var",
+        "/var/lib",
+    ];
+    let below = format!("{}/", path.trim_end_matches('/'));
+    let is_known = |known: &String| known == path || known.starts_with(&below);
+    KNOWN.contains(&path)
+        || translator.directories.iter().any(is_known)
+        || translator.copied.iter().any(|(to, _)| to.starts_with(&below))
+        || translator.accounts.homes().any(|home| home == path)
 }
 
 /// "If <src> is a local tar archive in a recognized compression format, then it is unpacked": ADD
@@ -224,15 +269,4 @@ fn unpack(translator: &mut Translator<'_>, instruction: &Instruction, from: Stri
     let command = format!("mkdir -p '{directory}' && tar -xf '{mounted}' -C '{directory}'");
     let run = Run { command, mounts: vec![(from, mounted)], ..Run::default() };
     translator.draft.push(vec![Note::new(instruction.place.to_string())], Kind::Run(run));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns_match_as_go_has_them() {
-        assert!(matches("*.py", "a.py") && matches("re?ts*.txt", "rexts-1.txt") && matches("*", "a"));
-        assert!(!matches("*.py", "a.pyc") && !matches("a", "ab") && !matches("?", ""));
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::super::draft::{Draft, Kind, Layer, Part};
+use super::super::draft::{Apt, Draft, Kind, Layer, Part};
 use super::super::error::Error;
 use super::super::note::{Item, Note, Place};
 use super::super::packages::Packages;
@@ -11,22 +11,35 @@ use super::super::pyproject::Pyproject;
 use super::super::{project, requirements};
 use super::syntax::Instruction;
 use super::translate::{Translator, absolute};
+use super::words::Variables as _;
 use crate::recipe::Word;
+
+/// A command, as it is typed and as it is meant.
+pub(super) struct Command<'a> {
+    pub(super) text: &'a str,
+    pub(super) words: &'a [String],
+    /// What was exported or assigned before it.
+    pub(super) environment: &'a [(String, String)],
+}
 
 /// Whether a command installs packages in a way that a recipe may have a word for.
 pub(super) fn is_known(words: &[String]) -> bool {
     let program = words.first().map_or("", String::as_str);
-    matches!(program, "apt" | "apt-get") || pip(words).is_some() || venv(words).is_some() || is_sync(words)
+    matches!(program, "apt" | "apt-get") && is_apt(&words[1..])
+        || pip(words).is_some()
+        || venv(words).is_some()
+        || is_sync(words)
 }
 
 /// Takes a command for layers; false if it has to be run after all.
 pub(super) fn install(
     translator: &mut Translator<'_>,
     instruction: &Instruction,
-    words: &[String],
+    command: &Command<'_>,
 ) -> Result<bool, Error> {
+    let words = command.words;
     if let Some(arguments) = pip(words) {
-        return pip_install(translator, instruction, words, arguments);
+        return pip_install(translator, instruction, command, arguments);
     }
     if let Some(path) = venv(words) {
         let path = absolute(&translator.workdir, path);
@@ -39,7 +52,47 @@ pub(super) fn install(
     if is_sync(words) {
         return sync(translator, instruction, words);
     }
-    Ok(matches!(words[0].as_str(), "apt" | "apt-get") && apt(translator, instruction, &words[1..]))
+    if !matches!(words[0].as_str(), "apt" | "apt-get") {
+        return Ok(false);
+    }
+    if command.environment.iter().any(|(name, _)| command.text.starts_with(&format!("{name}=")) && !is_passing(name)) {
+        translator.note(&instruction.place, command.text, "an apt layer has no variables but debconf's front end");
+    }
+    Ok(apt(translator, instruction, &words[1..]))
+}
+
+/// Whether a variable has no say in what is installed.
+fn is_passing(name: &str) -> bool {
+    const PASSING: [&str; 10] = [
+        "DEBIAN_FRONTEND",
+        "PATH",
+        "PIP_BREAK_SYSTEM_PACKAGES",
+        "PIP_DEFAULT_TIMEOUT",
+        "PIP_DISABLE_PIP_VERSION_CHECK",
+        "PIP_NO_CACHE_DIR",
+        "PIP_ROOT_USER_ACTION",
+        "UV_HTTP_TIMEOUT",
+        "UV_LINK_MODE",
+        "UV_SYSTEM_PYTHON",
+    ];
+    PASSING.contains(&name)
+}
+
+/// Whether apt-get(8) is given what an apt layer says.
+fn is_apt(words: &[String]) -> bool {
+    const SAID: [&str; 8] =
+        ["update", "clean", "autoclean", "autoremove", "upgrade", "dist-upgrade", "full-upgrade", "install"];
+    let is_option = |word: &String| word == "-t" || word.starts_with("--target-release");
+    let mut rest = words.iter();
+    let mut first = None;
+    while let (None, Some(word)) = (first, rest.next()) {
+        match word.as_str() {
+            "-o" | "--option" | "-c" => drop(rest.next()),
+            option if option.starts_with('-') => {}
+            operand => first = Some(operand),
+        }
+    }
+    first.is_some_and(|operand| SAID.contains(&operand)) && !words.iter().any(is_option)
 }
 
 /// apt-get(8).
@@ -53,14 +106,17 @@ fn apt(translator: &mut Translator<'_>, instruction: &Instruction, words: &[Stri
                 Some(option) if option.contains("install-recommends=") => recommends = !option.ends_with(['0', 'e']),
                 _ => {}
             },
-            "-t" | "--target-release" => return false,
             option if option.starts_with('-') => {}
             operand => operands.push(operand),
         }
     }
     match operands.split_first() {
         // A lock reads the archives when it is made, and no layer has lists or archives.
-        Some((&("update" | "clean" | "autoclean" | "autoremove"), _)) => true,
+        Some((&"update", _)) => {
+            translator.has_lists = true;
+            true
+        }
+        Some((&("clean" | "autoclean" | "autoremove"), _)) => true,
         Some((&("upgrade" | "dist-upgrade" | "full-upgrade"), _)) => {
             translator.unsaid(instruction, "a base is what its digest says: take a newer tag of it");
             true
@@ -81,13 +137,13 @@ fn apt(translator: &mut Translator<'_>, instruction: &Instruction, words: &[Stri
 
 /// Adds Debian packages to the apt layer that stands last, or as a new one.
 fn add_debian_packages(draft: &mut Draft, place: &Place, recommends: bool, items: Vec<Item>) {
-    if let Some(Part::Layer(Layer { kind: Kind::Apt { packages, recommends: known }, .. })) = draft.parts.last_mut()
-        && *known == recommends
+    if let Some(Part::Layer(Layer { kind: Kind::Apt(last), .. })) = draft.parts.last_mut()
+        && last.recommends == recommends
     {
-        let new: Vec<Item> = items.into_iter().filter(|item| !packages.contains(item)).collect();
-        return packages.extend(new);
+        let new: Vec<Item> = items.into_iter().filter(|item| !last.packages.contains(item)).collect();
+        return last.packages.extend(new);
     }
-    draft.push(vec![Note::new(place.to_string())], Kind::Apt { packages: items, recommends });
+    draft.push(vec![Note::new(place.to_string())], Kind::Apt(Apt { packages: items, recommends, amends: false }));
 }
 
 /// The arguments of `pip install`, however pip is called.
@@ -142,9 +198,10 @@ fn sync(translator: &mut Translator<'_>, instruction: &Instruction, words: &[Str
 fn pip_install(
     translator: &mut Translator<'_>,
     instruction: &Instruction,
-    words: &[String],
+    command: &Command<'_>,
     arguments: &[String],
 ) -> Result<bool, Error> {
+    let words = command.words;
     // Somewhere else than a venv, or not what the index has.
     let elsewhere = ["--target", "-t", "--prefix", "--root", "--no-deps", "--no-build-isolation", "--config-settings"];
     if arguments.iter().any(|word| elsewhere.contains(&word.split('=').next().unwrap_or_default())) {
@@ -152,6 +209,7 @@ fn pip_install(
     }
     let (place, directory) = (instruction.place.clone(), translator.directory);
     let mut packages = Packages::default();
+    variables(translator, instruction, command, &mut packages);
     let mut rest = arguments.iter();
     while let Some(word) = rest.next() {
         let (name, mut value) = match word.split_once('=') {
@@ -173,11 +231,7 @@ fn pip_install(
             }
             "-i" | "--index-url" | "--extra-index-url" => {
                 let url = next();
-                match Word::Index.accepts(&url) {
-                    Ok(()) if !packages.extra_index_url.contains(&url) => packages.extra_index_url.push(url),
-                    Ok(()) => {}
-                    Err(why) => packages.unsaid(&place, &words.join(" "), &why),
-                }
+                further_index(&mut packages, &place, &words.join(" "), url);
             }
             "-e" | "--editable" => {
                 let target = next();
@@ -211,13 +265,41 @@ fn pip_install(
         .strip_suffix("/bin/pip")
         .or(words[0].strip_suffix("/bin/pip3"))
         .or(words[0].strip_suffix("/bin/python"));
-    let home = home.filter(|home| !matches!(*home, "/usr" | "/usr/local" | "")).map(str::to_owned);
+    let home = home.filter(|home| !matches!(*home, "/usr" | "/usr/local" | "/opt/conda" | "")).map(str::to_owned);
     translator.packages().add(packages);
     if let Some(venv) = &mut translator.venv {
         venv.path = venv.path.take().or(home);
         comment(&mut translator.draft.parts[venv.part], instruction);
     }
     Ok(true)
+}
+
+/// What the environment has for pip and uv: indexes, and what a recipe has no word for.
+fn variables(translator: &Translator<'_>, instruction: &Instruction, command: &Command<'_>, packages: &mut Packages) {
+    let place = &instruction.place;
+    for name in ["PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL"] {
+        let own = command.environment.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let urls = own.or_else(|| translator.value(name)).unwrap_or_default();
+        // pip's manual, "Environment Variables": several values are separated by spaces
+        for url in urls.split_whitespace() {
+            further_index(packages, place, &format!("{name}={url}"), url.to_owned());
+        }
+    }
+    for (name, value) in command.environment {
+        if !is_passing(name) && !name.ends_with("INDEX_URL") && name != "UV_DEFAULT_INDEX" {
+            let why = "an installation has no variables: one that is built from source is built without it";
+            packages.unsaid(place, &format!("{name}={value} {}", command.words.join(" ")), why);
+        }
+    }
+}
+
+/// An index beside the machine's own: a Dockerfile may name another for each installation.
+fn further_index(packages: &mut Packages, place: &Place, original: &str, url: String) {
+    match Word::Index.accepts(&url) {
+        Ok(()) if !packages.extra_index_url.contains(&url) => packages.extra_index_url.push(url),
+        Ok(()) => {}
+        Err(why) => packages.unsaid(place, original, &why),
+    }
 }
 
 /// Notes on the venv's layer which instruction installs into it.

@@ -3,7 +3,9 @@
 
 mod account;
 mod copy;
+mod ignore;
 mod install;
+mod list;
 mod run;
 mod shell;
 mod stages;

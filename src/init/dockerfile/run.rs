@@ -3,14 +3,15 @@
 
 use std::mem::take;
 
-use super::super::draft::{Kind, Run};
+use super::super::draft::{Kind, Part, Run};
 use super::super::error::Error;
 use super::super::note::Note;
-use super::shell::{Segment, segments, simple};
+use super::list::{Command, Role, adds_source, installs_packages, roles, temporary};
+use super::shell::{Segment, Simple, segments};
 use super::syntax::Instruction;
 use super::translate::{Translator, absolute};
 use super::words::meaning;
-use super::{account, install};
+use super::{account, install, list};
 
 /// Programs that no network is needed for.
 const LOCAL: [&str; 32] = [
@@ -79,9 +80,19 @@ pub(super) fn run(translator: &mut Translator<'_>, instruction: &Instruction) ->
     // What RUN --mount binds is there for pip to read.
     let copied = translator.copied.len();
     translator.copied.extend(setting.mounts.iter().map(|(from, to)| (to.clone(), from.clone())));
+    translator.has_sources |= adds_source(&command);
     let divided = segments(&command.replace("\\\n", "")).filter(|_| instruction.heredocs.is_empty());
     let outcome = match divided {
-        Some(list) => list_of_commands(translator, instruction, &setting, list, &command),
+        Some(list) => match roles(list, translator) {
+            Ok(commands) => list_of_commands(translator, instruction, &setting, commands, &command),
+            Err(why) => {
+                whole(translator, instruction, &setting, command);
+                if let Some(Part::Layer(layer)) = translator.draft.parts.last_mut() {
+                    layer.notes.push(Note::new(format!("one step, as it stands there: {why}")));
+                }
+                Ok(())
+            }
+        },
         None => {
             whole(translator, instruction, &setting, command);
             Ok(())
@@ -159,51 +170,40 @@ fn list_of_commands(
     translator: &mut Translator<'_>,
     instruction: &Instruction,
     setting: &Setting,
-    list: Vec<Segment>,
+    commands: Vec<Command>,
     typed: &str,
 ) -> Result<(), Error> {
     let workdir = translator.workdir.clone();
-    let count = list.len();
-    // What holds for the rest of the list: `cd`, `export`, `set`.
+    let count = commands.len();
+    // What holds for the rest of the list: `cd`, `export`, an assignment.
     let mut lasting: Vec<Segment> = Vec::new();
     let mut waiting: Vec<Segment> = Vec::new();
-    for (at, segment) in list.iter().enumerate() {
-        let words = simple(&segment.text, translator);
-        let flush = |translator: &mut Translator<'_>, waiting: &mut Vec<Segment>, lasting: &[Segment]| {
-            let current = std::mem::replace(&mut translator.workdir, workdir.clone());
-            // Nothing was taken out: as it was typed.
-            let whole = waiting.len() == count;
-            rest(translator, instruction, setting, take(waiting), lasting, whole.then_some(typed));
-            translator.workdir = current;
-            waiting.extend(lasting.iter().cloned());
-        };
-        let Some(words) = words else {
-            waiting.push(segment.clone());
-            continue;
-        };
-        if is_lasting(&words) {
-            if words[0] == "cd" {
-                translator.workdir = absolute(&translator.workdir, words.get(1).map_or("/root", String::as_str));
+    for Command { segment, role, environment } in commands {
+        match role {
+            Role::Cleared => {}
+            Role::Left => {
+                translator.directories.extend(list::made_directories(&segment.text, &translator.workdir));
+                waiting.push(segment);
             }
-            if !is_about_apt(&words) {
+            Role::Lasting(Simple { words, .. }) => {
+                if words.first().is_some_and(|word| word == "cd") {
+                    translator.workdir = absolute(&translator.workdir, words.get(1).map_or("/root", String::as_str));
+                }
                 lasting.push(segment.clone());
-                waiting.push(segment.clone());
+                waiting.push(segment);
             }
-            continue;
-        }
-        if is_clearing(&words) {
-            continue;
-        }
-        let following = &list[at + 1..];
-        if install::is_known(&words) || account::is_known(&words, following) {
-            flush(translator, &mut waiting, &lasting);
-            let known =
-                install::install(translator, instruction, &words)? || account::add(translator, instruction, &words);
-            if !known {
-                waiting.push(segment.clone());
+            Role::Taken(read) => {
+                let current = std::mem::replace(&mut translator.workdir, workdir.clone());
+                rest(translator, instruction, setting, take(&mut waiting), &lasting, None);
+                translator.workdir = current;
+                waiting.extend(lasting.iter().cloned());
+                let command = install::Command { text: &segment.text, words: &read.words, environment: &environment };
+                let known = install::install(translator, instruction, &command)?
+                    || account::add(translator, instruction, &read.words);
+                if !known {
+                    waiting.push(segment);
+                }
             }
-        } else {
-            waiting.push(segment.clone());
         }
     }
     translator.workdir = workdir;
@@ -257,6 +257,16 @@ fn layer(
     is_local: bool,
     workdir: String,
 ) {
+    let mut notes = vec![Note::new(instruction.place.to_string())];
+    let files = temporary(&command);
+    if !files.is_disjoint(&translator.temporary) {
+        let why = "a step does not find what one before it left in /tmp, which is in no layer";
+        notes.push(Note::unsaid(&instruction.place, &instruction.original, why));
+    }
+    translator.temporary.extend(files);
+    // The lists that another RUN fetched are in no layer.
+    let fetches = installs_packages(&command) && translator.has_lists && !command.contains(" update");
+    let command = if fetches { format!("apt-get update &&\n{command}") } else { command };
     let default = ["/bin/sh", "-ec"];
     let shell = if translator.shell == default { Vec::new() } else { translator.shell.clone() };
     let run = Run {
@@ -271,37 +281,11 @@ fn layer(
         mounts: setting.mounts.clone(),
         sees: translator.draft.assembled(),
     };
-    let notes = vec![Note::new(instruction.place.to_string())];
     translator.draft.push(notes, Kind::Run(run));
 }
 
-/// Whether a command holds for those after it.
-fn is_lasting(words: &[String]) -> bool {
-    matches!(words.first().map(String::as_str), Some("cd" | "export" | "set" | "umask" | "." | "source" | "ulimit"))
-}
-
-/// `export DEBIAN_FRONTEND=noninteractive`, which apt layers have by themselves.
-fn is_about_apt(words: &[String]) -> bool {
-    words.len() == 2 && words[0] == "export" && words[1].starts_with("DEBIAN_FRONTEND=")
-}
-
-/// Whether a command only takes away what no layer of dlpack's has.
-fn is_clearing(words: &[String]) -> bool {
-    const PASSING: [&str; 6] =
-        ["/var/lib/apt/lists", "/var/cache/apt", "/var/cache/debconf", "/root/.cache", "~/.cache", "/tmp/"];
-    let texts: Vec<&str> = words.iter().map(String::as_str).collect();
-    match texts[..] {
-        ["rm", ref paths @ ..] => {
-            let mut paths = paths.iter().filter(|path| !path.starts_with('-')).peekable();
-            paths.peek().is_some() && paths.all(|path| PASSING.iter().any(|passing| path.starts_with(passing)))
-        }
-        ["pip" | "pip3", "cache", ..] | ["true"] => true,
-        _ => false,
-    }
-}
-
 /// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '=' | ':' | ',' | '+' | '@');
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -65,21 +65,28 @@ fn push(segments: &mut Vec<Segment>, joined: &'static str, text: &mut String) {
     }
 }
 
-/// The words of a simple command, without the variables that are set for it alone; none
-/// where a shell would make more of it: pipes, redirections, patterns, unknown variables.
-pub(super) fn simple(text: &str, variables: &dyn Variables) -> Option<Vec<String>> {
-    let mut words = Vec::new();
+/// A simple command.
+pub(super) struct Simple {
+    /// The variables that are set for it; for the shell where there is no word.
+    pub(super) assignments: Vec<(String, String)>,
+    pub(super) words: Vec<String>,
+}
+
+/// A simple command; none where a shell would make more of it: pipes, redirections,
+/// unknown variables.
+pub(super) fn simple(text: &str, variables: &dyn Variables) -> Option<Simple> {
+    let mut read = Simple { assignments: Vec::new(), words: Vec::new() };
     for word in split(text) {
         if has_operators(&word) {
             return None;
         }
-        words.push(meaning(&word, variables).ok()?);
+        let assigned = word.split_once('=').filter(|(name, _)| crate::recipe::Word::Variable.accepts(name).is_ok());
+        match assigned.filter(|_| read.words.is_empty()) {
+            Some((name, value)) => read.assignments.push((name.to_owned(), meaning(value, variables).ok()?)),
+            None => read.words.push(meaning(&word, variables).ok()?),
+        }
     }
-    let assigns = |word: &String| {
-        word.split_once('=').is_some_and(|(name, _)| crate::recipe::Word::Variable.accepts(name).is_ok())
-    };
-    let first = words.iter().position(|word| !assigns(word))?;
-    Some(words.split_off(first))
+    Some(read)
 }
 
 /// Whether a word has something outside of quotes that a shell acts on.

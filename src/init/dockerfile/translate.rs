@@ -1,6 +1,6 @@
 //! Instruction by instruction: what each says in a recipe, or a comment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::super::bases;
@@ -35,6 +35,16 @@ pub(super) struct Translator<'a> {
     pub(super) copied: Vec<(String, String)>,
     pub(super) accounts: Accounts,
     pub(super) venv: Option<Installed>,
+    /// Whether a RUN fetched the lists of Debian packages.
+    pub(super) has_lists: bool,
+    /// Whether a RUN changed where Debian packages come from.
+    pub(super) has_sources: bool,
+    /// The files in /tmp that steps speak of.
+    pub(super) temporary: BTreeSet<String>,
+    /// The search path of steps on a base whose own is not known.
+    step_path: Option<String>,
+    /// Directories that the image has so far, as far as instructions tell.
+    pub(super) directories: BTreeSet<String>,
 }
 
 impl Variables for Translator<'_> {
@@ -43,7 +53,7 @@ impl Variables for Translator<'_> {
         // the same name."
         let own = self.environment.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         own.or_else(|| self.arguments.get(name).cloned())
-            .or_else(|| (name == "PATH").then(|| bases::path_of(self.image).to_owned()))
+            .or_else(|| (name == "PATH").then(|| bases::path_of(self.image).map(str::to_owned)).flatten())
     }
 }
 
@@ -62,6 +72,11 @@ pub(super) fn translate(directory: &Path, stages: &Stages) -> Result<Dockerfile,
         copied: Vec::new(),
         accounts: Accounts::default(),
         venv: None,
+        has_lists: false,
+        has_sources: false,
+        temporary: BTreeSet::new(),
+        step_path: None,
+        directories: BTreeSet::new(),
     };
     translator.base(stages)?;
     for instruction in &stages.instructions {
@@ -158,19 +173,30 @@ impl Translator<'_> {
         }
     }
 
+    /// "Environment variable substitution use the same value for each variable throughout the entire
+    /// instruction": the pairs are evaluated before any of them holds.
     fn environment(&mut self, instruction: &Instruction) {
-        for (name, value) in pairs(&instruction.arguments) {
+        let pairs: Vec<_> = pairs(&instruction.arguments)
+            .into_iter()
+            .map(|(name, value)| (name, meaning(&value, self), meaning(&value, &Empty(self))))
+            .collect();
+        for (name, value, without) in pairs {
             if Word::Variable.accepts(&name).is_err() {
                 self.config_note(instruction, "an environment variable's name is letters, digits and `_`");
                 continue;
             }
-            let value = match meaning(&value, self) {
+            let value = match value {
                 Ok(value) => value,
+                Err(unknown) if name == "PATH" => {
+                    let why = format!("what the base has for ${unknown} is not known here: `dlpack inspect` shows it");
+                    self.config_note(instruction, &why);
+                    self.step_path = without.ok();
+                    continue;
+                }
                 Err(unknown) => {
                     let why = format!("what the base has for ${unknown} is not known here; taken as empty");
                     self.config_note(instruction, &why);
-                    let known = Empty(self, unknown);
-                    meaning(&value, &known).unwrap_or_default()
+                    without.unwrap_or_default()
                 }
             };
             self.environment.retain(|(known, _)| *known != name);
@@ -198,6 +224,7 @@ impl Translator<'_> {
             return self.config_note(instruction, "a variable in it has no value that is known here");
         };
         self.workdir = absolute(&self.workdir, &path);
+        self.directories.insert(self.workdir.clone());
         self.draft.config.workdir = Some(Text::plain(self.workdir.clone()));
     }
 
@@ -256,7 +283,7 @@ impl Translator<'_> {
     pub(super) fn step_environment(&self) -> Vec<(String, Text)> {
         let mut env: BTreeMap<String, String> = self.arguments.clone();
         env.extend(self.environment.iter().cloned());
-        let path = self.value("PATH").unwrap_or_default();
+        let path = self.path_of_steps();
         let path = match &self.venv {
             Some(venv) => {
                 let bin = format!("{}/bin", venv.path.as_deref().unwrap_or("/opt/venv"));
@@ -269,6 +296,12 @@ impl Translator<'_> {
             env.insert("PATH".into(), path);
         }
         env.into_iter().map(|(name, value)| (name, Text::Plain(value))).collect()
+    }
+
+    /// The search path that steps have: where that of the base is not known, the sandbox's own.
+    fn path_of_steps(&self) -> String {
+        let own = self.value("PATH").or_else(|| self.step_path.clone());
+        own.unwrap_or_else(|| DEFAULT_PATH.to_owned())
     }
 
     /// The Python packages so far; their layer is where the first was installed.
@@ -295,12 +328,13 @@ impl Translator<'_> {
     }
 }
 
-/// Variables of which one, which is not known, is empty.
-struct Empty<'a>(&'a Translator<'a>, String);
+/// Variables of which those that are not known are empty; the search path is that of a step.
+struct Empty<'a>(&'a Translator<'a>);
 
 impl Variables for Empty<'_> {
     fn value(&self, name: &str) -> Option<String> {
-        self.0.value(name).or_else(|| (name == self.1).then(String::new)).or_else(|| Some(String::new()))
+        let step_path = || if name == "PATH" { self.0.path_of_steps() } else { String::new() };
+        Some(self.0.value(name).unwrap_or_else(step_path))
     }
 }
 
