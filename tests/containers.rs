@@ -109,6 +109,28 @@ fn a_command_that_comes_in_later_sees_the_same_owners_and_may_be_another_user() 
 }
 
 #[test]
+fn a_command_gets_no_directory_as_a_stream() {
+    let dlpack = base();
+    let running = Running::start(&dlpack, &["--name", "box"], "echo ready; cat");
+    let directory = || fs::File::open("/").expect("a directory");
+    for arguments in [&["exec", "box", "true"][..], &["run", "--quiet", "oci:base", "true"]] {
+        for stream in ["stdin", "stdout"] {
+            let mut command = dlpack.command(arguments);
+            match stream {
+                "stdin" => command.stdin(directory()),
+                _ => command.stdout(directory()),
+            };
+            let ended = command.stderr(Stdio::piped()).output().expect("it runs");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(said.starts_with(&format!("error: {stream} is a directory\n")), "{arguments:?}: {said}");
+        }
+        // nobody can be told
+        assert_eq!(dlpack.command(arguments).stderr(directory()).status().expect("it runs").code(), Some(2));
+    }
+    assert_eq!(running.ended(), Some(0));
+}
+
+#[test]
 fn a_command_that_comes_in_gets_signals_and_ends_with_the_container() {
     let dlpack = base();
     let running = Running::start(&dlpack, &["--name", "box"], "echo ready; cat");
@@ -324,6 +346,8 @@ fn ports_of_this_machine_lead_into_a_network_of_its_own() {
         assert!(answer.contains("worker:x:1234"), "{answer}");
     }
     assert_eq!(running.ended(), Some(0));
+    let root = Dlpack::new();
+    tiny::layout(&root.work());
     let mut shown = Shown::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let number = taken.local_addr().expect("an address").port().to_string();
@@ -335,6 +359,13 @@ fn ports_of_this_machine_lead_into_a_network_of_its_own() {
     run("a port in use", &["--net", "private", "-p", &format!("{number}:80")]);
     run("a port of this machine's network", &["-p", "0:80"]);
     run("a port that is none", &["--net", "private", "-p", "http"]);
+    for (case, dlpack, refused) in [
+        ("a port where no network namespace is left", &dlpack, &["clone-net=ENOSPC"][..]),
+        ("a port where there are no namespaces", &root, &["unshare=EPERM", "clone-new=EPERM", "mount=EPERM"]),
+    ] {
+        let arguments = ["run", "--quiet", "--net", "private", "-p", "0:80", "oci:base", "true"];
+        shown.run(case, &mut dlpack.command_in(&refusing(refused), arguments));
+    }
     shown.is("run/ports");
 }
 
@@ -440,6 +471,10 @@ fn what_containers_cannot_be_asked_for() {
     fs::write(&record, known).expect("written");
     let plain = Running::start(&dlpack, &["--name", "plain", "--user", "worker"], "echo ready; cat");
     run("root in a container of another user", &["exec", "--root", "plain", "id"]);
+    // proc(5), stat: the fourth field is the parent's process ID; process 1 reaps it
+    let kill = "read _ _ _ porter _ </proc/$PPID/stat; kill -9 $porter; while kill -0 $porter; do :; done 2>/dev/null";
+    dlpack.ok(["exec", "plain", "sh", "-c", kill]);
+    run("a command where nobody lets it in any more", &["exec", "plain", "true"]);
     assert_eq!(plain.ended(), Some(0));
     let containers = dlpack.store().join("containers");
     fs::rename(&containers, dlpack.store().join("aside")).expect("renamed");

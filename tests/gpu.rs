@@ -12,7 +12,7 @@ use dlpack::sandbox::Rootfs;
 use crate::support::command::Dlpack;
 use crate::support::image::{Layout, Packing};
 use crate::support::machine::{DRIVER, Machine, UUIDS};
-use crate::support::sandbox::Bench;
+use crate::support::sandbox::{Bench, UID};
 use crate::support::shown::Shown;
 use crate::support::tiny;
 
@@ -20,7 +20,9 @@ use crate::support::tiny;
 fn image(dlpack: &Dlpack, ldconfig: bool) {
     let mut tar = tiny::tar().file("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n");
     if ldconfig {
-        tar = tar.owned_file("sbin/ldconfig", 0o755, (0, 0), fs::read("/sbin/ldconfig").expect("libc-bin"));
+        // Ubuntu's ldconfig is a shell script around it
+        let program = fs::read("/sbin/ldconfig.real").or_else(|_| fs::read("/sbin/ldconfig"));
+        tar = tar.owned_file("sbin/ldconfig", 0o755, (0, 0), program.expect("libc-bin"));
     }
     Layout::create(dlpack.work().join("base")).image().layer(Packing::Gzip, tar).tagged("base");
 }
@@ -102,6 +104,32 @@ fn a_container_has_the_devices_libraries_and_programs_of_the_driver() {
     let script = "echo $LD_LIBRARY_PATH; LD_PRELOAD=libcuda.so.1 sh -c 'echo loaded' 2>&1";
     let expected = "/own:/usr/lib/x86_64-linux-gnu\nloaded";
     assert_eq!(says(&dlpack, &machine, &["--gpus", "0", "-e", "LD_LIBRARY_PATH=/own"], script).0, expected);
+}
+
+#[test]
+fn what_a_person_mounts_is_left_as_it_was() {
+    let (dlpack, machine) = (Dlpack::unprivileged(), Machine::with_driver());
+    image(&dlpack, true);
+    let mounted = ["lib", "etc", "driver"].map(|name| dlpack.work().join(name));
+    for directory in &mounted {
+        fs::create_dir(directory).expect("created");
+        let kept = directory.join("libcuda.so.1");
+        fs::write(&kept, "mine").expect("written");
+        for path in [directory, &kept] {
+            std::os::unix::fs::chown(path, Some(UID), Some(UID)).expect("root may chown");
+        }
+    }
+    let script = "cat /usr/local/lib/libcuda.so.1 /etc/libcuda.so.1 && nvidia-smi";
+    let binds = ["--gpus", "all", "-v", "./lib:/usr/local/lib", "-v", "./etc:/etc", "--user", "0"];
+    assert_eq!(says(&dlpack, &machine, &binds, script).0, "minemineit runs");
+    let hidden = ["--gpus", "all", "-v", "./driver:/usr/lib/x86_64-linux-gnu:ro", "-v", "./etc:/etc", "--user", "0"];
+    assert_eq!(says(&dlpack, &machine, &hidden, "cat /usr/lib/x86_64-linux-gnu/*").0, "mine");
+    for directory in &mounted {
+        let names: Vec<_> =
+            fs::read_dir(directory).expect("read").map(|entry| entry.expect("one").file_name()).collect();
+        assert_eq!(names, ["libcuda.so.1"], "{}", directory.display());
+        assert_eq!(fs::read_to_string(directory.join("libcuda.so.1")).expect("text"), "mine");
+    }
 }
 
 #[test]

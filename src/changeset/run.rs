@@ -111,6 +111,7 @@ impl Changeset for Run {
             network: if self.recipe.network { Network::Host } else { Network::None },
             mounts: given.mounts.clone(),
             links: Vec::new(),
+            binds: Vec::new(),
             machine: Machine::default(),
         };
         match sandbox.run_logged(&step, &mut log) {

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::Failure;
 use super::forward;
 use crate::run::{self, Containers, Name};
-use crate::sandbox::{self, Exec};
+use crate::sandbox::Exec;
 
 /// Run a command in a container that runs
 ///
@@ -52,7 +52,6 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Fa
     let store = context.store()?;
     let connection = blocking(move || Ok(run::connect(&Containers::of(&store).find(&name)?)?)).await?;
     let (signals, heard, _) = forward::pipe()?;
-    let ended =
-        signals.during(blocking(move || Ok(sandbox::call(&connection, exec, heard).map_err(run::Error::from)?)));
+    let ended = signals.during(blocking(move || Ok(run::exec(&connection, exec, heard)?)));
     Ok(status(ended.await?))
 }

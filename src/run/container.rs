@@ -5,11 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::FileType;
 use rustix::process::Signal;
 
 use super::owner::{Owner, stop_signal};
-use super::{Devices, Error, Ports, Record, Settings, Wanted, loader};
+use super::{Devices, Error, Ports, Record, Settings, Wanted, loader, streams};
 use crate::oci::ContainerConfig;
 use crate::recipe::{Bind, Cwd, Net};
 use crate::sandbox::{
@@ -51,11 +50,7 @@ impl Container {
         wanted: &Wanted,
         lasting: Option<&Lasting>,
     ) -> Result<Self, Error> {
-        // from a directory a command could go up, and out of its root
-        let of_stdin = rustix::fs::fstat(std::io::stdin()).map(|stdin| FileType::from_raw_mode(stdin.st_mode));
-        if of_stdin == Ok(FileType::Directory) {
-            return Err(Error::DirectoryAsStdin);
-        }
+        streams::check()?;
         let user = user(config, settings);
         let account = rootfs.account(user)?;
         let mut step = step(config, settings, devices, wanted, &account)?;
@@ -69,7 +64,7 @@ impl Container {
             return Err(Error::Writable);
         }
         // A person's directory is not replaced by a copy of it.
-        if let Some(mount) = step.mounts.iter().find(|mount| mount.kind == MountKind::Writable)
+        if let Some(mount) = step.mounts.iter().chain(&step.binds).find(|mount| mount.kind == MountKind::Writable)
             && sandbox.copies_mounts()
         {
             return Err(Error::Copied { from: mount.from.clone(), to: mount.to.clone() });
@@ -93,8 +88,12 @@ impl Container {
     /// `ports` lead into the container.
     ///
     /// # Errors
-    /// [`Error::Listen`].
+    /// [`Error::Listen`]; [`Error::PortsWithoutNetwork`] where they would lead back to this machine.
     pub fn listen(&mut self, signals: PipeWriter, ports: Ports) -> Result<(), Error> {
+        let apart = || Ok::<_, Error>(self.step.network == Network::None && self.sandbox.has_own_network()?);
+        if !ports.is_empty() && !apart()? {
+            return Err(Error::PortsWithoutNetwork);
+        }
         let directory = self.sandbox.directory();
         let failed = |source| Error::Listen { path: directory.to_owned(), source };
         let (door, inside) = Door::open().map_err(failed)?;
@@ -119,7 +118,7 @@ impl Container {
     /// # Errors
     /// If it can't be started; however it ends is no error.
     pub fn attach(&mut self, signals: impl AsFd) -> Result<Ending, Error> {
-        Ok(self.sandbox.attach(&self.step, signals, self.inside.as_ref().map(AsFd::as_fd))?)
+        Ok(self.sandbox.attach(&self.step, signals, self.inside.take())?)
     }
 }
 
@@ -155,8 +154,7 @@ fn step(
     step.workdir = settings.workdir.clone().or(own).unwrap_or_else(|| "/".to_owned());
     step.mounts = devices.mounts.clone();
     step.links = devices.links.clone();
-    let binds = settings.mounts.iter().map(mount).collect::<Result<Vec<_>, _>>()?;
-    step.mounts.extend(binds);
+    step.binds = settings.mounts.iter().map(mount).collect::<Result<_, _>>()?;
     if let Some(cwd) = &settings.cwd {
         let to = match cwd {
             Cwd::Workdir => step.workdir.clone(),
@@ -165,10 +163,12 @@ fn step(
         if settings.workdir.is_none() {
             step.workdir.clone_from(&to);
         }
-        step.mounts.push(mount(&Bind { from: ".".to_owned(), to, read_only: false })?);
+        step.binds.push(mount(&Bind { from: ".".to_owned(), to, read_only: false })?);
     }
     // what lies deeper comes later, or it would be hidden
-    step.mounts.sort_by_key(|mount| mount.to.split('/').filter(|part| !part.is_empty()).count());
+    let depth = |mount: &Mount| mount.to.split('/').filter(|part| !part.is_empty()).count();
+    step.mounts.sort_by_key(depth);
+    step.binds.sort_by_key(depth);
     let private = settings.net == Some(Net::Private);
     step.network = if private { Network::None } else { Network::Host };
     step.machine = Machine {

@@ -56,9 +56,12 @@ pub enum Error {
         /// From 1.
         line: usize,
     },
-    /// stdin would lead a command out of its root.
-    #[error("stdin is a directory")]
-    DirectoryAsStdin,
+    /// A stream would lead a command out of its root.
+    #[error("{stream} is a directory")]
+    DirectoryAsStream {
+        /// `stdin`, `stdout` or `stderr`.
+        stream: &'static str,
+    },
     /// Nothing can be kept from being written where nothing can be mounted.
     #[error("can't make the container's root read-only: dlpack is root in a container without namespaces")]
     Writable,
@@ -74,6 +77,9 @@ pub enum Error {
     /// Ports lead to a container whose ports are this machine's.
     #[error("ports lead to a container with a network of its own, and this one has this machine's")]
     PortsOfHost,
+    /// Ports lead to a container that shares this machine's loopback, for want of namespaces.
+    #[error("ports lead to a container with a network of its own, and this machine gives none")]
+    PortsWithoutNetwork,
     /// The name is another container's, which runs.
     #[error("a container `{name}` runs already")]
     NameInUse {
@@ -206,7 +212,7 @@ impl Error {
             )),
             Self::NoHome { .. } => Some("set HOME, or write the path from `/` on".to_owned()),
             Self::EnvLine { .. } => Some("a line is KEY=VALUE, KEY alone for the caller's value, or `# …`".to_owned()),
-            Self::DirectoryAsStdin => Some("a command could go up from it, and out of its root".to_owned()),
+            Self::DirectoryAsStream { .. } => Some("a command could go up from it, and out of its root".to_owned()),
             Self::Writable => Some("leave --read-only out: what the container writes is gone with it".to_owned()),
             Self::Port { on, source } => match source.kind() {
                 io::ErrorKind::AddrInUse => Some(format!(
@@ -219,6 +225,9 @@ impl Error {
             Self::PortsOfHost => {
                 Some("leave -p out, since what listens in it listens here; or give it `--net private`".to_owned())
             }
+            Self::PortsWithoutNetwork => Some(
+                "leave -p out: what listens in it listens here. `dlpack doctor` says what stands in the way".to_owned(),
+            ),
             Self::NameInUse { name } => Some(format!("`dlpack stop {name}` ends it; or take another name")),
             Self::OfAnotherMachine { name, host } => Some(format!(
                 "`dlpack ps` on {host} tells, and sweeps it if it was killed; `dlpack rm {name}` does if {host} is gone; or take another name"

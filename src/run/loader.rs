@@ -13,6 +13,9 @@ const LDCONFIG: [&str; 2] = ["/sbin/ldconfig", "/usr/sbin/ldconfig"];
 /// other directories.
 const CONFIGURATION: &str = "/etc/ld.so.conf.d/00-dlpack.conf";
 
+/// What ldconfig(8) makes.
+const CACHE: &str = "/etc/ld.so.cache";
+
 /// The variable of a loader that has no cache.
 const VARIABLE: &str = "LD_LIBRARY_PATH";
 
@@ -35,15 +38,18 @@ pub(super) fn find(
         // "in the directories specified on the command line, in the file /etc/ld.so.conf, and in
         // the trusted directories"
         let words = [ldconfig].into_iter().chain(directories.iter().map(String::as_str));
+        // a person's directories are none of its business
         let mounts = step.mounts.clone();
         let machine = Machine { read_only: false, ..step.machine.clone() };
         let update = Step { mounts, links: step.links.clone(), network: step.network, machine, ..Step::new(words) };
         match sandbox.run(&update, &mut |_| {}) {
             Err(sandbox::Error::Step { .. } | sandbox::Error::Refused(Refusal::Program { .. })) => {}
-            ran => return Ok(ran?),
+            Err(error) => return Err(error.into()),
+            Ok(()) if !step.binds.iter().any(|bind| bind.covers(CACHE)) => return Ok(()),
+            Ok(()) => {}
         }
     }
-    // a loader of another kind, or an image of a program alone
+    // a loader of another kind, an image of a program alone, or a person's own /etc
     let own = step.env.get(VARIABLE).filter(|own| !own.is_empty()).cloned();
     let all: Vec<String> = own.into_iter().chain(directories.iter().cloned()).collect();
     step.env.insert(VARIABLE.to_owned(), all.join(":"));

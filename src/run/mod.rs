@@ -25,6 +25,7 @@ mod owner;
 mod ports;
 mod settings;
 mod state;
+mod streams;
 mod test;
 mod trees;
 
@@ -38,5 +39,6 @@ pub use owner::connect;
 pub use ports::{Port, Ports};
 pub use settings::Settings;
 pub use state::{Claim, Containers, Found, Listed, Record};
+pub use streams::exec;
 pub use test::{Error as TestError, test};
 pub use trees::{Layers, trees};

@@ -50,7 +50,7 @@ impl Owner {
 
     fn answer(&self, connection: &UnixStream) {
         match sandbox::hear(connection) {
-            Ok(Some((Call::Exec(exec), streams))) => drop(self.door.let_in(&exec, &streams, connection)),
+            Ok(Some((Call::Exec(exec), streams))) => self.door.let_in(exec, &streams, connection),
             Ok(Some((Call::Stop { seconds }, _))) => {
                 self.send(self.stop);
                 std::thread::sleep(Duration::from_secs(seconds));

@@ -60,6 +60,11 @@ impl Ports {
         Ok(Self(ports.iter().map(bind).collect::<Result<_, Error>>()?))
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Those that there are, with the number that the system chose for 0.
     pub fn open(&self) -> Vec<Port> {
         let port = |(listener, to): &(TcpListener, u16)| Some(Port { on: listener.local_addr().ok()?, to: *to });

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, renameat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, chmod, makedev, mknodat, renameat};
 use rustix::io::Errno;
 
 use super::places::{Kind, Root};
@@ -63,18 +63,21 @@ impl Furniture {
         let dev = self.clear(root, root.directory("dev")?)?;
         nodes(&dev).map_err(|source| Refusal::call("make devices in", &dev, source))?;
         self.filled(&dev, Kind::Directory, None)?;
-        for mount in &task.mounts {
-            let kind = Kind::of(&mount.from)?;
-            let place = self.clear(root, root.place(&mount.to, kind)?)?;
-            fill(mount, &place, kind, user)?;
-            // what a step makes of a device is the device's
-            if mount.kind == MountKind::Device {
-                continue;
-            }
-            let back = (mount.kind == MountKind::Writable).then(|| mount.from.clone());
-            self.filled(&place, kind, back)?;
+        task.mounts.iter().try_for_each(|mount| self.put_one(root, mount, user))?;
+        root.make_links(&task.links)?;
+        task.binds.iter().try_for_each(|bind| self.put_one(root, bind, user))
+    }
+
+    fn put_one(&mut self, root: &Root, mount: &Mount, user: &Credentials) -> Result<(), Refusal> {
+        let kind = Kind::of(&mount.from)?;
+        let place = self.clear(root, root.place(&mount.to, kind)?)?;
+        fill(mount, &place, kind, user)?;
+        // what a step makes of a device is the device's
+        if mount.kind == MountKind::Device {
+            return Ok(());
         }
-        Ok(())
+        let back = (mount.kind == MountKind::Writable).then(|| mount.from.clone());
+        self.filled(&place, kind, back)
     }
 
     /// Moves away what is at `place` of `root`, and returns its path: nothing runs in the
@@ -172,9 +175,15 @@ fn fill(mount: &Mount, place: &Path, kind: Kind, user: &Credentials) -> Result<(
 fn device(from: &Path, place: &Path) -> Result<(), Refusal> {
     let made = from.metadata().and_then(|device| {
         let kind = FileType::from_raw_mode(device.mode());
-        Ok(mknodat(CWD, place, kind, Mode::from_raw_mode(device.mode()), device.rdev())?)
+        node(place, kind, Mode::from_raw_mode(device.mode()), device.rdev())
     });
     made.map_err(|source| Refusal::call("make a node for", from, source))
+}
+
+/// mknod(2): the mode is "modified by the process's umask", and others are to use the device, too.
+fn node(place: &Path, kind: FileType, mode: Mode, device: u64) -> io::Result<()> {
+    mknodat(CWD, place, kind, mode, device)?;
+    Ok(chmod(place, mode)?)
 }
 
 /// A /dev of device nodes where they may be made, with the links of [`devices`].
@@ -183,7 +192,7 @@ fn nodes(dev: &Path) -> io::Result<()> {
     for (name, major, minor) in NUMBERS {
         let mode = Mode::from_raw_mode(0o666);
         // mknod(2): CAP_MKNOD, which a container may not have; without the device its name is a file
-        let _ = mknodat(CWD, dev.join(name), FileType::CharacterDevice, mode, makedev(major, minor));
+        let _ = node(&dev.join(name), FileType::CharacterDevice, mode, makedev(major, minor));
     }
     fs::create_dir(dev.join("pts"))?;
     fs::create_dir(dev.join("shm"))?;

@@ -128,6 +128,11 @@ impl Isolation {
         (network == Network::None && !self.network).then_some(Fallback::HostNetwork)
     }
 
+    /// Finds out by trial whether there is a network namespace to be had.
+    pub(super) fn try_network(&mut self) {
+        self.network = self.network && makes(UnshareFlags::NEWNET, || true);
+    }
+
     /// Does without network namespaces; false if it did already.
     pub(super) fn without_network_namespace(&mut self) -> bool {
         std::mem::replace(&mut self.network, false)
@@ -137,8 +142,13 @@ impl Isolation {
 /// Whether a fresh procfs can be mounted for new process ids. The kernel refuses where
 /// this machine's own is masked (`mount_too_revealing`), as in containers.
 fn fresh_proc() -> bool {
-    match clone(UnshareFlags::NEWPID | UnshareFlags::NEWNS) {
-        Ok(Cloned::Child) => std::process::exit(i32::from(mounts::fresh("proc", &[]).is_err())),
+    makes(UnshareFlags::NEWPID | UnshareFlags::NEWNS, || mounts::fresh("proc", &[]).is_ok())
+}
+
+/// Whether a process can be made in the namespaces of `flags`, and finds it to be so there.
+fn makes(flags: UnshareFlags, is_so: impl FnOnce() -> bool) -> bool {
+    match clone(flags) {
+        Ok(Cloned::Child) => std::process::exit(i32::from(!is_so())),
         Ok(Cloned::Parent(pid, _)) => {
             let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
             matches!(ended, Ok(Some((_, status))) if status.exit_status() == Some(0))

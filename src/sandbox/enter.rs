@@ -42,6 +42,10 @@ pub(super) fn furnish(root: &Root, isolation: &Isolation, task: &Task, user: &Cr
     for mount in &task.mounts {
         given(root, &dev, mount, user)?;
     }
+    root.make_links(&task.links)?;
+    for bind in &task.binds {
+        given(root, &dev, bind, user)?;
+    }
     if isolation.own_network(task.network) {
         loopback_up().map_err(|source| Refusal::call("set up", "lo", source))?;
     }

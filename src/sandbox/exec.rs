@@ -12,13 +12,15 @@ use std::io::{self, IsTerminal};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::spec::{Reply, receive, send};
 use super::terminal::{self, Relay};
-use super::{Ending, Error};
+use super::{Ending, Error, Refusal};
+use crate::locked::locked;
 
 /// What a dlpack whose step runs can be asked for by another process of its user.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,8 +59,9 @@ pub(super) enum Entry {
     Connection(u16),
 }
 
-/// Where commands, and connections from outside, come into a step that runs.
-pub struct Door(UnixStream);
+/// Where commands, and connections from outside, come into a step that runs. Many threads may
+/// use it: what one of them lets in is in one piece.
+pub struct Door(Mutex<UnixStream>);
 
 impl Door {
     /// A new one, and its other side, which a step is given.
@@ -67,16 +70,17 @@ impl Door {
     /// As socketpair(2).
     pub fn open() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
-        Ok((Self(ours), theirs.into()))
+        Ok((Self(Mutex::new(ours)), theirs.into()))
     }
 
-    /// Lets `exec` in with `streams`; its end is told over `connection`.
-    ///
-    /// # Errors
-    /// If nobody is behind the door.
-    pub fn let_in(&self, exec: &Exec, streams: &[OwnedFd], connection: &UnixStream) -> io::Result<()> {
+    /// Lets `exec` in with `streams`; its end is told over `connection`, and so it is if nobody is
+    /// behind the door.
+    pub fn let_in(&self, exec: Exec, streams: &[OwnedFd], connection: &UnixStream) {
         let beside: Vec<_> = streams.iter().map(AsFd::as_fd).chain([connection.as_fd()]).collect();
-        send(&self.0, &Entry::Exec(exec.clone()), &beside)
+        if let Err(source) = send(&locked(&self.0), &Entry::Exec(exec), &beside) {
+            // who asked may be gone, too
+            let _ = send(connection, &Reply::Refused(Refusal::Shut { source }), &[]);
+        }
     }
 
     /// Hands `connection` in, to be joined with one to `port` of the step's own loopback.
@@ -84,7 +88,7 @@ impl Door {
     /// # Errors
     /// If nobody is behind the door.
     pub fn connect(&self, port: u16, connection: TcpStream) -> io::Result<()> {
-        send(&self.0, &Entry::Connection(port), &[connection.as_fd()])
+        send(&locked(&self.0), &Entry::Connection(port), &[connection.as_fd()])
     }
 }
 
@@ -117,19 +121,22 @@ pub fn call(connection: &UnixStream, exec: Exec, signals: io::PipeReader) -> Res
     let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
     let lost = |source| Error::Helper { source };
     let forwarded = connection.try_clone().map_err(lost)?;
-    std::thread::spawn(move || io::copy(&mut { signals }, &mut { forwarded }));
+    // a signal is a byte after the call, and none in it
+    let forward = || std::thread::spawn(move || io::copy(&mut { signals }, &mut { forwarded }));
     match terminal::of_person().filter(|_| io::stdout().is_terminal()) {
         Some(person) => {
             let (relay, theirs) = Relay::start(person).map_err(failed)?;
             let asked = Call::Exec(Exec { interactive: true, ..exec });
             send(connection, &asked, &[theirs.as_fd(); 3]).map_err(lost)?;
             drop(theirs);
+            forward();
             relay.pass_on().map_err(failed)?;
         }
         None => {
             let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
             let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
             send(connection, &Call::Exec(exec), &streams).map_err(lost)?;
+            forward();
         }
     }
     match receive(connection).map_err(lost)? {
@@ -137,5 +144,47 @@ pub fn call(connection: &UnixStream, exec: Exec, signals: io::PipeReader) -> Res
         Some((Reply::Refused(refusal), _)) => Err(Error::Refused(refusal)),
         // the step ended, and all of its processes with it
         _ => Ok(Ending::Signal(Signal::KILL.as_raw())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_many_let_in_at_once_comes_in_one_piece_each() {
+        const MANY: usize = 16;
+        let (door, inside) = Door::open().unwrap();
+        // longer than a socket's buffer takes at once
+        let exec = |who: usize| Exec { command: vec![who.to_string(); 50_000], ..Exec::default() };
+        let (connection, _theirs) = UnixStream::pair().unwrap();
+        std::thread::scope(|scope| {
+            for who in 0..MANY {
+                let (door, connection) = (&door, &connection);
+                scope.spawn(move || door.let_in(exec(who), &[], connection));
+            }
+            let inside = UnixStream::from(inside);
+            let mut came: Vec<usize> = (0..MANY)
+                .map(|_| {
+                    let (entry, beside) = receive::<Entry>(&inside).unwrap().unwrap();
+                    let Entry::Exec(came) = entry else { panic!("{entry:?}") };
+                    let who = came.command[0].parse().unwrap();
+                    assert_eq!((&came, beside.len()), (&exec(who), 1));
+                    who
+                })
+                .collect();
+            came.sort_unstable();
+            assert_eq!(came, (0..MANY).collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn who_asks_is_told_that_nobody_is_behind_the_door() {
+        let (door, inside) = Door::open().unwrap();
+        drop(inside);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        door.let_in(Exec::default(), &[], &theirs);
+        let told = receive::<Reply>(&ours).unwrap().map(|(reply, _)| reply);
+        assert!(matches!(told, Some(Reply::Refused(Refusal::Shut { .. }))), "{told:?}");
     }
 }

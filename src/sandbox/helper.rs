@@ -102,9 +102,17 @@ impl Helper {
                     Upper::Copy(_) => UnshareFlags::empty(),
                 };
                 let real = self.isolation.containment != Containment::UserNamespace;
-                supervise(control, flags, true, move |_| {
-                    changes::write(view, real, &UnixStream::from(out)).map_or_else(Reply::Refused, |()| Reply::Written)
-                })
+                match Worker::start(flags, true)? {
+                    Started::There(worker) => worker.wait(control),
+                    Started::Here(report) => {
+                        let written = changes::write(view, real, &UnixStream::from(out));
+                        end_with(&report, &written.map_or_else(Reply::Refused, |()| Reply::Written))
+                    }
+                }
+            }
+            Request::Network => {
+                self.isolation.try_network();
+                Ok(Some(Reply::Opened(self.isolation.without(Network::None).into_iter().collect())))
             }
             Request::Open(_) | Request::Probe => Ok(None),
         }
@@ -119,7 +127,7 @@ impl Helper {
             init::Streams { input, output, error, signals: streams.next().map(File::from), door: streams.next() };
         let view = &self.view;
         let mut reply = isolated(control, &mut self.isolation, task.network, |isolation, report| {
-            init::run(view, isolation, task, &streams, control, report)
+            init::run(view, isolation, task, streams, control, report)
         })?;
         if let Some(Reply::Ended(_, fallbacks)) = &mut reply {
             fallbacks.extend(self.isolation.without(task.network));
@@ -153,74 +161,96 @@ fn probe(control: &UnixStream) -> io::Result<Reply> {
     Ok(reply.unwrap_or(Reply::Refused(Refusal::Killed)))
 }
 
-/// Runs `work` as [`supervise`] does it, in the namespaces of a step that reaches `network`: in
-/// its own network namespace, if it is to have one and there is one.
+/// Runs `work` in a new process, in the namespaces of a step that reaches `network`: in its own
+/// network namespace, if it is to have one and there is one. Returns its answer when it and all
+/// that it started are gone; none if dlpack went away meanwhile.
 fn isolated(
     control: &UnixStream,
     isolation: &mut Isolation,
     network: Network,
-    work: impl Fn(&Isolation, &UnixStream) -> Reply,
+    work: impl FnOnce(&Isolation, &UnixStream) -> Reply,
 ) -> io::Result<Option<Reply>> {
-    loop {
-        let apart = &*isolation;
-        let reply = supervise(control, apart.flags(network), apart.processes, |report| work(apart, report));
-        match reply {
+    let worker = loop {
+        match Worker::start(isolation.flags(network), isolation.processes) {
+            Ok(Started::There(worker)) => break worker,
+            Ok(Started::Here(report)) => end_with(&report, &work(isolation, &report)),
             // there may be no network namespace left, or none allowed
             Err(_) if isolation.without_network_namespace() => {}
             Err(source) => return Ok(Some(Reply::Refused(Refusal::call("make", "a process", source)))),
-            Ok(reply) => return Ok(reply),
         }
-    }
+    };
+    // the descriptors that it works with are its own alone: others see when it has closed them
+    drop(work);
+    worker.wait(control)
 }
 
-/// Runs `work` in a new process in the namespaces of `flags` and returns its answer when
-/// it and all that it started are gone; none if dlpack went away meanwhile. `ends_all` says
-/// that what it started ends with it; if not, it is to end that by itself.
-fn supervise(
-    control: &UnixStream,
-    flags: UnshareFlags,
+/// On which side of clone(2) one is.
+enum Started {
+    /// In the new process, which answers over this.
+    Here(UnixStream),
+    /// Beside it.
+    There(Worker),
+}
+
+/// A process that does one thing, and answers.
+struct Worker {
+    pid: Pid,
+    ended: OwnedFd,
+    answer: UnixStream,
+    /// Whether what it started ends with it; if not, it is ended here.
     ends_all: bool,
-    work: impl FnOnce(&UnixStream) -> Reply,
-) -> io::Result<Option<Reply>> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let (pid, ended) = match clone(flags)? {
-        Cloned::Parent(pid, ended) => (pid, ended),
-        Cloned::Child => {
-            drop(ours);
-            if ends_all {
-                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            }
-            let sent = send(&theirs, &work(&theirs), &[]);
-            std::process::exit(i32::from(sent.is_err()));
-        }
-    };
-    drop(theirs);
-    let alive = wait(control, pid, &ended, ends_all)?;
-    if !ends_all {
-        descendants::kill();
-    }
-    if !alive {
-        return Ok(None);
-    }
-    let reply = receive::<Reply>(&ours)?.map(|(reply, _)| reply);
-    Ok(Some(reply.unwrap_or(Reply::Refused(Refusal::Killed))))
 }
 
-/// Waits for the end of `pid`, and brings it about if dlpack hangs up: false then.
-fn wait(control: &UnixStream, pid: Pid, ended: &OwnedFd, ends_all: bool) -> io::Result<bool> {
-    let alive = loop {
-        let mut events = [PollFd::new(control, PollFlags::RDHUP), PollFd::new(ended, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut events, None))?;
-        if !events[1].revents().is_empty() {
-            break true;
-        }
-        if !events[0].revents().is_empty() {
-            if ends_all {
-                pidfd_send_signal(ended, Signal::KILL)?;
+impl Worker {
+    /// Starts one in the namespaces of `flags`.
+    fn start(flags: UnshareFlags, ends_all: bool) -> io::Result<Started> {
+        let (answer, report) = UnixStream::pair()?;
+        match clone(flags)? {
+            Cloned::Parent(pid, ended) => Ok(Started::There(Self { pid, ended, answer, ends_all })),
+            Cloned::Child => {
+                drop(answer);
+                if ends_all {
+                    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+                }
+                Ok(Started::Here(report))
             }
-            break false;
         }
-    };
-    rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
-    Ok(alive)
+    }
+
+    /// Its answer, when it and all that it started are gone; none if dlpack went away meanwhile.
+    fn wait(self, control: &UnixStream) -> io::Result<Option<Reply>> {
+        let alive = self.outlive(control)?;
+        if !self.ends_all {
+            descendants::kill();
+        }
+        if !alive {
+            return Ok(None);
+        }
+        let reply = receive::<Reply>(&self.answer)?.map(|(reply, _)| reply);
+        Ok(Some(reply.unwrap_or(Reply::Refused(Refusal::Killed))))
+    }
+
+    /// Waits for its end, and brings it about if dlpack hangs up: false then.
+    fn outlive(&self, control: &UnixStream) -> io::Result<bool> {
+        let alive = loop {
+            let mut events = [PollFd::new(control, PollFlags::RDHUP), PollFd::new(&self.ended, PollFlags::IN)];
+            rustix::io::retry_on_intr(|| poll(&mut events, None))?;
+            if !events[1].revents().is_empty() {
+                break true;
+            }
+            if !events[0].revents().is_empty() {
+                if self.ends_all {
+                    pidfd_send_signal(&self.ended, Signal::KILL)?;
+                }
+                break false;
+            }
+        };
+        rustix::io::retry_on_intr(|| waitpid(Some(self.pid), WaitOptions::empty()))?;
+        Ok(alive)
+    }
+}
+
+/// Ends this process, a worker, with its `reply`.
+fn end_with(report: &UnixStream, reply: &Reply) -> ! {
+    std::process::exit(i32::from(send(report, reply, &[]).is_err()))
 }

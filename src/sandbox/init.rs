@@ -43,7 +43,7 @@ pub(super) fn run(
     view: &View,
     isolation: &Isolation,
     task: &Task,
-    streams: &Streams,
+    mut streams: Streams,
     control: &UnixStream,
     report: &UnixStream,
 ) -> Reply {
@@ -54,10 +54,12 @@ pub(super) fn run(
     if !processes {
         descendants::adopt();
     }
-    let work = || {
+    let mut work = move || {
         let task = &hosts::given(view, isolation, task)?;
         let mut room = Room::enter(view, isolation, task)?;
-        let (command, ended, fallback) = room.start(isolation, task, streams)?;
+        let (command, ended, fallback) = room.start(isolation, task, &streams)?;
+        // who lets commands in is to learn that nobody is there to take them
+        drop(streams.door.take());
         let watch = Watch::new(control, report, streams.signals.as_ref());
         let watch = watch.map_err(|source| Refusal::call("watch", "the step", source))?;
         let abandoned = watch.over(command, ended, processes);
@@ -92,13 +94,11 @@ impl Room {
         let root = if mounts { enter::bare(view)? } else { Root::open(view)? };
         let user = task.user.as_deref().map(|user| user::look_up(user, &root)).transpose()?.unwrap_or_default();
         let mut furniture = None;
-        let link = |root: &Root| task.links.iter().try_for_each(|link| root.link(&link.path, &link.target));
         if mounts {
             if task.machine.read_only {
                 enter::scratch(&root)?;
             }
             enter::furnish(&root, isolation, task, &user)?;
-            link(&root)?;
             root.make_workdir(&task.workdir)?;
             if task.machine.read_only {
                 enter::close(&root)?;
@@ -106,7 +106,6 @@ impl Room {
             enter::pivot(&root)?;
         } else {
             furniture = Some(Furniture::put(&root, &view.directory, task, &user)?);
-            link(&root)?;
             root.make_workdir(&task.workdir)?;
         }
         Ok(Self { root, furniture, user, supervision })
@@ -129,6 +128,7 @@ impl Room {
                 let place = program::Place {
                     containment: isolation.containment,
                     supervised: self.supervision.is_some(),
+                    own_network: isolation.own_network(task.network),
                     chroot: root,
                     user: &self.user,
                 };

@@ -14,12 +14,17 @@ use super::terminal::Relay;
 use super::{Error, Fallback, Host, Refusal};
 
 /// What comes to a command while it runs.
-#[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
     /// Bytes that are the numbers of signals for it.
     pub signals: BorrowedFd<'a>,
-    /// Where further commands come in.
-    pub door: Option<BorrowedFd<'a>>,
+    /// Where further commands come in, which is the step's alone once it has begun.
+    pub door: Option<OwnedFd>,
+}
+
+impl Beside<'_> {
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.signals).chain(self.door.as_ref().map(AsFd::as_fd))
+    }
 }
 
 /// A running helper. It ends when this is dropped.
@@ -89,8 +94,9 @@ impl Helper {
     /// Runs `task` with the streams of this process.
     pub(super) fn attach(&self, task: Task, beside: Beside<'_>) -> Result<(Ending, Vec<Fallback>), Error> {
         let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-        let streams = [input.as_fd(), output.as_fd(), error.as_fd(), beside.signals];
-        self.begin(task, &streams.into_iter().chain(beside.door).collect::<Vec<_>>())?;
+        let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
+        self.begin(task, &streams.into_iter().chain(beside.descriptors()).collect::<Vec<_>>())?;
+        drop(beside);
         self.ended()
     }
 
@@ -103,11 +109,9 @@ impl Helper {
     ) -> Result<(Ending, Vec<Fallback>), Error> {
         let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
         let (relay, theirs) = Relay::start(person).map_err(failed)?;
-        let beside = beside.iter().flat_map(|beside| std::iter::once(beside.signals).chain(beside.door));
-        let streams = [theirs.as_fd(); 3].into_iter().chain(beside).collect::<Vec<_>>();
-        self.begin(task, &streams)?;
-        drop(streams);
-        drop(theirs);
+        let others = beside.iter().flat_map(Beside::descriptors);
+        self.begin(task, &[theirs.as_fd(); 3].into_iter().chain(others).collect::<Vec<_>>())?;
+        drop((theirs, beside));
         relay.pass_on().map_err(failed)?;
         self.ended()
     }
@@ -120,6 +124,14 @@ impl Helper {
     fn ended(&self) -> Result<(Ending, Vec<Fallback>), Error> {
         match self.reply()? {
             Reply::Ended(ending, fallbacks) => Ok((ending, fallbacks)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What a step without network would do without.
+    pub(super) fn network(&self) -> Result<Vec<Fallback>, Error> {
+        match self.ask(&Request::Network, &[])? {
+            Reply::Opened(fallbacks) => Ok(fallbacks),
             other => Err(unexpected(other)),
         }
     }

@@ -32,7 +32,7 @@ const RESOLVER: &str = "/etc/resolv.conf";
 
 /// `step` with what this machine, whose environment is `machine`, adds to it.
 pub(super) fn task(step: &Step, machine: impl Fn(&str) -> Option<String>) -> Task {
-    let Step { command, mut env, workdir, user, network, mut mounts, links, machine: room } = step.clone();
+    let Step { command, mut env, workdir, user, network, mut mounts, links, binds, machine: room } = step.clone();
     if network == Network::Host {
         add_proxies(&mut env, &machine);
         if Path::new(RESOLVER).is_file() && !mounts.iter().any(|mount| mount.covers(RESOLVER)) {
@@ -46,7 +46,7 @@ pub(super) fn task(step: &Step, machine: impl Fn(&str) -> Option<String>) -> Tas
             mounts.push(read_only(bundle, CA_BUNDLE));
         }
     }
-    Task { command, env, workdir, user, network, mounts, links, machine: room, interactive: false }
+    Task { command, env, workdir, user, network, mounts, links, binds, machine: room, interactive: false }
 }
 
 fn add_proxies(env: &mut BTreeMap<String, String>, machine: impl Fn(&str) -> Option<String>) {

@@ -11,9 +11,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::Refusal;
 use super::spec::Task;
 use super::upper::{Upper, View};
+use super::{Link, Refusal};
 
 /// A directory under the lowest of a root, with nothing but mount points.
 pub(super) const BELOW: &str = "mountpoints";
@@ -45,7 +45,7 @@ pub(super) fn prepare(view: &View, task: &Task) -> Result<(), Refusal> {
     for path in ["/proc", "/sys", "/dev"] {
         prepare_one(view, path, Kind::Directory)?;
     }
-    task.mounts.iter().try_for_each(|mount| prepare_one(view, &mount.to, Kind::of(&mount.from)?))
+    task.mounts.iter().chain(&task.binds).try_for_each(|mount| prepare_one(view, &mount.to, Kind::of(&mount.from)?))
 }
 
 fn prepare_one(view: &View, path: &str, kind: Kind) -> Result<(), Refusal> {
@@ -169,8 +169,8 @@ impl Root {
         }
     }
 
-    /// Makes a symbolic link at `path` that says `target`, in place of what is there.
-    pub(super) fn link(&self, path: &str, target: &str) -> Result<(), Refusal> {
+    /// Makes a symbolic link at `path` that says `target`, in place of what is there but a mount.
+    fn link(&self, path: &str, target: &str) -> Result<(), Refusal> {
         let failed = |errno| self.refusal(path, errno);
         let names = normal(path)?;
         let Some((name, parents)) = names.split_last() else { return Err(mount_point(path, "the root itself")) };
@@ -180,12 +180,18 @@ impl Root {
             parent => self.place(&parent, Kind::Directory)?,
         };
         match symlinkat(target, &parent, *name) {
-            Err(Errno::EXIST) => {
-                unlinkat(&parent, *name, AtFlags::empty()).map_err(failed)?;
-                symlinkat(target, &parent, *name).map_err(failed)
-            }
+            Err(Errno::EXIST) => match unlinkat(&parent, *name, AtFlags::empty()) {
+                // something is mounted there, and is what the link would lead to
+                Err(Errno::BUSY) => Ok(()),
+                removed => removed.and_then(|()| symlinkat(target, &parent, *name)).map_err(failed),
+            },
             made => made.map_err(failed),
         }
+    }
+
+    /// Makes all of `links`.
+    pub(super) fn make_links(&self, links: &[Link]) -> Result<(), Refusal> {
+        links.iter().try_for_each(|link| self.link(&link.path, &link.target))
     }
 
     fn open_inside(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -21,7 +21,7 @@ use super::containment::Containment;
 use super::exec::Entry;
 use super::init::{Streams, ending};
 use super::program::{self, Place};
-use super::spec::{Reply, Task, receive, send};
+use super::spec::{Reply, Task, receive_text, send};
 use super::sys::process::{Cloned, clone, close_all_but, leave_no_zombies, reset_signals};
 use super::user::{self, Credentials};
 use super::{Exec, Refusal, watch};
@@ -44,23 +44,44 @@ pub(super) fn post(door: &OwnedFd, task: &Task, place: &Place<'_>) -> io::Result
     }
 }
 
-/// Starts what comes in until dlpack is gone.
+/// Starts what comes in until dlpack is gone. What can't be started ends nothing else.
 fn serve(door: &OwnedFd, task: &Task, place: &Place<'_>) -> io::Result<()> {
+    let door = UnixStream::from(door.try_clone()?);
     // who reads what the command prints is to see its end, whoever else is in the step
     close_all_but(door.as_raw_fd())?;
     leave_no_zombies();
-    let door = UnixStream::from(door.try_clone()?);
-    while let Some((entry, streams)) = receive::<Entry>(&door)? {
-        if let Cloned::Child = clone(UnshareFlags::empty())? {
-            reset_signals();
-            match entry {
-                Entry::Exec(exec) => admit(task, exec, place, streams),
-                Entry::Connection(port) => drop(join(port, streams)),
+    while let Some((text, streams)) = receive_text(&door)? {
+        let entry = match serde_json::from_slice(&text) {
+            Ok(entry) => entry,
+            Err(error) => {
+                refuse(streams, Refusal::call("read", "what is to come in", io::Error::from(error)));
+                continue;
             }
-            std::process::exit(0);
+        };
+        match clone(UnshareFlags::empty()) {
+            Ok(Cloned::Parent(..)) => {}
+            Ok(Cloned::Child) => {
+                // once this process' parent is gone, nobody is behind the door
+                drop(door);
+                reset_signals();
+                match entry {
+                    Entry::Exec(exec) => admit(task, exec, place, streams),
+                    Entry::Connection(port) => drop(join(port, place, streams)),
+                }
+                std::process::exit(0);
+            }
+            // clone(2): EAGAIN, of which there may be less in a moment
+            Err(source) => refuse(streams, Refusal::call("make", "a process", source)),
         }
     }
     Ok(())
+}
+
+/// Tells who asked for a command that it can't be started. A connection is hung up on.
+fn refuse(streams: Vec<OwnedFd>, refusal: Refusal) {
+    if let Ok([.., connection]) = <[OwnedFd; 4]>::try_from(streams) {
+        let _ = send(&UnixStream::from(connection), &Reply::Refused(refusal), &[]);
+    }
 }
 
 fn admit(task: &Task, exec: Exec, place: &Place<'_>, streams: Vec<OwnedFd>) {
@@ -72,8 +93,11 @@ fn admit(task: &Task, exec: Exec, place: &Place<'_>, streams: Vec<OwnedFd>) {
 }
 
 /// Copies what comes over a connection from outside to `port` of this step's loopback, and
-/// what comes back, each way to its end.
-fn join(port: u16, streams: Vec<OwnedFd>) -> io::Result<()> {
+/// what comes back, each way to its end. This machine's own loopback is nobody's to reach so.
+fn join(port: u16, place: &Place<'_>, streams: Vec<OwnedFd>) -> io::Result<()> {
+    if !place.own_network {
+        return Ok(());
+    }
     let Some(outside) = streams.into_iter().next().map(TcpStream::from) else { return Ok(()) };
     let loopback = [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))];
     let inside = TcpStream::connect(&loopback[..])?;

@@ -27,6 +27,8 @@ pub(super) struct Place<'a> {
     pub containment: Containment,
     /// Whether a supervisor emulates owners.
     pub supervised: bool,
+    /// Whether its loopback is not this machine's.
+    pub own_network: bool,
     /// The root, if it is not this process' yet.
     pub chroot: Option<&'a Root>,
     pub user: &'a Credentials,

@@ -90,6 +90,14 @@ pub enum Refusal {
         /// The sandbox's own directory.
         path: PathBuf,
     },
+    /// A further command can't come in: the process of the container that starts such is gone.
+    #[error("the container takes no more commands: its process that starts them is gone")]
+    Shut {
+        /// What the kernel said.
+        #[serde(with = "errno")]
+        #[source]
+        source: io::Error,
+    },
     /// A secret that a step can't be given.
     #[error("{} has more than the {limit} bytes that a secret may have", path.display())]
     SecretTooLarge {
@@ -145,6 +153,7 @@ impl Refusal {
             Self::WroteAsRoot { .. } => {
                 Some("go on with it as root, in a container like the one that it was made in".to_owned())
             }
+            Self::Shut { .. } => Some("something in the container killed it: start the container anew".to_owned()),
             Self::SecretTooLarge { .. } => Some("mount what need not be secret with `mounts`".to_owned()),
             Self::Name { .. } => Some("let the step rename or remove the file".to_owned()),
             Self::Killed => Some("was memory short? the kernel's log names who killed it".to_owned()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -168,6 +168,14 @@ impl Sandbox {
         self.fallbacks.contains(&Fallback::Chroot)
     }
 
+    /// Whether a step without network has a loopback of its own, and not this machine's.
+    ///
+    /// # Errors
+    /// If the sandbox is gone.
+    pub fn has_own_network(&self) -> Result<bool, Error> {
+        Ok(!self.helper.network()?.contains(&Fallback::HostNetwork))
+    }
+
     /// Runs `step` to its end. `output` takes what it prints, as it comes.
     ///
     /// # Errors
@@ -191,7 +199,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// If it can't be started; however it ends is no error.
-    pub fn attach(&mut self, step: &Step, signals: impl AsFd, door: Option<BorrowedFd<'_>>) -> Result<Ending, Error> {
+    pub fn attach(&mut self, step: &Step, signals: impl AsFd, door: Option<OwnedFd>) -> Result<Ending, Error> {
         let beside = Beside { signals: signals.as_fd(), door };
         let task = network::task(step, |name| std::env::var(name).ok());
         let at_terminal = terminal::of_person().filter(|_| io::stdout().is_terminal());

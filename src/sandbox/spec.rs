@@ -36,6 +36,8 @@ pub(super) enum Request {
     /// Run a command. With it come its stdin, stdout and stderr, and, if there are such, a
     /// pipe of bytes that are the numbers of signals for it, and the door for further commands.
     Run(Box<Task>),
+    /// Say whether a step without network would do without a network namespace.
+    Network,
     /// Write what changed to the socket that comes with it.
     Changes,
 }
@@ -64,6 +66,7 @@ pub(super) struct Task {
     pub network: Network,
     pub mounts: Vec<Mount>,
     pub links: Vec<Link>,
+    pub binds: Vec<Mount>,
     pub machine: Machine,
     /// Whether stdin is a terminal that the command is to control.
     pub interactive: bool,
@@ -72,7 +75,7 @@ pub(super) struct Task {
 /// What the sandbox's first process answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// It is open, or was probed; these are the ways in which it differs from what was wanted.
+    /// It is open, or was looked at; these are the ways in which it differs from what was wanted.
     Opened(Vec<Fallback>),
     /// The command ended.
     Ended(Ending, Vec<Fallback>),
@@ -102,6 +105,14 @@ pub(super) fn send(to: &UnixStream, message: &impl Serialize, descriptors: &[Bor
 
 /// Takes the next message and the descriptors beside it; none if the other side is gone.
 pub(super) fn receive<T: DeserializeOwned>(from: &UnixStream) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    match receive_text(from)? {
+        Some((text, descriptors)) => Ok(Some((serde_json::from_slice(&text)?, descriptors))),
+        None => Ok(None),
+    }
+}
+
+/// The same before it is read: whoever gets no message of it can still answer by what came beside it.
+pub(super) fn receive_text(from: &UnixStream) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let mut length = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
@@ -125,7 +136,7 @@ pub(super) fn receive<T: DeserializeOwned>(from: &UnixStream) -> io::Result<Opti
     }
     let mut text = vec![0; length as usize];
     from.read_exact(&mut text)?;
-    Ok(Some((serde_json::from_slice(&text)?, descriptors)))
+    Ok(Some((text, descriptors)))
 }
 
 /// An [`io::Error`] as its number.

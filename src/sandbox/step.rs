@@ -22,8 +22,10 @@ pub struct Step {
     pub network: Network,
     /// What it sees besides the root filesystem; none of it is in a layer.
     pub mounts: Vec<Mount>,
-    /// Symbolic links that are made before it starts, in place of what is there.
+    /// Symbolic links that are made when those are mounted, in place of what is there.
     pub links: Vec<Link>,
+    /// What a person mounts over all of it: nothing is made in these.
+    pub binds: Vec<Mount>,
     /// What it takes for its machine.
     pub machine: Machine,
 }
@@ -44,6 +46,7 @@ impl Step {
             network: Network::None,
             mounts: Vec::new(),
             links: Vec::new(),
+            binds: Vec::new(),
             machine: Machine::default(),
         }
     }
