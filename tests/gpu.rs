@@ -1,8 +1,9 @@
-//! GPUs in containers: those of made-up machines, as CDI or the driver itself tells of them, and
-//! of a real one where there is one.
+//! GPUs in containers: those of made-up machines, as CDI or the driver itself tells of them.
+//! `scripts/gpu` is for a real one.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -273,6 +274,23 @@ fn a_specification_says_what_a_container_is_given() {
     // of another vendor's file that is broken nobody needs to know
     machine.write("/etc/cdi/broken.json", "{");
     assert!(devices(&machine, Some("all"), &[]).is_ok());
+}
+
+#[test]
+fn what_nobody_may_write_is_given_to_be_read() {
+    let (dlpack, machine) = (Dlpack::unprivileged(), Machine::with_driver());
+    image(&dlpack, true);
+    let part = "/dev/nvidia-caps/nvidia-cap2";
+    machine.node(part);
+    fs::set_permissions(machine.at(part), Permissions::from_mode(0o444)).expect("set");
+    machine.write(
+        "/etc/cdi/mig.json",
+        r#"{"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": [
+            {"name": "0:1", "containerEdits": {"deviceNodes": [{"path": "/dev/nvidia-caps/nvidia-cap2"}]}}]}"#,
+    );
+    let script = format!("cat {part}");
+    let (said, _) = says(&dlpack, &machine, &["--user", "worker", "--gpus", "nvidia.com/gpu=0:1"], &script);
+    assert_eq!(said, part);
 }
 
 #[test]

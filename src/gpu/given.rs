@@ -1,5 +1,6 @@
 //! What a container is given, as it is collected.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -32,8 +33,10 @@ impl Collected {
     /// # Errors
     /// [`Error::Forbidden`]: a program would only say that there is no GPU.
     pub fn node(&mut self, from: &Path, to: &str) -> Result<(), Error> {
-        access(from, Access::READ_OK | Access::WRITE_OK)
-            .map_err(|source| Error::Forbidden { path: from.to_owned(), source: source.into() })?;
+        // a MIG part's capability, /dev/nvidia-caps/nvidia-capN, is for nobody to write
+        let closed = from.metadata().is_ok_and(|metadata| metadata.mode() & 0o222 == 0);
+        let wanted = if closed { Access::READ_OK } else { Access::READ_OK | Access::WRITE_OK };
+        access(from, wanted).map_err(|source| Error::Forbidden { path: from.to_owned(), source: source.into() })?;
         self.mount(from.to_owned(), to, MountKind::Device);
         Ok(())
     }
