@@ -141,9 +141,15 @@ impl Context {
     /// The same, for pushing: uploads are noted down, in `store` unless elsewhere, and those of
     /// earlier runs are gone on with.
     pub fn registries_to_push(&self, store: &Store, sending: &sending::Options) -> Result<Registries, Failure> {
-        let journal = sending.journal.as_deref().map_or_else(|| Ok(store.clone()), Store::open)?;
-        // whoever comes to a store that nobody uses sweeps away what nobody remembers
-        drop(journal.lease()?);
+        let journal = match &sending.journal {
+            Some(directory) => {
+                let journal = Store::open(directory)?;
+                // whoever comes to a store that nobody uses sweeps away what nobody remembers
+                drop(journal.lease()?);
+                journal
+            }
+            None => store.clone(),
+        };
         let chunk = sending.max_chunk;
         self.speaking_to(Settings { journal: Some(journal), chunk, ..self.settings_of_registries()? })
     }
