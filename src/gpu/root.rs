@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+use crate::sandbox::{MOST_LINKS, components};
 
 /// The directory under which the driver, its devices and the CDI specifications lie.
 const VARIABLE: &str = "DLPACK_DRIVER_ROOT";
 
 /// Where programs are looked for.
 const PROGRAMS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-
-/// path_resolution(7): more symbolic links than these are a loop.
-const MOST_LINKS: usize = 40;
 
 /// The directory that stands for this machine's `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ impl Root {
     /// # Errors
     /// If there is nothing, or only a loop.
     pub fn resolve(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
-        let mut rest: Vec<PathBuf> = reversed(path.as_ref());
+        let mut rest: Vec<PathBuf> = components(path.as_ref());
         let (mut resolved, mut links) = (PathBuf::from("/"), 0);
         while let Some(name) = rest.pop() {
             if name == Path::new("..") {
@@ -61,7 +60,7 @@ impl Root {
             if target.is_absolute() {
                 resolved = "/".into();
             }
-            rest.extend(reversed(&target));
+            rest.extend(components(&target));
         }
         Ok(resolved)
     }
@@ -98,18 +97,6 @@ impl Root {
         let paths = PROGRAMS.iter().map(|directory| Path::new(directory).join(name));
         paths.into_iter().find_map(|path| self.resolve(path).ok())
     }
-}
-
-/// The names on a path, the last first.
-fn reversed(path: &Path) -> Vec<PathBuf> {
-    let name = |component| match component {
-        Component::Normal(name) => Some(PathBuf::from(name)),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    let mut names: Vec<PathBuf> = path.components().filter_map(name).collect();
-    names.reverse();
-    names
 }
 
 #[cfg(test)]

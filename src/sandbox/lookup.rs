@@ -10,7 +10,7 @@ use super::record::{OPAQUE, OWNER, Owner};
 use crate::layer::Attributes;
 
 /// path_resolution(7): "the maximum number of symbolic links followed … is 40".
-const MOST_LINKS: usize = 40;
+pub(crate) const MOST_LINKS: usize = 40;
 
 /// A file, directory or link, as steps see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +138,7 @@ fn look(layers: &[PathBuf], path: &str, follow: bool) -> io::Result<Option<Found
 }
 
 /// The names on a path, the last first.
-fn components(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn components(path: &Path) -> Vec<PathBuf> {
     let name = |component| match component {
         Component::Normal(name) => Some(PathBuf::from(name)),
         Component::ParentDir => Some("..".into()),

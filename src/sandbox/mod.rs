@@ -61,6 +61,7 @@ pub use lacks::Lacks;
 pub use launch::fallbacks;
 pub use log::{Log, Tail};
 pub use lookup::{Entry, EntryKind};
+pub(crate) use lookup::{MOST_LINKS, components};
 pub use network::CA_BUNDLE;
 pub use probe::{Attempt, Facts, Obstacle, diagnose};
 pub use refusal::Refusal;
