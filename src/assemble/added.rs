@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::changeset::ANNOTATION_LAYER;
 use crate::lock::{Lock, LockedBase};
-use crate::oci::{Amendment, Digest, Manifest, Platform};
+use crate::oci::{Amendment, Descriptor, Digest, Manifest, Platform};
 use crate::plan::Plan;
 use crate::recipe::{Config, LayerKind};
 
@@ -31,6 +32,17 @@ impl Added {
     pub fn told_by(manifest: &Manifest) -> Option<Self> {
         let told: Self = serde_json::from_str(manifest.annotations.get(ANNOTATION_ADDED)?).ok()?;
         Some(told).filter(|told| told.layers <= manifest.layers.len())
+    }
+
+    /// How many layers of `manifest` are its base's: by what it tells, or else those below the first
+    /// that dlpack made. The base may be an image of dlpack's, too: only a count says then whose
+    /// they are.
+    pub fn base_layers(manifest: &Manifest) -> usize {
+        let made = |layer: &&Descriptor| layer.annotations.contains_key(ANNOTATION_LAYER);
+        match Self::told_by(manifest) {
+            Some(added) => manifest.layers.len() - added.layers,
+            None => manifest.layers.iter().take_while(|layer| !made(layer)).count(),
+        }
     }
 
     /// What `plan`, which is of `lock`, adds in `layers` layers.

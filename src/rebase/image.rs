@@ -74,12 +74,8 @@ impl Upper {
         }
         let is_ours = |layer: &Descriptor| layer.annotations.contains_key(ANNOTATION_LAYER);
         let added = Added::told_by(manifest);
-        // The base may be an image of dlpack's, too: which layers are whose its count alone says.
-        let own = match &added {
-            Some(added) => added.layers,
-            None => manifest.layers.iter().skip_while(|layer| !is_ours(layer)).count(),
-        };
-        let (base, upper) = manifest.layers.split_at(layers - own);
+        let (base, upper) = manifest.layers.split_at(Added::base_layers(manifest));
+        let own = upper.len();
         if let Some(foreign) = upper.iter().find(|layer| !is_ours(layer)) {
             return Err(Error::Foreign { reference, layer: foreign.digest });
         }

@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 
 use crate::assemble::{Added, Described};
-use crate::changeset::ANNOTATION_LAYER;
 use crate::oci::{ChainId, Descriptor, DiffId};
 use crate::progress::{Activity, Progress};
 use crate::sandbox::{ExtractError, extract};
@@ -22,14 +21,9 @@ pub struct Layers {
 impl Layers {
     /// Those of `image`.
     pub fn of(image: &Described) -> Self {
-        let layers = &image.manifest.layers;
-        let made = |layer: &&Descriptor| layer.annotations.contains_key(ANNOTATION_LAYER);
-        let base = match Added::told_by(&image.manifest) {
-            Some(added) => layers.len() - added.layers,
-            None => layers.iter().take_while(|layer| !made(layer)).count(),
-        };
         let diff_ids = image.config.rootfs.diff_ids.iter().copied();
-        Self { layers: layers.iter().cloned().zip(diff_ids).collect(), base }
+        let layers = image.manifest.layers.iter().cloned().zip(diff_ids).collect();
+        Self { layers, base: Added::base_layers(&image.manifest) }
     }
 
     /// The ChainId of the lowest `count`.
