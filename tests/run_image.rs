@@ -265,6 +265,8 @@ fn what_a_container_cannot_be_started_with() {
     run("a network that is none", &["--net", "bridge", "oci:base", "true"]);
     let mut homeless = dlpack.command(["run", "--quiet", "-v", "~/data:/data", "oci:base", "true"]);
     shown.run("a home that is nowhere", homeless.env_remove("HOME"));
+    dlpack.write("dlpack.toml", &format!("{}[run]\ncwd = true\n", tiny::BASE));
+    shown.run("a directory at the root", &mut dlpack.command(["run", "--quiet", "--", "true"]));
     let mut inside = dlpack.command(["run", "--quiet", "oci:base", "true"]);
     shown.run("a directory as stdin", inside.stdin(fs::File::open("/").expect("opened")));
     shown.is("run/refused");
@@ -272,7 +274,7 @@ fn what_a_container_cannot_be_started_with() {
 
 #[test]
 fn the_recipes_run_table_is_a_default_and_no_part_of_the_lock() {
-    let dlpack = of_worker("");
+    let dlpack = of_worker("workdir = \"/home/worker\"\n");
     dlpack.ok(["lock"]);
     let lock = fs::read(dlpack.work().join("dlpack.lock")).expect("a lock");
     let recipe = fs::read_to_string(dlpack.work().join("dlpack.toml")).expect("a recipe");
@@ -291,6 +293,12 @@ fn the_recipes_run_table_is_a_default_and_no_part_of_the_lock() {
     // the directory that it is called in, at the working directory
     dlpack.edit("dlpack.toml", "cwd = \"/app\"", "cwd = true");
     assert_eq!(says(&dlpack, &[], "pwd; cat data/file"), "/srv\ndata");
+    for start in ["/", "/tmp", "/srv/data", "/made"] {
+        assert_eq!(says(&dlpack, &["-w", start], "pwd; cat /srv/data/file"), format!("{start}\ndata"));
+    }
+    assert_eq!(says(&dlpack, &["-v", "./other:/srv"], "pwd; ls"), "/srv");
+    dlpack.edit("dlpack.toml", "workdir = \"/srv\"\n", "");
+    assert_eq!(says(&dlpack, &["-w", "/"], "pwd; cat /home/worker/data/file"), "/\ndata");
     // a container without what the recipe wants is none
     dlpack.edit("dlpack.toml", "gpus = \"none\"", "gpus = \"all\"");
     let mut shown = Shown::new();

@@ -124,6 +124,7 @@ explain!(crate::run::Error, self => match self {
     },
     Self::Sandbox(error) => error.exit(),
     Self::State { .. } => ExitKind::Store,
+    Self::Project { .. } => ExitKind::Recipe,
     Self::Listen { .. } | Self::Owner { .. } => ExitKind::Sandbox,
     _ => ExitKind::Usage,
 });

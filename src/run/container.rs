@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::owner::{Owner, stop_signal};
 use super::{Devices, Error, Ports, Record, Settings, Wanted, loader, streams};
 use crate::oci::ContainerConfig;
-use crate::recipe::{Bind, Cwd, Net};
+use crate::recipe::{Bind, Cwd, Net, container_path};
 use crate::sandbox::{
     Account, Door, Ending, Identity, Lasting, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step,
 };
@@ -150,21 +150,15 @@ fn step(
     }
     step.env.extend(devices.env.clone());
     step.env.extend(settings.env.iter().cloned());
-    let own = config.working_dir.clone().filter(|directory| !directory.is_empty());
-    step.workdir = settings.workdir.clone().or(own).unwrap_or_else(|| "/".to_owned());
+    let own = config.working_dir.clone().filter(|directory| !directory.is_empty()).unwrap_or_else(|| "/".to_owned());
+    let project = settings.cwd.as_ref().map(|cwd| match cwd {
+        Cwd::Workdir => own.clone(),
+        Cwd::At(path) => path.clone(),
+    });
+    step.workdir = settings.workdir.clone().or_else(|| project.clone()).unwrap_or(own);
     step.mounts = devices.mounts.clone();
     step.links = devices.links.clone();
-    step.binds = settings.mounts.iter().map(mount).collect::<Result<_, _>>()?;
-    if let Some(cwd) = &settings.cwd {
-        let to = match cwd {
-            Cwd::Workdir => step.workdir.clone(),
-            Cwd::At(path) => path.clone(),
-        };
-        if settings.workdir.is_none() {
-            step.workdir.clone_from(&to);
-        }
-        step.binds.push(mount(&Bind { from: ".".to_owned(), to, read_only: false })?);
-    }
+    step.binds = binds(settings, project)?;
     // what lies deeper comes later, or it would be hidden
     let depth = |mount: &Mount| mount.to.split('/').filter(|part| !part.is_empty()).count();
     step.mounts.sort_by_key(depth);
@@ -177,6 +171,20 @@ fn step(
         read_only: settings.read_only,
     };
     Ok(step)
+}
+
+/// What a person mounts, with the directory that dlpack is called in at `project`, unless that is
+/// where another is to be.
+fn binds(settings: &Settings, project: Option<String>) -> Result<Vec<Mount>, Error> {
+    let mut binds = settings.mounts.clone();
+    if let Some(to) = project {
+        container_path(&to).map_err(|why| Error::Project { to: to.clone(), why })?;
+        let project = Bind { from: ".".to_owned(), to, read_only: false };
+        if !binds.iter().any(|bind| bind.to == project.to) {
+            binds.push(project);
+        }
+    }
+    binds.iter().map(mount).collect()
 }
 
 /// What of this machine a mount is of.

@@ -25,6 +25,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The recipe wants the directory that dlpack is called in where none can be mounted: the
+    /// image's working directory, if it is `/`.
+    #[error("can't mount the directory that dlpack is called in at `{to}`: {why}")]
+    Project {
+        /// Where the container was to see it.
+        to: String,
+        /// Why not there.
+        why: String,
+    },
     /// Nothing can be mounted here, and a person's directory is not replaced by a copy.
     #[error("can't mount {} at `{to}` so that it can be written to: dlpack is root in a container without namespaces", from.display())]
     Copied {
@@ -205,6 +214,9 @@ impl Error {
             Self::NoCommand => Some("name one after the image".to_owned()),
             Self::Source { source, from, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some(format!("`mkdir -p {}` makes it, if it is to be an empty directory", from.display()))
+            }
+            Self::Project { .. } => {
+                Some("say where with `cwd = \"/work\"` in the recipe's [run], or give the image a workdir".to_owned())
             }
             Self::Copied { from, to } => Some(format!(
                 "`-v {}:{to}:ro` gives the container a copy to read; copy what it makes out of it",

@@ -13,7 +13,7 @@ pub struct Settings {
     pub workdir: Option<String>,
     /// What it sees of this machine.
     pub mounts: Vec<Bind>,
-    /// Where it sees the directory that dlpack is called in.
+    /// Where it sees the directory that dlpack is called in, and starts if nothing says where.
     pub cwd: Option<Cwd>,
     /// Variables in order; later ones win.
     pub env: Vec<(String, String)>,
@@ -43,10 +43,15 @@ impl Settings {
         let hidden = |bind: &&Bind| !self.mounts.iter().any(|mount| mount.to == bind.to);
         let mounts = recipe.mounts.iter().filter(hidden).cloned().chain(self.mounts.iter().cloned()).collect();
         let env = recipe.env.iter().map(|(name, value)| (name.clone(), value.clone())).chain(self.env).collect();
+        // the recipe's own directory, wherever the command is to start
+        let cwd = recipe.cwd.clone().map(|cwd| match (cwd, &recipe.workdir) {
+            (Cwd::Workdir, Some(workdir)) => Cwd::At(workdir.clone()),
+            (cwd, _) => cwd,
+        });
         Self {
             workdir: self.workdir.or_else(|| recipe.workdir.clone()),
             mounts,
-            cwd: self.cwd.or_else(|| recipe.cwd.clone()),
+            cwd: self.cwd.or(cwd),
             env,
             shm_size: self.shm_size.or(recipe.shm_size),
             net: self.net.or(recipe.net),
