@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::build::Appended;
+use super::appended::Appended;
 use crate::changeset::{ANNOTATION_INPUTS, ANNOTATION_KEY, ANNOTATION_LAYER, ANNOTATION_PART, Content, Told};
 use crate::oci::{ChainId, DiffId};
 use crate::plan::Plan;

@@ -2,7 +2,7 @@
 
 use super::added::{ANNOTATION_ADDED, Added};
 use super::annotations;
-use super::build::Appended;
+use super::appended::Appended;
 use crate::lock::Lock;
 use crate::lock::base::BaseImage;
 use crate::oci::{DEFAULT_PATH, Descriptor, DiffId, Digest, History, ImageConfig, Manifest, media_type};

@@ -6,10 +6,13 @@
 
 mod added;
 mod annotations;
+mod appended;
 mod build;
 mod collisions;
+mod delivery;
 mod fetch;
 mod image;
+mod layers;
 mod making;
 mod pull;
 mod push;
@@ -19,6 +22,7 @@ mod rootfs;
 mod venv;
 mod verify;
 mod work;
+mod writer;
 
 use std::path::PathBuf;
 
@@ -29,10 +33,12 @@ use crate::oci::{Digest, InvalidManifest, Platform};
 use crate::sandbox::ExtractError;
 pub use added::{Added, account_files};
 pub use annotations::ANNOTATION_CONTENTS;
-pub use build::{Appended, Built, build, known};
+pub use appended::Appended;
+pub use build::{Built, build, known};
+pub use delivery::Pushed;
 pub use image::{Appendix, AppendixLayer, Image};
 pub use pull::{Described, Pulled, bring, complete, describe, describe_remote, describe_stored, import, pull};
-pub use push::{Published, Pushed, publish, push};
+pub use push::{Published, publish, push};
 pub use rebase::{Rebased, rebase};
 pub use rootfs::lay_out_base;
 pub use venv::fetch_for_venv;

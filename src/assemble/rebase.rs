@@ -3,8 +3,8 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::delivery::{Delivery, Pushed};
 use super::image::{self, Appendix, AppendixLayer, Base, Image};
-use super::push::{Delivery, Pushed};
 use super::{Error, PARALLEL};
 use crate::cache::Caches;
 use crate::lock::base::Resolved;

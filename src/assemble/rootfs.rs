@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::build::Appended;
+use super::appended::Appended;
 use super::work::Work;
 use super::{Error, receive};
 use crate::lock::base;

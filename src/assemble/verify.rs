@@ -6,7 +6,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Error;
-use super::build::{self, Appended, Built, Destination};
+use super::appended::Appended;
+use super::build::{self, Built};
+use super::delivery::Destination;
 use super::pull::{Described, describe_stored};
 use super::work::Work;
 use crate::changeset::{ANNOTATION_KEY, ANNOTATION_LAYER};
