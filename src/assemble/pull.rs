@@ -5,7 +5,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::added::Added;
 use super::annotations::BASE_NAME;
 use super::{Error, PARALLEL};
-use crate::changeset::ANNOTATION_LAYER;
 use crate::oci::{
     Descriptor, ImageConfig, Index, Layout, Manifest, ManifestOrIndex, Platform, media_type, parse_manifest,
 };
@@ -110,15 +109,10 @@ pub async fn complete(
     progress: &Progress,
 ) -> Result<(), Error> {
     let base = image.manifest.annotations.get(BASE_NAME).and_then(|name| name.parse::<Reference>().ok());
-    // The base may be an image of dlpack's, too: its layers have the same annotations.
-    let layers = &image.manifest.layers;
-    let under = Added::told_by(&image.manifest).map(|added| &layers[..layers.len() - added.layers]);
+    let (of_base, _) = image.manifest.layers.split_at(Added::base_layers(&image.manifest));
     let fetch = async |layer: &Descriptor| {
-        let is_ours = match under {
-            Some(under) => under.iter().all(|base| base.digest != layer.digest),
-            None => layer.annotations.contains_key(ANNOTATION_LAYER),
-        };
-        if let Some(base) = base.as_ref().filter(|_| !is_ours) {
+        let is_bases = of_base.iter().any(|base| base.digest == layer.digest);
+        if let Some(base) = base.as_ref().filter(|_| is_bases) {
             let source = Source::Registry(Box::new(registries.repository(base)?));
             // another tool's image may name a base, too, and nobody says which layers are the base's
             match pull_blob(&source, layer, store, progress).await {

@@ -29,7 +29,7 @@ pub enum Error {
         layer: Digest,
     },
     /// Manifest and config are of two minds.
-    #[error("{reference} has {layers} layers by its manifest, and {diff_ids} by its config")]
+    #[error("the layers of {reference} are {layers} by its manifest, and {diff_ids} by its config")]
     Layers {
         /// The image.
         reference: String,

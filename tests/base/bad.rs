@@ -106,7 +106,7 @@ async fn a_config_with_more_layers_than_the_manifest_is_refused() {
         small(layout).with_layers(|_, diff_ids| diff_ids.push(diff_ids[0].clone())).tagged("bad");
     })
     .await;
-    assert!(error.ends_with("has 1 layers, its config 2"), "{error}");
+    assert!(error.ends_with("are 1 by itself, and 2 by its config"), "{error}");
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A config with more or fewer layers than the manifest.
-    #[error("manifest {manifest} has {layers} layers, its config {diff_ids}")]
+    #[error("the layers of manifest {manifest} are {layers} by itself, and {diff_ids} by its config")]
     Layers {
         /// The manifest.
         manifest: Digest,
