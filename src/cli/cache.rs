@@ -10,7 +10,7 @@ use serde_json::json;
 use super::context::Context;
 use super::display::{ago, bytes, show, table};
 use super::error::{ExitKind, Failure};
-use super::{blocking, records};
+use super::{amounts, blocking, records};
 use crate::cache;
 use crate::progress::Activity;
 use crate::registry::Reference;
@@ -44,45 +44,16 @@ enum Verb {
         forget: Vec<Reference>,
         /// Least recently used first, until the store, or what the records keep, has at most so much:
         /// 50GB, 500MB
-        #[arg(long, value_name = "SIZE", value_parser = size)]
+        #[arg(long, value_name = "SIZE", value_parser = amounts::size)]
         max_size: Option<u64>,
         /// Everything that was not used for so long: 30d, 12h. A push writes the records that it uses
         /// anew once they are a week old
-        #[arg(long, visible_alias = "older-than", value_name = "TIME", value_parser = span)]
+        #[arg(long, visible_alias = "older-than", value_name = "TIME", value_parser = amounts::span)]
         unused_for: Option<Duration>,
         /// Say what would be removed from the repository, and remove nothing
         #[arg(long, requires = "repository")]
         dry_run: bool,
     },
-}
-
-/// Bytes, with a unit of 1000.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit = match text[digits..].trim().to_ascii_uppercase().as_str() {
-        "" | "B" => 1,
-        "K" | "KB" => 1_000,
-        "M" | "MB" => 1_000_000,
-        "G" | "GB" => 1_000_000_000,
-        "T" | "TB" => 1_000_000_000_000,
-        _ => return Err("write a number and a unit: 50GB, 500MB".into()),
-    };
-    let count: u64 = text[..digits].parse().map_err(|_| "write a number and a unit: 50GB, 500MB".to_owned())?;
-    count.checked_mul(unit).ok_or_else(|| "that is more than there are bytes".into())
-}
-
-/// Days, hours or minutes.
-fn span(text: &str) -> Result<Duration, String> {
-    let form = || "write a number and a unit: 30d, 12h, 45m".to_owned();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit = match &text[digits..] {
-        "d" => 86_400,
-        "h" => 3_600,
-        "m" => 60,
-        _ => return Err(form()),
-    };
-    let count: u64 = text[..digits].parse().map_err(|_| form())?;
-    count.checked_mul(unit).map(Duration::from_secs).ok_or_else(form)
 }
 
 pub async fn run(context: &Arc<Context>, arguments: Arguments) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! The command line: one file a verb, its arguments first, then its function.
 
+mod amounts;
 mod bars;
 mod build;
 mod building;
