@@ -127,10 +127,11 @@ impl Client {
     /// distribution-spec "Determining Support": `GET /v2/` tells whether anybody
     /// speaks the API there, over which scheme, and how it wants to be asked.
     async fn greet(&self, place: &Place) -> Result<Arc<Site>, Error> {
-        let mut attempts = self.attempts(place);
+        let (mut attempts, mut knocks) = (self.attempts(place), self.retry.knocks());
         loop {
             match self.greet_once(place).await {
                 Ok(site) => return Ok(site),
+                Err(failure) if failure.error.is_of_connecting() && !place.mirror => knocks.after(failure).await?,
                 Err(failure) => attempts.after(failure).await?,
             }
         }

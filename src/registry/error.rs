@@ -369,6 +369,11 @@ impl Error {
         }
     }
 
+    /// Whether nobody was reached at all.
+    pub(super) fn is_of_connecting(&self) -> bool {
+        matches!(self, Self::Http(error) if error.is_of_connecting())
+    }
+
     /// Whether asking again may help.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -82,6 +82,11 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if !source.is_builder() && tls_refusal(source).is_none())
     }
+
+    /// Whether nobody was reached at all: no address, or nobody who listens there.
+    pub(super) fn is_of_connecting(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if source.is_connect())
+    }
 }
 
 fn transport_hint(source: &reqwest::Error) -> Option<String> {

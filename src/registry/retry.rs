@@ -15,6 +15,9 @@ use super::http::{SILENCE, redacted};
 type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 
+/// How many times a host is called that does not answer at all.
+const KNOCKS: u32 = 3;
+
 /// How often, and after how long, a failed request is sent again.
 #[derive(Clone)]
 pub struct Retry {
@@ -61,6 +64,12 @@ impl Retry {
     /// A single attempt.
     pub(super) fn once(&self) -> Attempts {
         Attempts { policy: Self { attempts: 1, ..self.clone() }, failed: 0 }
+    }
+
+    /// The attempts to reach a host that nobody has heard of yet: most often its name is wrong, and
+    /// a person waits.
+    pub(super) fn knocks(&self) -> Attempts {
+        Attempts { policy: Self { attempts: self.attempts.min(KNOCKS), ..self.clone() }, failed: 0 }
     }
 
     /// The attempts at one request.

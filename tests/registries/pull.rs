@@ -295,3 +295,13 @@ fn what_refers_to_a_manifest_is_listed_by_type_and_a_registry_without_referrers_
     let repository = watched.repository(&debian.reference("image"));
     assert_eq!(block_on(repository.referrers(&Digest::of(b"x"), None)).unwrap(), []);
 }
+
+#[test]
+fn a_host_that_nobody_has_heard_of_is_called_three_times() {
+    let watched = Watched::new(Settings::default());
+    // who has had this port is gone
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let repository = watched.repository(&format!("127.0.0.1:{port}/team/env:1"));
+    block_on(repository.manifest("1")).unwrap_err();
+    assert_eq!(watched.pauses().len(), 2);
+}
