@@ -261,6 +261,11 @@ fn what_a_container_cannot_be_started_with() {
     dlpack.write("dlpack.toml", tiny::BASE);
     run("a recipe in place of an image", &["dlpack.toml", "true"]);
     run("a command in place of an image", &["Train", "--now"]);
+    run("a word that may be an image or a command", &["python", "train.py"]);
+    run("a list of no GPUs", &["--gpus", "", "oci:base", "true"]);
+    run("a layout without a name", &["oci:", "true"]);
+    fs::write(dlpack.work().join("latin"), b"A=1\nB=\xe9\n").expect("written");
+    run("variables that are no text", &["--env-file", "latin", "oci:base", "true"]);
     run("a size that is none", &["--shm-size", "much", "oci:base", "true"]);
     run("a network that is none", &["--net", "bridge", "oci:base", "true"]);
     let mut homeless = dlpack.command(["run", "--quiet", "-v", "~/data:/data", "oci:base", "true"]);

@@ -142,10 +142,15 @@ impl What {
         let Some(text) = text else { return Ok(Self::Recipe) };
         if let Some(layout) = text.strip_prefix("oci:") {
             // skopeo(1), oci:path[:tag]
-            return Ok(match layout.rsplit_once(':') {
-                Some((path, tag)) => Self::Layout(path.into(), Some(tag.to_owned())),
-                None => Self::Layout(layout.into(), None),
-            });
+            let (path, tag) = match layout.rsplit_once(':') {
+                Some((path, tag)) => (path, Some(tag.to_owned())),
+                None => (layout, None),
+            };
+            if path.is_empty() {
+                return Err(Failure::new(ExitKind::Usage, format!("`{text}` names no directory"))
+                    .hint("write oci:DIRECTORY, or oci:DIRECTORY:TAG"));
+            }
+            return Ok(Self::Layout(path.into(), tag));
         }
         if text.ends_with(".toml") && Path::new(text).is_file() {
             let failure = Failure::new(ExitKind::Usage, format!("`{text}` is a recipe, and no image"));

@@ -23,6 +23,9 @@ use crate::registry::{Environment, Interrupt, Registries, Settings};
 use crate::sandbox::Host;
 use crate::store::Store;
 
+/// What a recipe is called where none is named.
+const RECIPE: &str = "dlpack.toml";
+
 /// The options of this run and what follows from them.
 pub struct Context {
     options: Options,
@@ -175,7 +178,11 @@ impl Context {
         };
         if !self.quiet() {
             let progress = self.progress.clone();
-            settings.retry = settings.retry.with_notice(move |error| progress.warn(format!("{error}; trying again")));
+            settings.retry = settings.retry.with_notice(move |error| {
+                let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+                let why = causes.last().map(|cause| format!(": {cause}")).unwrap_or_default();
+                progress.warn(format!("{error}{why}; trying again"));
+            });
         }
         Ok(settings)
     }
@@ -203,9 +210,22 @@ impl Context {
         self.options.recipe.is_some()
     }
 
-    /// Where the recipe is.
+    /// Where the recipe is: what the command line names, or `dlpack.toml` in the directory that it
+    /// names, or here.
     pub fn recipe_path(&self) -> PathBuf {
-        self.options.recipe.clone().unwrap_or_else(|| PathBuf::from("dlpack.toml"))
+        match &self.options.recipe {
+            Some(directory) if directory.is_dir() && recipe::shipped(&directory.to_string_lossy()).is_none() => {
+                directory.join(RECIPE)
+            }
+            Some(path) => path.clone(),
+            None => PathBuf::from(RECIPE),
+        }
+    }
+
+    /// Whether there is a recipe, or the lock of one.
+    pub fn has_recipe(&self) -> bool {
+        let path = self.recipe_path();
+        path.exists() || lock::path_for(&path).exists()
     }
 
     /// Resolves the recipe anew and writes its lock.

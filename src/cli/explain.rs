@@ -1,6 +1,7 @@
 //! Which exit status each module's errors have.
 
 use super::error::{ExitKind, Explain};
+use crate::oci::LayoutError;
 use crate::registry::{self, ErrorKind, SourceError};
 use crate::sandbox::Refusal;
 use crate::{apt, assemble, cache, changeset, diff, doctor, export, init, lock, plan, python, rebase, store};
@@ -49,6 +50,7 @@ explain!(registry::serve::Error, self => ExitKind::Network);
 
 explain!(SourceError, self => match self {
     Self::Registry(error) => error.exit(),
+    Self::Layout(LayoutError::Missing { .. }) => ExitKind::Other,
     Self::Layout(_) | Self::Manifest { .. } | Self::Config { .. } => ExitKind::Integrity,
     Self::Keep(error) => error.exit(),
     Self::Interrupted { .. } => ExitKind::Other,

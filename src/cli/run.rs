@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use super::container::{self, Options, What};
 use super::context::Context;
-use super::error::Failure;
+use super::error::{ExitKind, Failure};
+use crate::registry::Reference;
 use crate::run::Wanted;
 
 /// Run a command in an image: the recipe's, one of a registry, or one on disk
@@ -32,6 +33,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Fa
     // with a recipe named, and after `--`, there is no image to name
     let named = !words.is_empty() && !context.names_recipe() && !follow_escape(&words);
     let what = named.then(|| words.remove(0));
+    if let Some(word) = &what {
+        refuse_command(context, word)?;
+    }
     if words.first().is_some_and(|word| word == "--") {
         words.remove(0);
     }
@@ -40,6 +44,27 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Fa
         None => Wanted::Arguments(words),
     };
     container::run(context, What::of(what.as_deref())?, &options, &wanted).await
+}
+
+/// Refuses a `word` that may be an image's short name, or a command that the recipe's image was
+/// meant to run: which of them a registry that anybody can write to would decide.
+///
+/// # Errors
+/// A usage error with both spellings.
+fn refuse_command(context: &Context, word: &str) -> Result<(), Failure> {
+    let is_short = !word.contains(['/', ':', '.', '@']);
+    let Some(reference) = word.parse::<Reference>().ok().filter(|_| is_short && context.has_recipe()) else {
+        return Ok(());
+    };
+    if context.store()?.resolve(&reference.whole())?.is_some() {
+        return Ok(());
+    }
+    let recipe = context.recipe_path();
+    Err(Failure::new(
+        ExitKind::Usage,
+        format!("`{word}` may be an image, or a command for that of {}", recipe.display()),
+    )
+    .hint(format!("`dlpack run -- {word}` runs the command, `dlpack run {word}:latest` the image")))
 }
 
 /// Whether `words`, the last of the command line, stand after a `--`, which clap tells

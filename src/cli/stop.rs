@@ -12,7 +12,7 @@ use crate::sandbox;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// How many seconds a container's command has to end by itself
-    #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds)]
     time: u64,
     /// The containers
     #[arg(required = true, value_name = "NAME")]
@@ -37,4 +37,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         stopped.await.unwrap_or_else(|ended| Err(Failure::new(super::error::ExitKind::Other, ended)))?;
     }
     Ok(())
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "that is no number of seconds".to_owned())
 }

@@ -22,6 +22,7 @@ impl Selection {
     /// What the variables of an image say; nothing if they say nothing.
     pub(super) fn of_image(env: &BTreeMap<String, String>) -> Self {
         match env.get(VISIBLE_DEVICES) {
+            // "void or empty or unset: the same behavior as runc"
             Some(value) => value.parse().unwrap_or(Self::Nothing),
             // container toolkit: an image with CUDA_VERSION alone is older than the variables
             None if env.contains_key("CUDA_VERSION") && !env.contains_key("NVIDIA_REQUIRE_CUDA") => Self::All,
@@ -38,9 +39,9 @@ impl FromStr for Selection {
         let text = text.trim_matches('"');
         let names = text.strip_prefix("device=").unwrap_or(text);
         let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-        // "void or empty or unset: the same behavior as runc"
         match names[..] {
-            [] => Ok(Self::Nothing),
+            // a variable of a scheduler's that is not set: who asks for GPUs is not to run without
+            [] => Err("it names no GPU: write `none` if that is meant".to_owned()),
             _ if names.contains(&"all") => Ok(Self::All),
             _ if names.iter().any(|name| matches!(*name, "none" | "void")) => Ok(Self::Nothing),
             _ if names.iter().any(|name| name.contains(char::is_whitespace)) => {
@@ -59,14 +60,13 @@ mod tests {
     fn gpus_are_all_none_or_named() {
         let of = |text: &str| text.parse::<Selection>().unwrap();
         let named = |names: &[&str]| Selection::Named(names.iter().map(|name| (*name).to_owned()).collect());
-        assert_eq!(
-            (of("all"), of("none"), of(""), of("void")),
-            (Selection::All, Selection::Nothing, Selection::Nothing, Selection::Nothing)
-        );
+        assert_eq!((of("all"), of("none"), of("void")), (Selection::All, Selection::Nothing, Selection::Nothing));
         assert_eq!(of("0,2"), named(&["0", "2"]));
         assert_eq!(of("\"device=GPU-1, 2\""), named(&["GPU-1", "2"]));
         assert_eq!(of("nvidia.com/gpu=0:1"), named(&["nvidia.com/gpu=0:1"]));
-        assert!("0 1".parse::<Selection>().is_err());
+        for refused in ["0 1", "", "device=", ","] {
+            assert!(refused.parse::<Selection>().is_err(), "{refused:?}");
+        }
     }
 
     #[test]
@@ -76,6 +76,7 @@ mod tests {
         };
         assert_eq!(of(&[]), Selection::Nothing);
         assert_eq!(of(&[(VISIBLE_DEVICES, "all")]), Selection::All);
+        assert_eq!(of(&[(VISIBLE_DEVICES, "")]), Selection::Nothing);
         assert_eq!(of(&[("CUDA_VERSION", "9.0.176")]), Selection::All);
         assert_eq!(of(&[("CUDA_VERSION", "9.0.176"), (VISIBLE_DEVICES, "void")]), Selection::Nothing);
         assert_eq!(of(&[("CUDA_VERSION", "12.4"), ("NVIDIA_REQUIRE_CUDA", "cuda>=12.4")]), Selection::Nothing);

@@ -253,9 +253,9 @@ impl Error {
             Self::Changed { .. } | Self::FileChanged { .. } => {
                 Some("lock anew with `--update`, or take the change back".into())
             }
-            Self::Platform { locked, .. } => {
-                Some(format!("lock for that platform with `--update`, or build with `--platform {locked}`"))
-            }
+            Self::Platform { locked, wanted, .. } => Some(format!(
+                "`dlpack lock --platform {wanted}` locks for that one, `--platform {locked}` takes what is locked"
+            )),
             Self::Base(error) => error.hint(),
             Self::Apt(error) => error.hint(),
             Self::Resolve(error) => error.hint(),

@@ -25,6 +25,12 @@ pub enum LayoutError {
         #[source]
         source: io::Error,
     },
+    /// Nothing at all.
+    #[error("there is no {}", path.display())]
+    Missing {
+        /// Where a layout was expected.
+        path: PathBuf,
+    },
     /// A directory without a marker file `oci-layout` of version 1.
     #[error("{} is not an OCI image layout of version 1.0.0", path.display())]
     NotALayout {
@@ -70,7 +76,7 @@ impl LayoutError {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotALayout { .. } => {
+            Self::Missing { .. } | Self::NotALayout { .. } => {
                 Some("name the directory that has `oci-layout` and `index.json` in it".to_owned())
             }
             Self::Tag { tags, .. } if tags.is_empty() => {
@@ -101,7 +107,7 @@ impl Layout {
     /// The layout in the directory `path`.
     ///
     /// # Errors
-    /// [`LayoutError::NotALayout`], [`LayoutError::Io`].
+    /// [`LayoutError::Missing`], [`LayoutError::NotALayout`], [`LayoutError::Io`].
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -112,7 +118,8 @@ impl Layout {
         let marker = path.join("oci-layout");
         let bytes = match read_limited(&marker) {
             Err(LayoutError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(not_a_layout());
+                let is_there = path.try_exists().unwrap_or(true);
+                return Err(if is_there { not_a_layout() } else { LayoutError::Missing { path: path.to_owned() } });
             }
             read => read?,
         };

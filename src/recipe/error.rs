@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::near::nearest;
 use super::origin::{Excerpt, Files, Location, Origin};
+use super::shipped::shipped_names;
 
 /// Why a recipe can't be loaded.
 #[derive(Debug, Error)]
@@ -207,9 +208,13 @@ impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
-                "name a recipe with `-r FILE`, or write a dlpack.toml here; `-r quickstart` takes a shipped one".into(),
-            ),
+            Self::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                let shipped: Vec<&str> = shipped_names().collect();
+                let near = path.to_str().and_then(|name| nearest(name, shipped.iter().copied()));
+                let meant = near.map(|near| format!("did you mean `-r {near}`? ")).unwrap_or_default();
+                let all = list(&shipped);
+                Some(format!("{meant}`dlpack init` writes a recipe, `-r` names one: a file, or a shipped one of {all}"))
+            }
             Self::Unreadable { .. } => None,
             Self::UnknownSetting { known, .. } if known.is_empty() => {
                 Some("declare it in the recipe: [vars] with a default for each".into())
