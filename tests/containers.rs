@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -33,7 +34,9 @@ impl Running {
     fn start(dlpack: &Dlpack, options: &[&str], script: &str) -> Self {
         let arguments = [&["run", "--quiet"], options, &["oci:base", "sh", "-c", script]].concat();
         let mut command = dlpack.command(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        // setpgid(2): a process group that nobody could make go on is not stopped
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut running = Self { child, stdout };
         assert_eq!(running.line(), "ready\n");

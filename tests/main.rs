@@ -55,6 +55,7 @@ mod split;
 mod steps;
 mod store;
 mod streams;
+mod terminals;
 mod testing;
 
 mod uploads;

@@ -177,14 +177,14 @@ pub async fn run(context: &Context, what: What, options: &Options, wanted: &Want
         signals::until_heard(work, listening.heard(), context.interrupt()).await?
     };
     context.sum_up();
-    let (signals, heard, also) = forward::pipe()?;
+    let (signals, heard, signal) = forward::pipe()?;
     record.ports = ports.open().iter().map(ToString::to_string).collect();
-    container.listen(also, ports)?;
+    container.listen(&signal, ports)?;
     claim.as_mut().map_or(Ok(()), |claim| claim.note(&record))?;
     let progress = context.progress().clone();
     let ended = signals.during(blocking(move || {
         let mut ended = Ok(Ending::Exit(1));
-        progress.aside(&mut || ended = container.attach(&heard));
+        progress.aside(&mut || ended = container.attach(&heard, &signal));
         // it lets go of its directories before its name is another's
         drop(container);
         Ok(ended?)

@@ -3,18 +3,18 @@
 
 use std::io::{PipeReader, PipeWriter, Write as _};
 
-use rustix::process::{Signal as Number, getpid, kill_process};
+use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::{ExitKind, Failure};
 
-/// Those that end a program, or tell it something.
-const FORWARDED: [Number; 6] = [Number::HUP, Number::INT, Number::QUIT, Number::TERM, Number::USR1, Number::USR2];
+/// Those that end a program, stop it, or tell it something.
+const FORWARDED: [Number; 7] =
+    [Number::HUP, Number::INT, Number::QUIT, Number::TERM, Number::TSTP, Number::USR1, Number::USR2];
 
 /// Catches the signals of this process, from when it is made.
 pub struct Forward {
     heard: Vec<(Number, Signal)>,
-    stop: Signal,
     to: PipeWriter,
 }
 
@@ -29,7 +29,7 @@ pub fn pipe() -> Result<(Forward, PipeReader, PipeWriter), Failure> {
     let (from, to) = std::io::pipe().map_err(failed)?;
     let also = to.try_clone().map_err(failed)?;
     let heard = FORWARDED.into_iter().map(|number| Ok((number, listen(number)?))).collect::<Result<_, Failure>>()?;
-    Ok((Forward { heard, stop: listen(Number::TSTP)?, to }, from, also))
+    Ok((Forward { heard, to }, from, also))
 }
 
 impl Forward {
@@ -40,21 +40,10 @@ impl Forward {
             let number = tokio::select! {
                 done = &mut work => return done,
                 number = next(&mut self.heard) => number,
-                _ = self.stop.recv() => {
-                    // signal(7): who is of another session than its parent is not stopped by SIGTSTP
-                    self.pass_on(Number::STOP);
-                    let _ = kill_process(getpid(), Number::STOP);
-                    // fg(1p)
-                    Number::CONT
-                }
             };
-            self.pass_on(number);
+            // nobody reads any more: the command is ending
+            let _ = self.to.write_all(&[number.as_raw() as u8]);
         }
-    }
-
-    fn pass_on(&mut self, number: Number) {
-        // nobody reads any more: the command is ending
-        let _ = self.to.write_all(&[number.as_raw() as u8]);
     }
 }
 

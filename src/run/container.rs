@@ -1,7 +1,7 @@
 //! From an image's root filesystem and what a person wants to a container that runs.
 
-use std::io::PipeWriter;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{PipeReader, PipeWriter};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ impl Container {
     ///
     /// # Errors
     /// [`Error::Listen`]; [`Error::PortsWithoutNetwork`] where they would lead back to this machine.
-    pub fn listen(&mut self, signals: PipeWriter, ports: Ports) -> Result<(), Error> {
+    pub fn listen(&mut self, signals: &PipeWriter, ports: Ports) -> Result<(), Error> {
         let apart = || Ok::<_, Error>(self.step.network == Network::None && self.sandbox.has_own_network()?);
         if !ports.is_empty() && !apart()? {
             return Err(Error::PortsWithoutNetwork);
@@ -99,6 +99,7 @@ impl Container {
         let (door, inside) = Door::open().map_err(failed)?;
         let door = Arc::new(door);
         ports.lead(&door).map_err(failed)?;
+        let signals = signals.try_clone().map_err(failed)?;
         Owner { door, signals, stop: self.stop }.listen(directory).map_err(failed)?;
         self.inside = Some(inside);
         Ok(())
@@ -113,12 +114,13 @@ impl Container {
     }
 
     /// Runs the command to its end, as if it were a program of this machine's. Each byte
-    /// that comes from `signals` is the number of a signal for it.
+    /// that comes from `signals`, which `signal` leads to, is the number of a signal for it. When
+    /// it is stopped, so is this process.
     ///
     /// # Errors
     /// If it can't be started; however it ends is no error.
-    pub fn attach(&mut self, signals: impl AsFd) -> Result<Ending, Error> {
-        Ok(self.sandbox.attach(&self.step, signals, self.inside.take())?)
+    pub fn attach(&mut self, signals: &PipeReader, signal: &PipeWriter) -> Result<Ending, Error> {
+        Ok(self.sandbox.attach(&self.step, signals, signal, self.inside.take())?)
     }
 }
 

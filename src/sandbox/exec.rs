@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::{Reply, receive, send};
 use super::terminal::{self, Relay};
-use super::{Ending, Error, Refusal};
+use super::{Ending, Error, Refusal, attached};
 use crate::locked::locked;
 
 /// What a dlpack whose step runs can be asked for by another process of its user.
@@ -121,27 +121,27 @@ pub fn call(connection: &UnixStream, exec: Exec, signals: io::PipeReader) -> Res
     let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
     let lost = |source| Error::Helper { source };
     let forwarded = connection.try_clone().map_err(lost)?;
-    // a signal is a byte after the call, and none in it
-    let forward = || std::thread::spawn(move || io::copy(&mut { signals }, &mut { forwarded }));
-    match terminal::of_person().filter(|_| io::stdout().is_terminal()) {
+    let person = terminal::of_person().filter(|_| io::stdout().is_terminal());
+    let exec = Exec { interactive: person.is_some(), ..exec };
+    let relay = match person {
         Some(person) => {
             let (relay, theirs) = Relay::start(person).map_err(failed)?;
-            let asked = Call::Exec(Exec { interactive: true, ..exec });
-            send(connection, &asked, &[theirs.as_fd(); 3]).map_err(lost)?;
-            drop(theirs);
-            forward();
-            relay.pass_on().map_err(failed)?;
+            let streams = terminal::streams(&theirs).map_err(failed)?;
+            send(connection, &Call::Exec(exec), &streams.each_ref().map(AsFd::as_fd)).map_err(lost)?;
+            Some(relay)
         }
         None => {
             let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
             let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
             send(connection, &Call::Exec(exec), &streams).map_err(lost)?;
-            forward();
+            None
         }
-    }
-    match receive(connection).map_err(lost)? {
-        Some((Reply::Ended(ending, _), _)) => Ok(ending),
-        Some((Reply::Refused(refusal), _)) => Err(Error::Refused(refusal)),
+    };
+    // a signal is a byte after the call, and none in it
+    std::thread::spawn(move || io::copy(&mut { signals }, &mut { forwarded }));
+    match attached::wait(connection, relay, connection).map_err(lost)? {
+        Some(Reply::Ended(ending, _)) => Ok(ending),
+        Some(Reply::Refused(refusal)) => Err(Error::Refused(refusal)),
         // the step ended, and all of its processes with it
         _ => Ok(Ending::Signal(Signal::KILL.as_raw())),
     }

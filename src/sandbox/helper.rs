@@ -24,7 +24,8 @@ use rustix::thread::UnshareFlags;
 use super::containment::{Containment, Isolation};
 use super::spec::{Opening, Reply, Request, Task, receive, send};
 use super::step::Network;
-use super::sys::process::{Cloned, clone, ignore_terminal_signals};
+use super::sys::process::{Cloned, clone};
+use super::sys::signals::ignore_terminal_signals;
 use super::upper::{Upper, View};
 use super::{Fallback, Identity, Refusal, changes, descendants, init, supervisor, upper};
 

@@ -15,14 +15,14 @@ use rustix::thread::UnshareFlags;
 use super::chroot::Furniture;
 use super::containment::{Containment, Isolation};
 use super::places::{self, Root};
-use super::spec::{Reply, Task};
+use super::spec::{Reply, Task, send};
 use super::step::Ending;
 use super::supervisor::Supervision;
 use super::sys::process::{Cloned, clone};
 use super::upper::View;
 use super::user::{self, Credentials};
 use super::watch::Watch;
-use super::{Fallback, Refusal, descendants, enter, hosts, program};
+use super::{Fallback, Refusal, descendants, enter, hosts, program, session};
 
 /// What a command reads and writes.
 pub(super) struct Streams {
@@ -55,6 +55,10 @@ pub(super) fn run(
         descendants::adopt();
     }
     let mut work = move || {
+        let attached = streams.signals.is_some();
+        if attached {
+            session::lead(task.interactive.then_some(&streams.input))?;
+        }
         let task = &hosts::given(view, isolation, task)?;
         let mut room = Room::enter(view, isolation, task)?;
         let (command, ended, fallback) = room.start(isolation, task, &streams)?;
@@ -63,7 +67,12 @@ pub(super) fn run(
         let watch = Watch::new(control, report, streams.signals.as_ref());
         let watch = watch.map_err(|source| Refusal::call("watch", "the step", source))?;
         let abandoned = watch.over(command, ended, processes);
-        let ending = reap(command, processes);
+        let ending = reap(command, processes, |signal| {
+            if attached {
+                // the helper says nothing before this process has ended
+                let _ = send(control, &Reply::Stopped(signal), &[]);
+            }
+        });
         if abandoned.load(Ordering::SeqCst) {
             // its directory may be somebody's to remove by now, and its caches another step's
             return Err(Refusal::Killed);
@@ -160,11 +169,15 @@ fn unrecorded(source: io::Error) -> Refusal {
     Refusal::call("read", "the record of owners", source)
 }
 
-/// Reaps until `command` has ended, then kills and reaps what it left running.
-fn reap(command: Pid, own_processes: bool) -> Ending {
+/// Reaps until `command` has ended, then kills and reaps what it left running. `stopped` is told
+/// whenever the command is, and by which signal.
+fn reap(command: Pid, own_processes: bool, mut stopped: impl FnMut(i32)) -> Ending {
     let ending = loop {
-        match rustix::process::wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid == command => break ending(status),
+        match rustix::process::wait(WaitOptions::UNTRACED) {
+            Ok(Some((pid, status))) if pid == command => match status.stopping_signal() {
+                Some(signal) => stopped(signal),
+                None => break ending(status),
+            },
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => break Ending::Signal(Signal::KILL.as_raw()),
         }

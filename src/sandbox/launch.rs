@@ -2,7 +2,7 @@
 //! prints.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -10,13 +10,15 @@ use std::process::{Child, Command, Stdio};
 
 use super::spec::{Opening, Reply, Request, Task, VERB, receive, send};
 use super::step::Ending;
-use super::terminal::Relay;
-use super::{Error, Fallback, Host, Refusal};
+use super::terminal::{self, Relay};
+use super::{Error, Fallback, Host, Refusal, attached};
 
 /// What comes to a command while it runs.
 pub(super) struct Beside<'a> {
     /// Bytes that are the numbers of signals for it.
     pub signals: BorrowedFd<'a>,
+    /// Where such come from.
+    pub signal: &'a PipeWriter,
     /// Where further commands come in, which is the step's alone once it has begun.
     pub door: Option<OwnedFd>,
 }
@@ -88,16 +90,14 @@ impl Helper {
                 length => output(&buffer[..length]),
             }
         }
-        self.ended()
+        ended(self.reply()?)
     }
 
     /// Runs `task` with the streams of this process.
     pub(super) fn attach(&self, task: Task, beside: Beside<'_>) -> Result<(Ending, Vec<Fallback>), Error> {
         let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-        let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
-        self.begin(task, &streams.into_iter().chain(beside.descriptors()).collect::<Vec<_>>())?;
-        drop(beside);
-        self.ended()
+        self.begin_beside(task, [input.as_fd(), output.as_fd(), error.as_fd()], &beside)?;
+        self.wait(None, beside)
     }
 
     /// Runs `task` at a terminal which is `person`'s as long as it lasts.
@@ -105,27 +105,33 @@ impl Helper {
         &self,
         task: Task,
         person: File,
-        beside: Option<Beside<'_>>,
+        beside: Beside<'_>,
     ) -> Result<(Ending, Vec<Fallback>), Error> {
         let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
         let (relay, theirs) = Relay::start(person).map_err(failed)?;
-        let others = beside.iter().flat_map(Beside::descriptors);
-        self.begin(task, &[theirs.as_fd(); 3].into_iter().chain(others).collect::<Vec<_>>())?;
-        drop((theirs, beside));
-        relay.pass_on().map_err(failed)?;
-        self.ended()
+        let streams = terminal::streams(&theirs).map_err(failed)?;
+        self.begin_beside(task, streams.each_ref().map(AsFd::as_fd), &beside)?;
+        drop((streams, theirs));
+        self.wait(Some(relay), beside)
+    }
+
+    fn begin_beside(&self, task: Task, streams: [BorrowedFd<'_>; 3], beside: &Beside<'_>) -> Result<(), Error> {
+        self.begin(task, &streams.into_iter().chain(beside.descriptors()).collect::<Vec<_>>())
+    }
+
+    /// The end of a command that began with what is `beside` it.
+    fn wait(&self, relay: Option<Relay>, beside: Beside<'_>) -> Result<(Ending, Vec<Fallback>), Error> {
+        let signal = beside.signal;
+        // only its step is behind the door
+        drop(beside);
+        let lost = |source| Error::Helper { source };
+        let gone = || lost(io::ErrorKind::UnexpectedEof.into());
+        ended(attached::wait(&self.control, relay, signal).map_err(lost)?.ok_or_else(gone)?)
     }
 
     fn begin(&self, task: Task, streams: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let sent = send(&self.control, &Request::Run(Box::new(task)), streams);
         sent.map_err(|source| Error::Helper { source })
-    }
-
-    fn ended(&self) -> Result<(Ending, Vec<Fallback>), Error> {
-        match self.reply()? {
-            Reply::Ended(ending, fallbacks) => Ok((ending, fallbacks)),
-            other => Err(unexpected(other)),
-        }
     }
 
     /// What a step without network would do without.
@@ -162,6 +168,13 @@ impl Helper {
         let gone = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let reply = receive(&self.control).and_then(|reply| reply.ok_or_else(gone));
         reply.map(|(reply, _)| reply).map_err(|source| Error::Helper { source })
+    }
+}
+
+fn ended(reply: Reply) -> Result<(Ending, Vec<Fallback>), Error> {
+    match reply {
+        Reply::Ended(ending, fallbacks) => Ok((ending, fallbacks)),
+        other => Err(unexpected(other)),
     }
 }
 

@@ -8,6 +8,7 @@
 //!                               never written                        with its owners
 //! ```
 
+mod attached;
 mod changes;
 mod chroot;
 mod containment;
@@ -40,6 +41,7 @@ pub(crate) mod record;
 mod refusal;
 mod rootfs;
 mod scratch;
+mod session;
 mod shell;
 mod spec;
 mod step;

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 use rustix::thread::UnshareFlags;
 
@@ -22,9 +22,10 @@ use super::exec::Entry;
 use super::init::{Streams, ending};
 use super::program::{self, Place};
 use super::spec::{Reply, Task, receive_text, send};
-use super::sys::process::{Cloned, clone, close_all_but, leave_no_zombies, reset_signals};
+use super::sys::process::{Cloned, clone, close_all_but};
+use super::sys::signals::{ignore_terminal_signals, leave_no_zombies, reset_signals};
 use super::user::{self, Credentials};
-use super::{Exec, Refusal, watch};
+use super::{Exec, Refusal, session, watch};
 
 /// Starts the porter of the step `task` behind `door`, and returns in the process that
 /// becomes the step's command: it has no child that it did not start, since process 1 gets
@@ -145,6 +146,8 @@ fn attend(
     connection: &UnixStream,
 ) -> Result<Reply, Refusal> {
     let (task, user) = joined(task, exec, place)?;
+    ignore_terminal_signals();
+    session::lead(task.interactive.then_some(&streams.input))?;
     let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
     let (command, ended) = match clone(UnshareFlags::empty()) {
         Ok(Cloned::Parent(pid, ended)) => (pid, ended),
@@ -161,33 +164,25 @@ fn attend(
     if let Ok(refusal) = serde_json::from_slice(&text) {
         return Err(refusal);
     }
-    watch_over(command, &ended, connection);
-    let status = rustix::io::retry_on_intr(|| waitpid(Some(command), WaitOptions::empty()));
-    let status = status.map_err(|source| Refusal::call("wait for", "the command", source))?;
-    Ok(Reply::Ended(status.map_or(super::Ending::Exit(0), |(_, status)| ending(status)), Vec::new()))
-}
-
-/// Passes on what comes over `connection` until `command`, which `ended` refers to, has ended.
-fn watch_over(command: Pid, ended: &OwnedFd, connection: &UnixStream) {
-    let mut listens = true;
+    let heard = connection.try_clone().map_err(|source| Refusal::call("copy", "a socket", source))?;
+    std::thread::spawn(move || watch_over(command, &ended, &heard));
+    let failed = |source: Errno| Refusal::call("wait for", "the command", source);
     loop {
-        let mut events = vec![PollFd::new(ended, PollFlags::IN)];
-        if listens {
-            events.push(PollFd::new(connection, PollFlags::IN));
-        }
-        if poll(&mut events, None).is_err() {
-            continue;
-        }
-        if !events[0].revents().is_empty() {
-            return;
-        }
-        let mut signal = [0];
-        match (&mut &*connection).read(&mut signal) {
-            Ok(1) => watch::pass_on(signal[0], command, ended),
-            _ => {
-                let _ = kill_process_group(command, Signal::KILL);
-                listens = false;
-            }
+        let waited = rustix::io::retry_on_intr(|| waitpid(Some(command), WaitOptions::UNTRACED)).map_err(failed)?;
+        let Some((_, status)) = waited else { continue };
+        match status.stopping_signal() {
+            // nobody may be there any more
+            Some(signal) => drop(send(connection, &Reply::Stopped(signal), &[])),
+            None => return Ok(Reply::Ended(ending(status), Vec::new())),
         }
     }
+}
+
+/// Passes on what comes over `connection` to `command`, which `descriptor` refers to, until nobody is there.
+fn watch_over(command: Pid, descriptor: &OwnedFd, mut connection: &UnixStream) {
+    let mut signal = [0];
+    while connection.read_exact(&mut signal).is_ok() {
+        watch::pass_on(signal[0], command, descriptor);
+    }
+    let _ = kill_process_group(command, Signal::KILL);
 }

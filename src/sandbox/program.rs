@@ -18,9 +18,10 @@ use super::containment::Containment;
 use super::init::{Streams, tell};
 use super::places::Root;
 use super::spec::Task;
-use super::sys::process::{execute, reset_signals};
+use super::sys::process::execute;
+use super::sys::signals::reset_signals;
 use super::user::Credentials;
-use super::{Refusal, porter, supervisor};
+use super::{Refusal, porter, session, supervisor};
 
 /// Where a command starts, and as whom.
 pub(super) struct Place<'a> {
@@ -51,7 +52,8 @@ pub(super) fn become_command(
         if let Some(door) = &streams.door {
             porter::post(door, task, place).map_err(|source| Refusal::call("make", "a process", source))?;
         }
-        prepare(task, streams)?;
+        let attached = streams.signals.is_some();
+        prepare(task, streams, if attached { session::Place::Led } else { session::Place::Alone })?;
         // the supervisor takes who is in a step for its user, until they become another
         if !place.supervised {
             become_user(place)?;
@@ -66,18 +68,16 @@ pub(super) fn become_command(
 /// Becomes a further command of a step, in whose root this process is, and under its
 /// supervisor; or says over `failure` why not.
 pub(super) fn become_further(task: &Task, place: &Place<'_>, streams: &Streams, failure: OwnedFd) -> ! {
-    let Err(refusal) = prepare(task, streams).and_then(|()| become_user(place)).and_then(|()| run(task));
+    let Err(refusal) =
+        prepare(task, streams, session::Place::Led).and_then(|()| become_user(place)).and_then(|()| run(task));
     tell(failure, &refusal);
     std::process::exit(127)
 }
 
-fn prepare(task: &Task, streams: &Streams) -> Result<(), Refusal> {
+fn prepare(task: &Task, streams: &Streams, place: session::Place) -> Result<(), Refusal> {
     let failed = |what: &'static str| move |source: Errno| Refusal::call("set", what, source);
-    rustix::process::setsid().map_err(failed("a session"))?;
+    session::take(place, task.interactive.then_some(&streams.input))?;
     rustix::stdio::dup2_stdin(&streams.input).map_err(failed("stdin"))?;
-    if task.interactive {
-        rustix::process::ioctl_tiocsctty(&streams.input).map_err(failed("a controlling terminal"))?;
-    }
     rustix::stdio::dup2_stdout(&streams.output).map_err(failed("stdout"))?;
     rustix::stdio::dup2_stderr(&streams.error).map_err(failed("stderr"))?;
     reset_signals();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -194,17 +194,23 @@ impl Sandbox {
 
     /// Runs `step` to its end as if it were a program of this machine's: with this
     /// process' stdin, stdout and stderr, or at a terminal if a person sits there. Each
-    /// byte that comes from `signals` is the number of a signal for it; further commands
-    /// come in by `door`, if there is one.
+    /// byte that comes from `signals`, which `signal` leads to, is the number of a signal for it;
+    /// further commands come in by `door`, if there is one. When it is stopped, so is this process.
     ///
     /// # Errors
     /// If it can't be started; however it ends is no error.
-    pub fn attach(&mut self, step: &Step, signals: impl AsFd, door: Option<OwnedFd>) -> Result<Ending, Error> {
-        let beside = Beside { signals: signals.as_fd(), door };
+    pub fn attach(
+        &mut self,
+        step: &Step,
+        signals: &PipeReader,
+        signal: &PipeWriter,
+        door: Option<OwnedFd>,
+    ) -> Result<Ending, Error> {
+        let beside = Beside { signals: signals.as_fd(), signal, door };
         let task = network::task(step, |name| std::env::var(name).ok());
         let at_terminal = terminal::of_person().filter(|_| io::stdout().is_terminal());
         let (ending, fallbacks) = match at_terminal {
-            Some(person) => self.helper.interact(Task { interactive: true, ..task }, person, Some(beside))?,
+            Some(person) => self.helper.interact(Task { interactive: true, ..task }, person, beside)?,
             None => self.helper.attach(task, beside)?,
         };
         self.announce(fallbacks);
@@ -213,7 +219,10 @@ impl Sandbox {
 
     /// Runs `task`, which a person at `terminal` is to have in their hands.
     pub(super) fn interact(&mut self, task: Task, terminal: File) -> Result<(), Error> {
-        let (_, fallbacks) = self.helper.interact(task, terminal, None)?;
+        let failed = |source| Error::Io { doing: "make", path: "a pipe".into(), source };
+        let (signals, signal) = io::pipe().map_err(failed)?;
+        let beside = Beside { signals: signals.as_fd(), signal: &signal, door: None };
+        let (_, fallbacks) = self.helper.interact(task, terminal, beside)?;
         self.announce(fallbacks);
         Ok(())
     }

@@ -1,18 +1,22 @@
-//! The terminal of whoever started dlpack, lent to a shell in a sandbox by way of a
+//! The terminal of whoever started dlpack, lent to a command in a sandbox by way of a
 //! pseudoterminal: who controls a terminal can type on it (ioctl_tty(2), TIOCSTI), and a
 //! sandbox must not on this machine's.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::getpgrp;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize};
 
-/// How often the terminal is asked for its size.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+use super::sys::signals::notes;
+
+/// The most that is on its way from one end of a pseudoterminal to the other, in bytes.
+const ON_ITS_WAY: usize = 128 << 10;
 
 /// The terminal at which a person sits, if one does: tty(4).
 pub(super) fn of_person() -> Option<File> {
@@ -20,73 +24,141 @@ pub(super) fn of_person() -> Option<File> {
     io::stdin().is_terminal().then(terminal).flatten()
 }
 
+/// What a command has of `terminal`, the other end of a relay: its stdin and stdout, and its
+/// stderr unless that of this process goes elsewhere.
+pub(super) fn streams(terminal: &OwnedFd) -> io::Result<[OwnedFd; 3]> {
+    let error = io::stderr();
+    let error = if error.is_terminal() { terminal.try_clone()? } else { error.as_fd().try_clone_to_owned()? };
+    Ok([terminal.try_clone()?, terminal.try_clone()?, error])
+}
+
 /// What a person types and sees, on its way from and to a pseudoterminal.
 pub(super) struct Relay {
     person: File,
-    /// What the person's terminal was set to.
-    before: Termios,
+    /// What the person's terminal was set to, while what is typed goes through it as it is.
+    before: Option<Termios>,
     /// pty(7): what is written here, the other end reads as if it were typed.
     manager: File,
-    size: Option<Winsize>,
+    /// Whether anybody has the other end.
+    open: bool,
+    notes: &'static OwnedFd,
 }
 
 impl Relay {
     /// Begins with the terminal `person`, and returns the other end, which is a terminal.
     pub(super) fn start(person: File) -> io::Result<(Self, OwnedFd)> {
+        let notes = notes()?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let manager = openpt(flags)?;
         unlockpt(&manager)?;
         let subsidiary = ioctl_tiocgptpeer(&manager, flags)?;
-        let before = tcgetattr(&person)?;
-        tcsetattr(&subsidiary, OptionalActions::Now, &before)?;
-        // termios(3), cfmakeraw(): from here on the other end edits lines and sends signals
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(&person, OptionalActions::Drain, &raw)?;
-        let mut relay = Self { person, before, manager: manager.into(), size: None };
-        relay.resize();
+        let mut relay = Self { person, before: None, manager: manager.into(), open: true, notes };
+        relay.look()?;
+        if let Some(before) = &relay.before {
+            tcsetattr(&subsidiary, OptionalActions::Now, before)?;
+        }
         Ok((relay, subsidiary))
     }
 
-    /// Passes bytes on, both ways, until nobody has the other end any more, or the person
-    /// is gone: then whoever has it gets SIGHUP.
-    pub(super) fn pass_on(mut self) -> io::Result<()> {
+    /// Passes bytes on, both ways, until there is something to read `from` elsewhere.
+    ///
+    /// # Errors
+    /// If the person is gone.
+    pub(super) fn pass_on(&mut self, from: &UnixStream) -> io::Result<()> {
         let mut buffer = [0; 4096];
         loop {
-            let mut events = [PollFd::new(&self.manager, PollFlags::IN), PollFd::new(&self.person, PollFlags::IN)];
-            match poll(&mut events, Some(&LOOK)) {
+            let mut events = [
+                PollFd::new(from, PollFlags::IN),
+                PollFd::new(self.notes, PollFlags::IN),
+                PollFd::new(&self.manager, PollFlags::IN),
+                PollFd::new(&self.person, PollFlags::IN),
+            ];
+            if !self.open {
+                events[2] = PollFd::new(from, PollFlags::empty());
+            }
+            // tty_ioctl(4), SIGTTIN: who reads from a terminal in its background is stopped
+            if self.before.is_none() {
+                events[3] = PollFd::new(from, PollFlags::empty());
+            }
+            match poll(&mut events, None) {
                 Err(Errno::INTR) => continue,
                 polled => polled?,
             };
-            let [printed, typed] = events.map(|event| !event.revents().is_empty());
-            self.resize();
-            if printed {
-                match self.manager.read(&mut buffer) {
-                    Ok(length @ 1..) => self.person.write_all(&buffer[..length])?,
-                    // pty(7): EIO, once nobody has the other end
-                    Ok(0) | Err(_) => return Ok(()),
-                }
+            let [told, noted, printed, typed] = events.map(|event| !event.revents().is_empty());
+            if told {
+                return Ok(());
             }
-            if typed {
+            if noted {
+                let _ = rustix::io::read(self.notes, &mut buffer);
+                self.look()?;
+            } else if printed && self.open {
+                self.show(&mut buffer)?;
+            } else if typed && self.before.is_some() {
                 match self.person.read(&mut buffer)? {
-                    0 => return Ok(()),
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                     length => self.manager.write_all(&buffer[..length])?,
                 }
             }
         }
     }
 
-    /// Makes the other end as large as the person's terminal; a new size is a SIGWINCH.
-    fn resize(&mut self) {
-        let Ok(size) = tcgetwinsize(&self.person) else { return };
-        if self.size.replace(size) != Some(size) {
+    /// Shows the person what is still on its way.
+    pub(super) fn drain(&mut self) {
+        let mut buffer = [0; 4096];
+        for _ in 0..ON_ITS_WAY / buffer.len() {
+            let mut events = [PollFd::new(&self.manager, PollFlags::IN)];
+            let printed = poll(&mut events, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+            if !self.open || !matches!(printed, Ok(1..)) || self.show(&mut buffer).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Shows the person what was printed.
+    fn show(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.manager.read(buffer) {
+            Ok(length @ 1..) => self.person.write_all(&buffer[..length]).map(|()| length),
+            // pty(7): EIO, once nobody has the other end
+            Ok(_) | Err(_) => {
+                self.open = false;
+                Ok(0)
+            }
+        }
+    }
+
+    /// Takes the person's terminal if this process is in its foreground, where a shell's `fg`
+    /// brings it, and makes the other end as large; a new size is a SIGWINCH there.
+    fn look(&mut self) -> io::Result<()> {
+        // who has the foreground can't be told from another process namespace
+        if tcgetpgrp(&self.person).is_ok_and(|foreground| foreground != getpgrp()) {
+            self.before = None;
+            return Ok(());
+        }
+        let before = match &self.before {
+            Some(before) => before.clone(),
+            None => tcgetattr(&self.person)?,
+        };
+        // termios(3), cfmakeraw(): from here on the other end edits lines and sends signals
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(&self.person, OptionalActions::Drain, &raw)?;
+        self.before = Some(before);
+        if let Ok(size) = tcgetwinsize(&self.person) {
             let _ = tcsetwinsize(&self.manager, size);
+        }
+        Ok(())
+    }
+
+    /// Gives the person's terminal back as it was.
+    pub(super) fn let_go(&mut self) {
+        if let Some(before) = self.before.take() {
+            let _ = tcsetattr(&self.person, OptionalActions::Drain, &before);
         }
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let _ = tcsetattr(&self.person, OptionalActions::Drain, &self.before);
+        self.let_go();
     }
 }

@@ -73,7 +73,7 @@ impl Watch {
 /// tty_ioctl(4), termios(3): what is typed at a terminal signals the whole foreground
 /// process group; who calls kill(2) means one process.
 pub(super) fn pass_on(signal: u8, command: Pid, descriptor: &OwnedFd) {
-    const TYPED: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::STOP, Signal::CONT];
+    const TYPED: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TSTP, Signal::CONT];
     let Some(signal) = Signal::from_named_raw(i32::from(signal)) else { return };
     let _ = match TYPED.contains(&signal) {
         true => kill_process_group(command, signal),

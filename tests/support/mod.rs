@@ -21,6 +21,7 @@ pub mod sandbox;
 pub mod shown;
 pub mod signed_archive;
 pub mod started;
+pub mod terminal;
 pub mod tiny;
 pub mod uv;
 pub mod venv;

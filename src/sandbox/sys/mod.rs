@@ -5,3 +5,4 @@ pub(super) mod network;
 pub(super) mod process;
 pub(super) mod quota;
 pub(super) mod seccomp;
+pub(super) mod signals;

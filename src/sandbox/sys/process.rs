@@ -55,35 +55,6 @@ pub(in crate::sandbox) fn execute(program: &CStr, arguments: &[CString], environ
     io::Error::last_os_error()
 }
 
-/// Ignores the signals that a terminal sends: the process ends when its parent does.
-pub(in crate::sandbox) fn ignore_terminal_signals() {
-    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP, libc::SIGPIPE] {
-        // SAFETY: SIG_IGN is no handler that could run.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
-}
-
-/// Gives every signal its default action, and blocks none: what a program expects at
-/// its start.
-pub(in crate::sandbox) fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is no handler that could run; signals that can't be set fail.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    // SAFETY: an all-zero set is valid storage, and sigemptyset(3) makes it a set.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
-}
-
-/// Has who ends as a child of this process be no zombie: wait(2), SIGCHLD.
-pub(in crate::sandbox) fn leave_no_zombies() {
-    // SAFETY: SIG_IGN is no handler that could run.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-}
-
 /// Closes all descriptors but stdin, stdout, stderr and `kept`. Whatever owned the others is
 /// dropped no more: the process ends with exit(3).
 pub(in crate::sandbox) fn close_all_but(kept: RawFd) -> io::Result<()> {

@@ -1,0 +1,87 @@
+//! What signals do to this process: sigaction(2), raise(3).
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, kill_current_process_group};
+
+/// Ignores the signals that a terminal sends: the process ends when its parent does.
+pub(in crate::sandbox) fn ignore_terminal_signals() {
+    const SENT: [libc::c_int; 7] =
+        [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE];
+    for signal in SENT {
+        // SAFETY: SIG_IGN is no handler that could run.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Gives every signal its default action, and blocks none: what a program expects at
+/// its start.
+pub(in crate::sandbox) fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is no handler that could run; signals that can't be set fail.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an all-zero set is valid storage, and sigemptyset(3) makes it a set.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Has who ends as a child of this process be no zombie: wait(2), SIGCHLD.
+pub(in crate::sandbox) fn leave_no_zombies() {
+    // SAFETY: SIG_IGN is no handler that could run.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Stops this process as Ctrl-Z does, and with it the others of its process group if
+/// `with_group` says so. Returns when it is to go on: at once if nobody could make it, since
+/// SIGTSTP does nothing to an orphaned process group (setpgid(2)).
+pub(in crate::sandbox) fn stop(with_group: bool) {
+    // SAFETY: all zeros is storage for what sigaction(2) writes. Neither SIG_IGN nor SIG_DFL is a
+    // handler that could run, and what is set last is what was set before.
+    unsafe {
+        let mut before: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGTSTP, std::ptr::null(), &raw mut before);
+        if with_group {
+            libc::signal(libc::SIGTSTP, libc::SIG_IGN);
+            let _ = kill_current_process_group(Signal::TSTP);
+        }
+        libc::signal(libc::SIGTSTP, libc::SIG_DFL);
+        // raise(3) is for this thread, which does not return from it before it was stopped
+        libc::raise(libc::SIGTSTP);
+        libc::sigaction(libc::SIGTSTP, &raw const before, std::ptr::null_mut());
+    }
+}
+
+/// The pipe that [`note`] writes to.
+static NOTES: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
+
+/// A pipe into which comes a byte whenever the terminal has another size (SIGWINCH), or this
+/// process goes on after it was stopped (SIGCONT). There is one, whoever asks.
+///
+/// # Errors
+/// As pipe(2).
+pub(in crate::sandbox) fn notes() -> io::Result<&'static OwnedFd> {
+    if NOTES.get().is_none() {
+        let pipe = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let _ = NOTES.set(pipe);
+        for signal in [libc::SIGWINCH, libc::SIGCONT] {
+            // SAFETY: the handler does what signal-safety(7) allows, and leaves errno alone.
+            unsafe { libc::signal(signal, note as *const () as libc::sighandler_t) };
+        }
+    }
+    NOTES.get().map(|(from, _)| from).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+extern "C" fn note(_: libc::c_int) {
+    if let Some((_, to)) = NOTES.get() {
+        // a pipe that is full says as much
+        let _ = rustix::io::write(to, &[0]);
+    }
+}
