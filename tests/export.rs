@@ -7,6 +7,8 @@ mod archives;
 mod cloned;
 #[path = "export/flat.rs"]
 mod flat;
+#[path = "export/installed.rs"]
+mod installed;
 #[path = "export/language_server.rs"]
 mod language_server;
 #[path = "export/refused.rs"]

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::support::image::{Form, Image, Layout, Packing, Tar};
 use crate::support::registry::DebianRegistry;
 use crate::support::sandbox::UID;
 use crate::support::shown::Shown;
-use crate::support::{rootfs, wheel};
+use crate::support::{output, rootfs, wheel};
 
 /// What the recipe is made on.
 const BASE: &str = "nvidia/pytorch:22.10-py3";
@@ -166,9 +166,18 @@ fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
     assert_eq!(entries("etc/group"), None, "nothing of it lies over the packages");
     let lock = lock_of(&dlpack);
     assert!(packages(&lock).get("wheel").is_none_or(|wheels| wheels.as_array().is_some_and(Vec::is_empty)));
-    let exported = dlpack.command(["export", "venv"]).output().expect("it runs");
-    let said = String::from_utf8(exported.stderr).expect("UTF-8");
-    assert!(exported.status.success() && said.contains("left out here: numpy 1.22.2\n"), "{said}");
+    // an editor completes what the base has, too, unless that is not wanted
+    let told = dlpack.json(["export", "venv", "--no-base"]);
+    assert_eq!(told["left_out"][0]["name"], "numpy 1.22.2", "{told}");
+    assert_eq!(told["packages"], 0);
+    dlpack.write(".venv/mine", "mine");
+    let told = dlpack.json(["export", "venv"]);
+    assert_eq!((&told["packages"], &told["left_out"]), (&json!(1), &json!([])), "{told}");
+    let said = Command::new(dlpack.work().join(".venv/bin/python"));
+    let torch = "import numpy, torch; print(numpy.__version__, torch.__file__)";
+    let said = output({ said }.args(["-c", torch]), "python3").stdout;
+    let site = dlpack.work().join(format!(".venv/lib/python{version}/site-packages"));
+    assert_eq!(String::from_utf8_lossy(&said), format!("1.22.2 {}/torch/__init__.py\n", site.display()));
     let gid = lock["layer"].as_array().expect("layers")[0]["gid"].as_integer();
     assert_eq!(gid, Some(i64::from(UID)));
 

@@ -41,7 +41,7 @@ pub use pull::{Described, Pulled, bring, complete, describe, describe_remote, de
 pub use push::{Published, publish, push};
 pub use rebase::{Rebased, rebase};
 pub use rootfs::lay_out_base;
-pub use venv::fetch_for_venv;
+pub use venv::{base_for_venv, built_for_venv, fetch_for_venv};
 pub use verify::{Blob, Checked, Compared, Reason, Verdict, Verified, verify};
 pub use work::Work;
 

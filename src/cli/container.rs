@@ -229,18 +229,14 @@ async fn open(
 ) -> Result<(Container, Record), Failure> {
     let mut settings = options.settings()?;
     let registries = context.registries()?;
-    let (platform, progress) = (context.platform(), context.progress());
+    let progress = context.progress();
     let image = match &what {
         What::Recipe => {
             let (image, container) = built(context, store, &registries).await?;
             settings = settings.over(&container);
             image
         }
-        What::Image(name) => assemble::bring(name, &platform, store, &registries, progress).await?,
-        What::Layout(path, tag) => {
-            let layout = Layout::open(path).map_err(|error| assemble::Error::from(SourceError::from(error)))?;
-            assemble::import(&layout, tag.as_deref(), &platform, store, progress).await?
-        }
+        named => bring(context, named, store, &registries).await?,
     };
     let earlier = claim.as_deref().and_then(Claim::earlier).cloned();
     if !options.ports.is_empty() && settings.net != Some(Net::Private) {
@@ -248,14 +244,7 @@ async fn open(
     }
     claim.as_deref().map_or(Ok(()), |claim| claim.fits(&image.descriptor.digest))?;
     let before = earlier.as_ref().map(|earlier| &earlier.trees).filter(|trees| trees.iter().all(|tree| tree.is_dir()));
-    let lower = match (laid_out(context, store, &image).await?, &what) {
-        // a layer that was pushed while it was made is at its registry alone, as a base's may be
-        (Err(ExtractError::Missing { .. }), What::Image(name)) => {
-            assemble::complete(&image, name, store, &registries, progress).await?;
-            laid_out(context, store, &image).await??
-        }
-        (lower, _) => lower?,
-    };
+    let lower = trees(context, &what, &image, store, &registries).await?;
     // what it wrote is over these
     let lower = before.cloned().unwrap_or(lower);
     let host = Arc::new(context.host(store)?);
@@ -297,6 +286,50 @@ async fn built(
         None => recipe::Container::default(),
     };
     Ok((image, container))
+}
+
+/// Brings the image `what`, which is no recipe's, into the store.
+async fn bring(context: &Context, what: &What, store: &Store, registries: &Registries) -> Result<Described, Failure> {
+    let (platform, progress) = (context.platform(), context.progress());
+    Ok(match what {
+        What::Recipe => built(context, store, registries).await?.0,
+        What::Image(name) => assemble::bring(name, &platform, store, registries, progress).await?,
+        What::Layout(path, tag) => {
+            let layout = Layout::open(path).map_err(|error| assemble::Error::from(SourceError::from(error)))?;
+            assemble::import(&layout, tag.as_deref(), &platform, store, progress).await?
+        }
+    })
+}
+
+/// Brings the image `what` here, and lays its layers out: the image, and their directories, lowest
+/// first.
+pub async fn lay_out(
+    context: &Context,
+    what: &What,
+    store: &Store,
+    registries: &Registries,
+) -> Result<(Described, Vec<PathBuf>), Failure> {
+    let image = bring(context, what, store, registries).await?;
+    let lower = trees(context, what, &image, store, registries).await?;
+    Ok((image, lower))
+}
+
+/// The same for `image`, which is `what`. A layer that was pushed while it was made is at its registry
+/// alone, as a base's may be: it is fetched.
+async fn trees(
+    context: &Context,
+    what: &What,
+    image: &Described,
+    store: &Store,
+    registries: &Registries,
+) -> Result<Vec<PathBuf>, Failure> {
+    match (laid_out(context, store, image).await?, what) {
+        (Err(ExtractError::Missing { .. }), What::Image(name)) => {
+            assemble::complete(image, name, store, registries, context.progress()).await?;
+            Ok(laid_out(context, store, image).await??)
+        }
+        (lower, _) => Ok(lower?),
+    }
 }
 
 /// The directories of an image's layers, extracted unless they are there.

@@ -166,8 +166,9 @@ explain!(crate::export::venv::Error, self => match self {
     Self::Venv(changeset::venv::VenvError::Store(error)) => error.exit(),
     Self::Unpack(python::unpack::Error::Write { .. }) | Self::Io { .. } => ExitKind::Store,
     Self::Venv(_) | Self::Wheels(_) | Self::Unpack(_) | Self::Interpreter(_) => ExitKind::Integrity,
-    Self::Name { .. } | Self::NotOurs { .. } | Self::InTheWay { .. } => ExitKind::Usage,
-    Self::Platform { .. } | Self::NoPython { .. } | Self::OtherPython { .. } => ExitKind::Other,
+    Self::Rootfs(error) => error.exit(),
+    Self::Name { .. } | Self::NotOurs { .. } | Self::InTheWay { .. } | Self::SeveralVenvs { .. } => ExitKind::Usage,
+    Self::Platform { .. } | Self::NoPackages { .. } | Self::NoPython { .. } | Self::OtherPython { .. } => ExitKind::Other,
 });
 
 explain!(plan::Error, self => match self {

@@ -31,6 +31,6 @@ pub use model::{
 };
 pub use onto::onto;
 pub use packing::{bytecode_bin, bytecode_bins};
-pub use present::distributions;
+pub use present::{directories as package_directories, distributions};
 pub use resolve::resolve;
 pub use venv::{Wheels, listings};

@@ -11,17 +11,18 @@ use crate::python::wheel::normalize;
 /// (`3.8`); of two of one name, that which is found first.
 pub fn distributions(files: &FileList, interpreter: &str, short: &str) -> Vec<Metadata> {
     let mut seen = BTreeSet::new();
-    let found =
-        directories(files, interpreter, short).into_iter().flat_map(|directory| in_directory(files, &directory));
+    let directories = directories(files.real(interpreter).as_deref(), interpreter, short);
+    let found = directories.into_iter().flat_map(|directory| in_directory(files, &directory));
     found.filter(|metadata| seen.insert(normalize(&metadata.name))).collect()
 }
 
-/// Where packages of that Python lie, in the order of its `sys.path`.
-fn directories(files: &FileList, interpreter: &str, short: &str) -> Vec<String> {
+/// Where packages of the Python at `interpreter`, absolute, lie, in the order of its `sys.path`: paths
+/// without a leading slash. `real` is where links lead from there.
+pub fn directories(real: Option<&str>, interpreter: &str, short: &str) -> Vec<String> {
     let prefix = |path: &str| Some(path.trim_matches('/').rsplit_once("/bin/")?.0.to_owned());
     // CPython's `site`: "sys.prefix and sys.exec_prefix for the head part", which the executable's
     // place decides, links followed
-    let prefixes = [files.real(interpreter).as_deref().and_then(prefix), prefix(interpreter)];
+    let prefixes = [real.and_then(prefix), prefix(interpreter)];
     let mut directories: Vec<String> = Vec::new();
     for prefix in prefixes.into_iter().flatten() {
         // Debian Python Policy 2.5: "/usr/local/lib/python3.Y/dist-packages … precede /usr/lib/python3/dist-packages"

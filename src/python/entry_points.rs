@@ -108,6 +108,37 @@ pub fn shebang(interpreter: &str) -> String {
     format!("#!/bin/sh\n'''exec' '{quoted}' \"$0\" \"$@\"\n' '''")
 }
 
+/// The script of a project that is installed elsewhere, for `interpreter`: what it ran with before, a
+/// Python by its path, stands in its first lines in either form of [`shebang`]. None if it is no
+/// such script. Arguments of the interpreter are dropped, as installers drop them.
+pub fn rewritten(script: &[u8], interpreter: &str) -> Option<Vec<u8>> {
+    let (first, rest) = split_line(script.strip_prefix(b"#!")?);
+    let rest = match first.trim_ascii() {
+        b"/bin/sh" => {
+            let (second, rest) = split_line(rest);
+            let (third, rest) = split_line(rest);
+            (second.starts_with(b"'''exec' ") && third.starts_with(b"' '''")).then_some(rest)?
+        }
+        command => {
+            let program = command.split(u8::is_ascii_whitespace).next()?;
+            let name = program.strip_prefix(b"/")?.rsplit(|byte| *byte == b'/').next()?;
+            name.starts_with(b"python").then_some(rest)?
+        }
+    };
+    let mut text = shebang(interpreter).into_bytes();
+    text.push(b'\n');
+    text.extend_from_slice(rest);
+    Some(text)
+}
+
+/// The first line, without its end, and what follows it.
+fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
+    match text.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (text, b""),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +178,17 @@ mod tests {
         assert_eq!(shebang("/a b/python"), "#!/bin/sh\n'''exec' '/a b/python' \"$0\" \"$@\"\n' '''");
         assert_eq!(shebang(&"/".repeat(124)).lines().count(), 1);
         assert_eq!(shebang(&"/".repeat(125)).lines().count(), 3);
+    }
+    #[test]
+    fn a_script_gets_another_interpreter_in_whichever_form_it_names_its_own() {
+        let body = b"# -*- coding: utf-8 -*-\nimport sys\n";
+        for interpreter in ["/opt/venv/bin/python", "/a b/python3.11", &format!("/{}/python", "long".repeat(40))] {
+            let script = [shebang(interpreter).as_bytes(), b"\n", body].concat();
+            let expected = [b"#!/here/bin/python\n".as_slice(), body].concat();
+            assert_eq!(rewritten(&script, "/here/bin/python"), Some(expected), "{interpreter}");
+        }
+        for other in ["#!/bin/sh\necho\n", "#!/usr/bin/env python3\n", "#!/usr/bin/perl\n", "\x7fELF", "", "#!"] {
+            assert_eq!(rewritten(other.as_bytes(), "/here/bin/python"), None, "{other}");
+        }
     }
 }

@@ -113,6 +113,12 @@ impl Record {
     }
 }
 
+/// The paths in the RECORD of an installed project, as they stand there, each with its line. They are
+/// not held to what a wheel's must be: of bytecode, say, there is no hash. What is no line is left out.
+pub fn listed(text: &str) -> impl Iterator<Item = (String, &str)> {
+    records(text).filter_map(|(_, line)| Some((fields(line)?.into_iter().next()?, line)))
+}
+
 /// Whether `path` is a signature of the RECORD at `own`.
 pub fn is_signature(path: &str, own: &str) -> bool {
     // "RECORD.jws and RECORD.p7s … cannot be listed with hashes: they can only be

@@ -151,6 +151,28 @@ impl Folder {
         Ok((size, sum))
     }
 
+    /// Makes a file of the one that lies at `from`, of which it shares the blocks where the filesystem
+    /// can do that.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn copy(&mut self, path: &str, mode: u32, from: &Path) -> Result<(), Error> {
+        self.parent(path)?;
+        let copy = || {
+            let mut source = File::open(from)?;
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(self.top.join(path))?;
+            // copy_file_range(2): "some filesystems … make use of reflinks (i.e., two or more inodes that share
+            // pointers to the same copy-on-write disk blocks)"; io::copy asks for it
+            let size = io::copy(&mut source, &mut file)?;
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH))?;
+            file.set_permissions(Permissions::from_mode(mode & 0o555))?;
+            Ok(size)
+        };
+        self.content.bytes += copy().map_err(Error::write(path))?;
+        self.content.entries += 1;
+        Ok(())
+    }
+
     fn parent(&mut self, path: &str) -> Result<(), Error> {
         self.directory(path.rsplit_once('/').map_or("", |(parent, _)| parent))
     }

@@ -34,6 +34,17 @@ pub enum EntryKind {
     Special,
 }
 
+/// What lies below a directory, and is none.
+#[derive(Clone, Debug)]
+pub struct Below {
+    /// Its path relative to the directory.
+    pub path: String,
+    /// Where it lies on this machine.
+    pub place: PathBuf,
+    /// What it is there: its owner is the caller's.
+    pub metadata: Metadata,
+}
+
 /// What is at a path of the layers.
 enum Found {
     /// A directory of these layers, lowest first.
@@ -84,9 +95,36 @@ pub(super) fn entry(layers: &[PathBuf], path: &str) -> io::Result<Option<Entry>>
 
 /// The names in the directory at `path`, sorted; none if there is no directory.
 pub(super) fn names(layers: &[PathBuf], path: &str) -> io::Result<Vec<String>> {
-    let Some(Found::Directory(merged)) = look(layers, path, true)? else { return Ok(Vec::new()) };
+    match look(layers, path, true)? {
+        Some(Found::Directory(merged)) => visible(&merged),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The files and links below the directory at `path`, however deep, sorted; none if there is no
+/// directory. Links are not followed but on the way to it.
+pub(super) fn below(layers: &[PathBuf], path: &str) -> io::Result<Vec<Below>> {
+    let Some(Found::Directory(top)) = look(layers, path, true)? else { return Ok(Vec::new()) };
+    let (mut all, mut rest) = (Vec::new(), vec![(String::new(), top)]);
+    while let Some((above, merged)) = rest.pop() {
+        for name in visible(&merged)? {
+            let found = find(&merged, Path::new(&name))?;
+            let path = if above.is_empty() { name } else { format!("{above}/{name}") };
+            match found {
+                Some(Found::Directory(merged)) => rest.push((path, merged)),
+                Some(Found::Other(place, metadata)) => all.push(Below { path, place, metadata }),
+                None => {}
+            }
+        }
+    }
+    all.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(all)
+}
+
+/// The names in the directory that `merged` are, lowest first, sorted; not those that are no text.
+fn visible(merged: &[PathBuf]) -> io::Result<Vec<String>> {
     let mut names = BTreeSet::new();
-    for directory in &merged {
+    for directory in merged {
         for entry in fs::read_dir(directory)? {
             names.insert(entry?.file_name());
         }
@@ -95,7 +133,7 @@ pub(super) fn names(layers: &[PathBuf], path: &str) -> io::Result<Vec<String>> {
     for name in names {
         // one that a layer above has deleted is there in a layer below
         if let Some(text) = name.to_str()
-            && find(&merged, Path::new(&name))?.is_some()
+            && find(merged, Path::new(&name))?.is_some()
         {
             visible.push(text.to_owned());
         }

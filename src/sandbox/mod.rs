@@ -62,7 +62,7 @@ pub use host::Host;
 pub use lacks::Lacks;
 pub use launch::fallbacks;
 pub use log::{Log, Tail};
-pub use lookup::{Entry, EntryKind};
+pub use lookup::{Below, Entry, EntryKind};
 pub(crate) use lookup::{MOST_LINKS, components};
 pub use network::CA_BUNDLE;
 pub use probe::{Attempt, Facts, Obstacle, diagnose};

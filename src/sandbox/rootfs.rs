@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::diff::{Broken, receive};
 use super::launch::{Beside, Helper};
-use super::lookup::Entry;
+use super::lookup::{Below, Entry};
 use super::scratch::Directory;
 use super::spec::{Opening, Task};
 use super::{
@@ -93,6 +93,16 @@ impl Rootfs {
     pub fn names(&self, path: &str) -> Result<Vec<String>, Error> {
         let failed = |source| Error::Io { doing: "read from the root filesystem", path: path.into(), source };
         lookup::names(&self.lower, path).map_err(failed)
+    }
+
+    /// The files and links below the directory at `path`, however deep, sorted; none if there is no
+    /// directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn below(&self, path: &str) -> Result<Vec<Below>, Error> {
+        let failed = |source| Error::Io { doing: "read from the root filesystem", path: path.into(), source };
+        lookup::below(&self.lower, path).map_err(failed)
     }
 
     /// Who `user` is here: `user`, `uid`, `user:group`, `uid:gid` …, as image-spec

@@ -24,10 +24,10 @@ pub(super) fn recipe(dlpack: &Dlpack, requirements: &str) {
     let _ = fs::remove_file(dlpack.work().join("dlpack.lock"));
 }
 
-const BOTH: &str = "\"six==1.16.0\", \"tqdm==4.66.5\"";
+pub(super) const BOTH: &str = "\"six==1.16.0\", \"tqdm==4.66.5\"";
 
 /// What is at each path of a venv but what exports note down: inode, ctime, and the file.
-fn inodes(venv: &Path) -> BTreeMap<String, (u64, i64, i64)> {
+pub(super) fn inodes(venv: &Path) -> BTreeMap<String, (u64, i64, i64)> {
     let entries = walkdir::WalkDir::new(venv).min_depth(1).into_iter().map(|entry| entry.expect("an entry"));
     let files = entries.filter(|entry| !entry.file_type().is_dir());
     let told = files.map(|entry| {
@@ -39,7 +39,7 @@ fn inodes(venv: &Path) -> BTreeMap<String, (u64, i64, i64)> {
 }
 
 /// What Python says of all that is installed: whether each file is what its RECORD says.
-const RECORDS: &str = "
+pub(super) const RECORDS: &str = "
 import base64, hashlib, importlib.metadata as metadata
 for found in metadata.distributions():
     for path in found.files:
@@ -50,7 +50,7 @@ for found in metadata.distributions():
     print(found.metadata['Name'], found.version)
 ";
 
-fn python(venv: &Path, program: &str) -> String {
+pub(super) fn python(venv: &Path, program: &str) -> String {
     let mut python = Command::new(venv.join("bin/python"));
     let said = output(python.args(["-c", program]).env("PYTHONDONTWRITEBYTECODE", "1"), "python3.11");
     String::from_utf8(said.stdout).expect("UTF-8")
@@ -65,7 +65,7 @@ fn python_uv_and_scripts_find_an_exported_venv_in_order() {
     fs::create_dir(venv.parent().expect("a parent")).expect("created");
     let told = dlpack.json(["export", "venv", "a project's/.venv"]);
     assert_eq!(told["path"], venv.to_str().expect("UTF-8"));
-    assert_eq!(told["wheels"], 3);
+    assert_eq!(told["packages"], 3);
     let mut found: Vec<String> = python(&venv, RECORDS).lines().map(str::to_owned).collect();
     found.sort();
     assert_eq!(found, ["numpy 1.26.4", "six 1.16.0", "tqdm 4.66.5"]);
@@ -239,7 +239,7 @@ fn what_is_in_the_way_of_a_venv() {
     refused("another tool's venv", &["other"]);
     refused("a file", &["mine/file"]);
     refused("no directory above it", &["nowhere/venv"]);
-    refused("a name that PATH has no room for", &["a:b"]);
+    refused("a name that PATH has no room for", &["./a:b"]);
     refused("no Python", &["--python", "/bin/false"]);
     refused("another Python", &["--python", "mine/python"]);
     refused("no such layer", &["--layer", "neither"]);

@@ -108,8 +108,8 @@ impl<'a> Changes<'a> {
             remove_file(&staged).map_err(failed())?;
             let made = match &item.source {
                 Source::There => continue,
-                Source::Stored(from) => placer.place(from, &staged, item.stat, &mut placed),
-                Source::Bytes(bytes) => place::write(bytes, &staged, item.stat),
+                Source::Stored(from) => placer.place(from, &staged, &item.stat, &mut placed),
+                Source::Bytes(bytes) => place::write(bytes, &staged, &item.stat),
                 Source::Link(target) => symlink(target, &staged),
             };
             made.map_err(failed())?;

@@ -52,28 +52,35 @@ pub(super) struct Part {
 
 /// What tells without reading it that a file is what it was: nobody writes to one without
 /// changing its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stat {
     /// Its type and permission bits.
     pub(super) mode: u32,
     /// Its length in bytes.
     pub(super) size: u64,
+    /// Where it leads, if it is a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
 }
 
 impl Stat {
     pub(super) fn file(permissions: u32, size: u64) -> Self {
-        Self { mode: FileType::RegularFile.as_raw_mode() | permissions, size }
+        Self { mode: FileType::RegularFile.as_raw_mode() | permissions, size, target: None }
     }
 
     pub(super) fn link(target: &str) -> Self {
-        Self { mode: FileType::Symlink.as_raw_mode() | 0o777, size: target.len() as u64 }
+        let mode = FileType::Symlink.as_raw_mode() | 0o777;
+        Self { mode, size: target.len() as u64, target: Some(target.to_owned()) }
     }
 
     /// Whether it is of `path`.
-    pub(super) fn is_of(self, path: &Path) -> bool {
+    pub(super) fn is_of(&self, path: &Path) -> bool {
+        if let Some(target) = &self.target {
+            return fs::read_link(path).is_ok_and(|found| found == Path::new(target));
+        }
         path.symlink_metadata().is_ok_and(|found| {
-            let untouched = found.is_symlink() || (found.mtime(), found.mtime_nsec()) == (EPOCH as i64, 0);
-            untouched && self == Self { mode: found.mode(), size: found.len() }
+            let untouched = (found.mtime(), found.mtime_nsec()) == (EPOCH as i64, 0);
+            found.is_file() && untouched && (self.mode, self.size) == (found.mode(), found.len())
         })
     }
 }

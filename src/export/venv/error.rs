@@ -9,7 +9,7 @@ use crate::changeset::venv::VenvError;
 use crate::oci::Platform;
 use crate::python::scheme::PythonVersion;
 use crate::python::{standalone, tree, unpack};
-use crate::store;
+use crate::{sandbox, store};
 
 /// Why a venv can't be exported.
 #[derive(Debug, Error)]
@@ -32,10 +32,25 @@ pub enum Error {
     /// The directory can't be made.
     #[error(transparent)]
     Export(#[from] crate::export::Error),
-    /// The wheels are for another machine.
-    #[error("the lock is for {wanted}, and this machine is {here}")]
+    /// The image's files can't be read.
+    #[error(transparent)]
+    Rootfs(#[from] sandbox::Error),
+    /// The image has nothing that could be exported.
+    #[error("{} has neither a venv nor a Python", at.as_deref().map_or_else(|| "the image".to_owned(), |at| format!("{at} of the image")))]
+    NoPackages {
+        /// Where it was to be.
+        at: Option<String>,
+    },
+    /// The image has more than one venv, and nobody says which is meant.
+    #[error("the image has several venvs: {found}")]
+    SeveralVenvs {
+        /// Their paths.
+        found: String,
+    },
+    /// The packages are for another machine.
+    #[error("the packages are for {wanted}, and this machine is {here}")]
     Platform {
-        /// The lock's.
+        /// The image's.
         wanted: Platform,
         /// This machine's.
         here: Platform,
@@ -105,14 +120,17 @@ impl Error {
             Self::Unpack(error) => error.hint(),
             Self::Interpreter(error) => error.hint(),
             Self::Export(error) => error.hint(),
+            Self::Rootfs(error) => error.hint(),
+            Self::NoPackages { .. } => {
+                Some("name the directory of the image that has a `pyvenv.cfg`: --at PATH".into())
+            }
+            Self::SeveralVenvs { .. } => Some("say which: --at PATH".into()),
             Self::Platform { .. } => Some("export it on such a machine, or give --platform and lock again".into()),
             Self::NoPython { wanted, .. } => {
                 Some(format!("get one with `uv python install {wanted}`, or name one with --python"))
             }
             Self::OtherPython { wanted, .. } => Some(format!("name a CPython {wanted} with --python")),
-            Self::Name { .. } => {
-                Some("name another directory; the venv of an image is that of its recipe: -r FILE".into())
-            }
+            Self::Name { .. } => Some("name another directory; an image is named with --image".into()),
             Self::NotOurs { is_venv: true, .. } => Some("name another directory, or replace it with --force".into()),
             Self::NotOurs { .. } => Some("name a directory that is not there yet".into()),
             Self::InTheWay { .. } => Some("move it away, or replace what is in the way with --force".into()),

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::Error;
+use super::origin::Origin;
+use super::target::{Target, text};
+use crate::oci::Platform;
 use crate::python::scheme::PythonVersion;
 
 /// What a Python is asked: what it is, its version, and the executable that venvs are made with.
@@ -19,17 +22,47 @@ print('%d.%d.%d' % sys.version_info[:3])
 print(getattr(sys, '_base_executable', '') or sys.executable)
 ";
 
-/// A Python of this machine.
+/// The Python that a venv runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Python {
+pub struct Python {
     /// Its executable, absolute; not that of a venv.
-    pub(super) path: PathBuf,
-    /// Its version in full.
+    pub(super) executable: String,
+    /// Its version, in full where that is known.
     pub(super) version: String,
+    /// Whether it is the image's own, which comes into the venv.
+    pub(super) is_of_image: bool,
+}
+
+impl Python {
+    /// For what `origin` has in `target`: the one that is `named`, else the image's own if that can come
+    /// along, else one of this machine.
+    ///
+    /// # Errors
+    /// [`Error::Platform`], [`Error::NoPython`], [`Error::OtherPython`], [`Error::Name`].
+    pub fn choose(origin: &Origin, target: &Target, named: Option<&Path>) -> Result<Self, Error> {
+        let here = Platform::host();
+        if !origin.platform.accepts(&here) {
+            return Err(Error::Platform { wanted: origin.platform.clone(), here });
+        }
+        if let (None, Some((path, _))) = (named, &origin.interpreter) {
+            let (executable, version) = (format!("{}/{path}", target.prefix), origin.version.clone());
+            return Ok(Self { executable, version, is_of_image: true });
+        }
+        let Local { path, version } = find(origin.python, named, &target.path)?;
+        Ok(Self { executable: text(&path)?.to_owned(), version, is_of_image: false })
+    }
+}
+
+/// A Python of this machine.
+struct Local {
+    /// Its executable, absolute; not that of a venv.
+    path: PathBuf,
+    /// Its version in full.
+    version: String,
 }
 
 /// The Python `named`, or the first of this machine that is a CPython `wanted`, for the venv at `prefix`.
-pub(super) fn find(wanted: PythonVersion, named: Option<&Path>, prefix: &Path) -> Result<Python, Error> {
+fn find(wanted: PythonVersion, named: Option<&Path>, prefix: &Path) -> Result<Local, Error> {
     if let Some(path) = named {
         let other = |found: String| Error::OtherPython { path: path.to_owned(), found, wanted };
         let (python, is) = ask(path).ok_or_else(|| other("no Python that runs".to_owned()))?;
@@ -69,7 +102,7 @@ fn kept_by_uv(name: &str) -> Vec<PathBuf> {
 }
 
 /// What the Python at `path` is, and its `X.Y`; nothing if it is none, or not CPython.
-fn ask(path: &Path) -> Option<(Python, String)> {
+fn ask(path: &Path) -> Option<(Local, String)> {
     let mut command = Command::new(path);
     // -I: neither the user's modules nor variables such as PYTHONHOME have a say in it
     let asked = command.args(["-I", "-c", QUESTION]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -77,6 +110,6 @@ fn ask(path: &Path) -> Option<(Python, String)> {
     let mut lines = said.lines();
     let (implementation, short, version) = (lines.next()?, lines.next()?, lines.next()?);
     let path = PathBuf::from(lines.next()?);
-    let python = Python { path, version: version.to_owned() };
+    let python = Local { path, version: version.to_owned() };
     (implementation == "cpython" && python.path.is_absolute()).then(|| (python, short.to_owned()))
 }

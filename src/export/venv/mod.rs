@@ -1,10 +1,11 @@
-//! The image's venv on the host, where an editor finds it: the same wheels, laid out as in the
+//! The image's venv on the host, where an editor finds it: the same packages, laid out as in the
 //! image, with the paths of here.
 //!
 //! ```text
-//! lock ──▶ parts: interpreter, skeleton, wheels ──▶ items: each file once ──▶ changes ──▶ applied
-//!            │ those that are there as they were                                 │ against what the
-//!            └─▶ are left alone                                                  │ last export noted
+//! lock, base ──┬─▶ origin ──▶ parts: interpreter, skeleton, ──▶ items: each ──▶ changes ──▶ applied
+//! image ───────┘              packages                          file once         │ against what the
+//!                              └─▶ those that are there as they were              │ last export noted
+//!                                  are left alone
 //! ```
 //!
 //! A new venv gets its name when it is whole. One that is there is changed in place, file by file:
@@ -13,25 +14,29 @@
 mod apply;
 mod contents;
 mod error;
+mod found;
+mod image;
 mod interpreter;
+mod origin;
 mod parts;
 mod place;
+mod target;
 mod unpacked;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 pub use error::Error;
+pub use interpreter::Python;
+pub use origin::{LeftOut, Origin};
 pub use place::Placed;
+pub use target::Target;
 
 use super::output::{Destination, Folder, Stop};
 use crate::changeset::Need;
-use crate::lock::LockedVenv;
 use crate::locked::locked as guard;
-use crate::oci::Platform;
 use crate::progress::{Activity, Progress};
 use crate::python::scheme::Scheme;
 use crate::python::tree;
@@ -41,21 +46,6 @@ use apply::Changes;
 use contents::{Contents, Part};
 use parts::{Item, Of, Source, Wanted};
 
-/// What is asked for.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The venv of a lock.
-    pub locked: LockedVenv,
-    /// What the lock is for.
-    pub platform: Platform,
-    /// Where the venv will be.
-    pub path: PathBuf,
-    /// The Python that it runs with, if the image has none of its own; one is looked for if none is named.
-    pub python: Option<PathBuf>,
-    /// Whether another tool's venv is replaced, and what is in the way in ours.
-    pub force: bool,
-}
-
 /// What an export came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exported {
@@ -63,25 +53,25 @@ pub struct Exported {
     pub path: PathBuf,
     /// The version of its Python.
     pub python: String,
-    /// How many wheels it has.
-    pub wheels: usize,
-    /// The wheels and whatever else were written, whole or in part, as a person calls them.
+    /// How many packages it has.
+    pub packages: usize,
+    /// The packages and whatever else were written, whole or in part, as a person calls them.
     pub written: Vec<String>,
     /// Those that are no longer there.
     pub removed: Vec<String>,
+    /// What the image has and the venv has not.
+    pub left_out: Vec<LeftOut>,
     /// How the files of the store came in.
     pub placed: Placed,
 }
 
-/// A venv that is about to be exported. Nobody else exports to the same place meanwhile.
+/// A venv that is about to be exported.
 pub struct Export {
-    request: Request,
+    target: Target,
     skeleton: Skeleton,
-    /// What is there.
-    old: Contents,
-    /// The directory that is there, locked.
-    there: Option<File>,
     parts: Vec<(Wanted, Then)>,
+    packages: usize,
+    left_out: Vec<LeftOut>,
 }
 
 /// What is done about a part.
@@ -93,35 +83,19 @@ enum Then {
 }
 
 impl Export {
-    /// Looks at what is there, and for a Python.
-    ///
-    /// # Errors
-    /// [`Error`]: whatever stands in the way, before anything is fetched or written.
-    pub fn prepare(request: Request) -> Result<Self, Error> {
-        let here = Platform::host();
-        if !request.platform.accepts(&here) {
-            return Err(Error::Platform { wanted: request.platform, here });
-        }
-        let (path, prefix) = place(&request.path)?;
-        let request = Request { path, ..request };
-        let (there, old) = find(&request)?;
-        let version = &request.locked.python;
-        let python = version.parse().map_err(|source| {
-            let path = prefix.clone();
-            crate::changeset::venv::VenvError::Version { path, source }
-        })?;
-        let scheme = Scheme::new(&prefix, python);
-        let (interpreter, version) = match parts::executable(&request.locked, &prefix) {
-            Some(executable) => (executable, version.clone()),
-            None => {
-                let found = interpreter::find(python, request.python.as_deref(), &request.path)?;
-                (text(&found.path)?.to_owned(), found.version)
-            }
-        };
-        let wanted = parts::wanted(&request.locked, &scheme);
-        let then = |part: &Wanted| if is_there(part, &old, &prefix, &request.path) { Then::Leave } else { Then::Make };
-        let parts = wanted.into_iter().map(|part| (then(&part), part)).map(|(then, part)| (part, then)).collect();
-        Ok(Self { request, skeleton: Skeleton { scheme, interpreter, version }, old, there, parts })
+    /// An export of what `origin` has, run by `python`, to `target`. What is there as it was is told from
+    /// what is made.
+    pub fn new(target: Target, origin: Origin, python: Python) -> Self {
+        let Origin { python: version, interpreter, below, packages, left_out, .. } = origin;
+        let scheme = Scheme::new(&target.prefix, version);
+        let interpreter = interpreter.filter(|_| python.is_of_image).map(|(_, part)| part);
+        let count = below.len() + packages.len();
+        let lower = interpreter.into_iter().chain(below);
+        let wanted = lower.chain([parts::skeleton_part()]).chain(packages);
+        let then = |part: &Wanted| if is_there(part, &target) { Then::Leave } else { Then::Make };
+        let parts = wanted.map(|part| (then(&part), part)).map(|(then, part)| (part, then)).collect();
+        let skeleton = Skeleton { scheme, interpreter: python.executable, version: python.version };
+        Self { target, skeleton, parts, packages: count, left_out }
     }
 
     /// What must be in the store before it is written.
@@ -130,7 +104,7 @@ impl Export {
         let need = made.filter_map(|(part, _)| match &part.of {
             Of::Interpreter(archive) => Some(Need::Archive(archive.clone())),
             Of::Wheel(wheel) => Some(Need::Wheel(wheel.clone())),
-            Of::Skeleton => None,
+            Of::Skeleton | Of::Found { .. } => None,
         });
         need.collect()
     }
@@ -148,19 +122,19 @@ impl Export {
             files[at] = own;
         }
         let (items, parts) = self.merge(files)?;
-        let path = &self.request.path;
-        let new = match &self.there {
+        let Target { path, old, there, force, .. } = &self.target;
+        let new = match there {
             Some(_) => None,
-            None => Some(Folder::create(&Destination::Path { path: path.clone(), force: self.request.force })?),
+            None => Some(Folder::create(&Destination::Path { path: path.clone(), force: *force })?),
         };
         let top = new.as_ref().map_or(path.as_path(), Folder::unfinished);
-        let changes = Changes::between(top, path, &self.old, &items, &directories);
+        let changes = Changes::between(top, path, old, &items, &directories);
         let contents = Contents::new(self.skeleton.scheme.prefix(), parts);
         let exported = self.sum_up(&changes, &contents);
-        if !self.request.force {
-            changes.check(&self.old)?;
+        if !*force {
+            changes.check(old)?;
         }
-        if contents == self.old && changes.place.is_empty() && changes.remove.is_empty() {
+        if contents == *old && changes.place.is_empty() && changes.remove.is_empty() {
             return Ok(exported);
         }
         if new.is_none() {
@@ -171,7 +145,7 @@ impl Export {
         sync(top)?;
         contents.write(top)?;
         if let Some(new) = new {
-            if self.request.force {
+            if *force {
                 new.replace()?
             } else {
                 new.keep().map(drop)?
@@ -190,20 +164,19 @@ impl Export {
             loop {
                 let next = guard(&rest).next();
                 let Some(((part, then), place)) = next else { return Ok(()) };
-                stop.check(&self.request.path)?;
-                if *then == Then::Leave {
+                stop.check(&self.target.path)?;
+                if *then == Then::Leave || matches!(part.of, Of::Skeleton) {
                     continue;
                 }
-                let size = match &part.of {
-                    Of::Interpreter(archive) => archive.size,
-                    Of::Wheel(wheel) => wheel.size,
-                    Of::Skeleton => continue,
-                };
+                let (size, scheme) = (part.of.size(), &self.skeleton.scheme);
                 let task = progress.task(Activity::Extract, part.name.clone(), Some(size));
                 *guard(place) = match &part.of {
                     Of::Interpreter(archive) => parts::interpreter(store, archive)?,
-                    Of::Wheel(wheel) => parts::wheel(store, wheel, &self.skeleton.scheme)?,
-                    Of::Skeleton => continue,
+                    Of::Wheel(wheel) => parts::wheel(store, wheel, scheme)?,
+                    Of::Found { files, record } => {
+                        found::items(store, &part.key, files, record.as_ref(), &scheme.interpreter())?
+                    }
+                    Of::Skeleton => Vec::new(),
                 };
                 task.advance(size);
                 task.end("unpacked");
@@ -222,13 +195,13 @@ impl Export {
         let mut items: BTreeMap<String, (usize, Item)> = BTreeMap::new();
         let mut hidden = vec![false; self.parts.len()];
         for (at, ((part, then), made)) in self.parts.iter().zip(files).enumerate() {
-            let old = self.old.part(&part.name, &part.key);
+            let old = self.target.old.part(&part.name, &part.key);
             let left = old.filter(|_| *then == Then::Leave).into_iter().flat_map(|old| &old.files);
-            let left = left.map(|(path, stat)| (path.clone(), Item { stat: *stat, source: Source::There }));
+            let left = left.map(|(path, stat)| (path.clone(), Item { stat: stat.clone(), source: Source::There }));
             let made = made.into_iter().map(|(path, item)| {
                 let is_there = matches!(item.source, Source::Stored(_))
                     && old.is_some_and(|old| old.files.get(&path) == Some(&item.stat))
-                    && item.stat.is_of(&self.request.path.join(&path));
+                    && item.stat.is_of(&self.target.path.join(&path));
                 let source = if is_there { Source::There } else { item.source };
                 (path, Item { stat: item.stat, source })
             });
@@ -253,7 +226,7 @@ impl Export {
                 let wheel = self.parts[*at].0.name.clone();
                 return Err(tree::Error::FileAndDirectory { path: path.clone(), wheel }.into());
             }
-            parts[*at].files.insert(path.clone(), item.stat);
+            parts[*at].files.insert(path.clone(), item.stat.clone());
         }
         Ok((items.into_iter().map(|(path, (_, item))| (path, item)).collect(), parts))
     }
@@ -264,70 +237,22 @@ impl Export {
         let is_gone = |part: &&Part| !contents.parts.iter().any(|now| now.name == part.name);
         let names = |parts: Vec<&Part>| parts.into_iter().map(|part| part.name.clone()).collect();
         Exported {
-            path: self.request.path.clone(),
+            path: self.target.path.clone(),
             python: self.skeleton.version.clone(),
-            wheels: self.request.locked.wheels.len(),
+            packages: self.packages,
             written: names(contents.parts.iter().filter(is_written).collect()),
-            removed: names(self.old.parts.iter().filter(is_gone).collect()),
+            removed: names(self.target.old.parts.iter().filter(is_gone).collect()),
+            left_out: self.left_out.clone(),
             placed: Placed::default(),
         }
     }
 }
 
-/// `path`, absolute and without links on the way, and the same as text.
-fn place(path: &Path) -> Result<(PathBuf, String), Error> {
-    let absolute = std::path::absolute(path).map_err(Error::io("find", path))?;
-    let found = match fs::canonicalize(&absolute) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let nameless = || Error::Name { path: path.to_owned(), why: "it names no directory" };
-            let (parent, name) = absolute.parent().zip(absolute.file_name()).ok_or_else(nameless)?;
-            fs::canonicalize(parent).map_err(Error::io("find", parent))?.join(name)
-        }
-        found => found.map_err(Error::io("find", path))?,
-    };
-    let prefix = text(&found)?.to_owned();
-    Ok((found, prefix))
-}
-
-/// `path` as scripts have it.
-fn text(path: &Path) -> Result<&str, Error> {
-    let refused = |why| Error::Name { path: path.to_owned(), why };
-    let text = path.to_str().ok_or_else(|| refused("it is not UTF-8"))?;
-    match text.contains([':', '\n', '\r']) {
-        // the venv module: "Refusing to create a venv in … because it contains the PATH separator"
-        true => Err(refused("it has a colon or a line break in it")),
-        false => Ok(text),
-    }
-}
-
-/// The directory that is there, locked, and what an export has put into it; neither if it is made anew.
-fn find(request: &Request) -> Result<(Option<File>, Contents), Error> {
-    let path = &request.path;
-    let refused = |is_venv| Err(Error::NotOurs { path: path.clone(), is_venv });
-    match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, Contents::default())),
-        Err(error) => return Err(Error::io("look at", path)(error)),
-        Ok(found) if !found.is_dir() => return refused(false),
-        Ok(_) => {}
-    }
-    let directory = File::open(path).map_err(Error::io("open", path))?;
-    directory.lock().map_err(Error::io("lock", path))?;
-    if let Some(contents) = Contents::read(path)? {
-        return Ok((Some(directory), contents));
-    }
-    let is_empty = fs::read_dir(path).map_err(Error::io("read", path))?.next().is_none();
-    let is_venv = path.join("pyvenv.cfg").is_file();
-    match (is_empty, is_venv && request.force) {
-        (true, _) => Ok((Some(directory), Contents::default())),
-        (false, true) => Ok((None, Contents::default())),
-        (false, false) => refused(is_venv),
-    }
-}
-
-/// Whether nothing need be done about `part` of the venv in `top`.
-fn is_there(part: &Wanted, old: &Contents, prefix: &str, top: &Path) -> bool {
+/// Whether nothing need be done about `part` of the venv in `target`.
+fn is_there(part: &Wanted, target: &Target) -> bool {
+    let Target { path: top, prefix, old, .. } = target;
     let known = old.part(&part.name, &part.key).filter(|part| part.whole && !part.hidden);
-    old.prefix == prefix
+    old.prefix == *prefix
         && !matches!(part.of, Of::Skeleton)
         && known.is_some_and(|part| part.files.iter().all(|(path, stat)| stat.is_of(&top.join(path))))
 }

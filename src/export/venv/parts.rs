@@ -1,23 +1,27 @@
-//! What a venv is made of: its interpreter, its skeleton and its wheels, and the files of each.
+//! What a venv is made of: its interpreter, its skeleton, its wheels and what an image has besides,
+//! and the files of each.
 
 use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::contents::Stat;
 use super::error::Error;
+use super::found::Files;
 use super::unpacked;
 use crate::changeset::venv as layers;
 use crate::lock::{LockedFile, LockedVenv, LockedWheel};
 use crate::oci::Digest;
 use crate::python::install::{Content, Installed};
-use crate::python::scheme::Scheme;
+use crate::python::scheme::{PythonVersion, Scheme};
 use crate::python::tree;
 use crate::python::venv::{self, Skeleton};
 use crate::store::Store;
 
 /// Where the image's own interpreter lies, relative to the venv: in it, so that nothing that is
 /// done to the store takes it away.
-const INTERPRETER: &str = ".python";
+pub(super) const INTERPRETER: &str = ".python";
 
 /// A part before its files are known.
 #[derive(Clone, Debug)]
@@ -31,9 +35,27 @@ pub(super) struct Wanted {
 
 #[derive(Clone, Debug)]
 pub(super) enum Of {
+    /// The archive of a standalone build.
     Interpreter(LockedFile),
     Skeleton,
     Wheel(LockedWheel),
+    /// What lies installed in an image, and where its RECORD is.
+    Found {
+        files: Files,
+        record: Option<String>,
+    },
+}
+
+impl Of {
+    /// How many bytes it is made from.
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::Interpreter(archive) => archive.size,
+            Self::Skeleton => 0,
+            Self::Wheel(wheel) => wheel.size,
+            Self::Found { files, .. } => files.values().map(|file| file.size).sum(),
+        }
+    }
 }
 
 /// A file or a link of a venv.
@@ -47,7 +69,7 @@ pub(super) struct Item {
 pub(super) enum Source {
     /// It is in the venv already.
     There,
-    /// A file or link of the store.
+    /// A file of the store.
     Stored(PathBuf),
     /// Made for this venv.
     Bytes(Vec<u8>),
@@ -55,33 +77,37 @@ pub(super) enum Source {
     Link(String),
 }
 
-/// What the venv of `locked` has, in the order in which a file of one replaces that of another.
-pub(super) fn wanted(locked: &LockedVenv, scheme: &Scheme) -> Vec<Wanted> {
-    let interpreter = locked.interpreter.archive.iter().map(|archive| Wanted {
-        name: format!("Python {}", locked.python),
-        key: archive.sha256,
-        of: Of::Interpreter(archive.clone()),
-    });
-    // made anew each time, and compared
-    let skeleton = Wanted { name: "venv".to_owned(), key: Digest::of(b""), of: Of::Skeleton };
-    let wheels = layers::packed(&locked.wheels).into_iter().flatten().map(|wheel| {
-        let mut without = wheel.without.clone();
-        without.sort();
-        let key = format!("{}\n{}\n{}", wheel.sha256, scheme.python(), without.join("\n"));
-        Wanted {
-            name: format!("{} {}", wheel.name, wheel.version),
-            key: Digest::of(key.as_bytes()),
-            of: Of::Wheel(wheel),
-        }
-    });
-    interpreter.chain([skeleton]).chain(wheels).collect()
+impl Item {
+    /// A link that is made for a venv.
+    pub(super) fn link(target: String) -> Self {
+        Self { stat: Stat::link(&target), source: Source::Link(target) }
+    }
 }
 
-/// The executable of the image's own interpreter, where the venv at `prefix` has it.
-pub(super) fn executable(locked: &LockedVenv, prefix: &str) -> Option<String> {
+/// What every venv has; it is made anew each time, and compared.
+pub(super) fn skeleton_part() -> Wanted {
+    Wanted { name: "venv".to_owned(), key: Digest::of(b""), of: Of::Skeleton }
+}
+
+/// The parts that `wheels` are in a venv of `python`, in the order in which a file of one replaces that
+/// of another.
+pub(super) fn wheels(wheels: &[LockedWheel], python: PythonVersion) -> Vec<Wanted> {
+    let part = |wheel: LockedWheel| {
+        let mut without = wheel.without.clone();
+        without.sort();
+        let key = format!("{}\n{python}\n{}", wheel.sha256, without.join("\n"));
+        let name = format!("{} {}", wheel.name, wheel.version);
+        Wanted { name, key: Digest::of(key.as_bytes()), of: Of::Wheel(wheel) }
+    };
+    layers::packed(wheels).into_iter().flatten().map(part).collect()
+}
+
+/// The image's own interpreter, and its executable relative to the venv, if that is a standalone build.
+pub(super) fn interpreter_of(locked: &LockedVenv) -> Option<(String, Wanted)> {
     let archive = locked.interpreter.archive.as_ref()?;
     let below = locked.interpreter.path.strip_prefix('/')?.strip_prefix(&archive.to)?;
-    Some(format!("{prefix}/{INTERPRETER}{below}"))
+    let (name, of) = (format!("Python {}", locked.python), Of::Interpreter(archive.clone()));
+    Some((format!("{INTERPRETER}{below}"), Wanted { name, key: archive.sha256, of }))
 }
 
 /// The files of an interpreter, by path relative to the venv.
@@ -93,12 +119,18 @@ pub(super) fn interpreter(store: &Store, archive: &LockedFile) -> Result<Vec<(St
         let entry = entry.map_err(failed)?;
         let found = entry.metadata().map_err(failed)?;
         let below = entry.path().strip_prefix(&root).unwrap_or(entry.path()).to_string_lossy();
-        let stat = match entry.file_type() {
+        let item = match entry.file_type() {
             kind if kind.is_dir() => continue,
-            kind if kind.is_symlink() => Stat { size: found.len(), ..Stat::link("") },
-            _ => Stat::file(std::os::unix::fs::MetadataExt::mode(&found) & 0o777, found.len()),
+            kind if kind.is_symlink() => {
+                let target = fs::read_link(entry.path()).map_err(Error::io("read", entry.path()))?;
+                Item::link(target.to_string_lossy().into_owned())
+            }
+            _ => {
+                let stat = Stat::file(found.mode() & 0o777, found.len());
+                Item { stat, source: Source::Stored(entry.path().to_owned()) }
+            }
         };
-        items.push((format!("{INTERPRETER}/{below}"), Item { stat, source: Source::Stored(entry.into_path()) }));
+        items.push((format!("{INTERPRETER}/{below}"), item));
     }
     Ok(items)
 }
@@ -112,9 +144,7 @@ pub(super) fn skeleton(skeleton: &Skeleton) -> (Vec<String>, Vec<(String, Item)>
         match item {
             venv::Item::Directory => directories.push(path),
             venv::Item::File(text) => items.push((path, made(0o644, text.into_bytes()))),
-            venv::Item::Link(target) => {
-                items.push((path, Item { stat: Stat::link(&target), source: Source::Link(target) }));
-            }
+            venv::Item::Link(target) => items.push((path, Item::link(target))),
         }
     }
     (directories, items)
@@ -140,6 +170,7 @@ pub(super) fn wheel(store: &Store, locked: &LockedWheel, scheme: &Scheme) -> Res
     Ok(items.collect())
 }
 
-fn made(mode: u32, bytes: Vec<u8>) -> Item {
+/// A file that is made for a venv.
+pub(super) fn made(mode: u32, bytes: Vec<u8>) -> Item {
     Item { stat: Stat::file(mode, bytes.len() as u64), source: Source::Bytes(bytes) }
 }

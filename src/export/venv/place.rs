@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -40,11 +40,7 @@ impl Placer {
     }
 
     /// Makes `to`, where nothing is, what `from` is, of the store.
-    pub(super) fn place(&mut self, from: &Path, to: &Path, stat: Stat, placed: &mut Placed) -> io::Result<()> {
-        if stat.mode == Stat::link("").mode {
-            placed.copied += 1;
-            return symlink(fs::read_link(from)?, to);
-        }
+    pub(super) fn place(&mut self, from: &Path, to: &Path, stat: &Stat, placed: &mut Placed) -> io::Result<()> {
         let source = File::open(from)?;
         if self.may_clone {
             let file = create(to)?;
@@ -82,7 +78,7 @@ impl Placer {
 }
 
 /// Makes `to`, where nothing is, a file with these bytes.
-pub(super) fn write(bytes: &[u8], to: &Path, stat: Stat) -> io::Result<()> {
+pub(super) fn write(bytes: &[u8], to: &Path, stat: &Stat) -> io::Result<()> {
     let mut file = create(to)?;
     io::Write::write_all(&mut file, bytes)?;
     finish(&file, stat)
@@ -92,7 +88,7 @@ fn create(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
-fn finish(file: &File, stat: Stat) -> io::Result<()> {
+fn finish(file: &File, stat: &Stat) -> io::Result<()> {
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH))?;
     file.set_permissions(Permissions::from_mode(stat.mode & 0o777))
 }

@@ -1,10 +1,11 @@
-//! Wheels and interpreters, unpacked once each into the store.
+//! Wheels, interpreters and what lies installed in images, unpacked once each into the store.
 
 use std::path::PathBuf;
 
 use rawzip::ReaderAt;
 
 use super::error::Error;
+use super::found::File;
 use crate::changeset::venv::{self, VenvError};
 use crate::lock::{LockedFile, LockedWheel};
 use crate::oci::Digest;
@@ -45,6 +46,14 @@ pub(super) fn interpreter(store: &Store, archive: &LockedFile) -> Result<PathBuf
         let bytes = bytes.ok_or(VenvError::NotDownloaded { name, digest })?;
         let unpacked = standalone::unpack_into(bytes, &archive.from, &store.root().join("tmp"), folder);
         unpacked.map_err(|error| venv::verify(store, &digest).map_or_else(Error::from, |()| error.into()))
+    })
+}
+
+/// The directory with those of `files` that are the same in every venv, of the part `key`.
+pub(super) fn found(store: &Store, key: &Digest, files: &[(&String, &File)]) -> Result<PathBuf, Error> {
+    let key = Digest::of(format!("found {FORM}\n{key}\n").as_bytes());
+    made_once(store, &key, |folder| {
+        files.iter().try_for_each(|(path, file)| Ok(folder.copy(path, file.mode, &file.place)?))
     })
 }
 
