@@ -1,5 +1,7 @@
 //! What a manifest says of what dlpack added to the base, so that it can be added to another.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::changeset::ANNOTATION_LAYER;
@@ -67,7 +69,11 @@ pub fn account_files(base: &LockedBase) -> Digest {
 /// everything else is replaced.
 fn of_recipe(recipe: &Config) -> Vec<Amendment> {
     let port = |port: &String| if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
-    let env = recipe.env.iter().map(|(name, value)| Amendment::Env(name.clone(), value.clone()));
+    // Only a value with a `$` depends on the base.
+    let (of_base, plain): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        recipe.env.clone().into_iter().partition(|(_, value)| value.contains('$'));
+    let of_base = Some(of_base).filter(|values| !values.is_empty()).map(Amendment::EnvFrom);
+    let env = of_base.into_iter().chain(plain.into_iter().map(|(name, value)| Amendment::Env(name, value)));
     let labels = recipe.labels.iter().map(|(name, value)| Amendment::Label(name.clone(), value.clone()));
     let ports = recipe.expose.iter().map(|exposed| Amendment::Expose(port(exposed)));
     env.chain(labels)

@@ -1,9 +1,12 @@
 //! What is done to the config of an image that more is laid over: as data, so that it can be told
 //! of, and done again to another image's.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::config::{DEFAULT_PATH, ImageConfig};
+use super::variable::substitute;
 
 /// One change to a config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +14,9 @@ use super::config::{DEFAULT_PATH, ImageConfig};
 pub enum Amendment {
     /// Sets an environment variable.
     Env(String, String),
+    /// Sets environment variables to values that may speak of what the image has for a variable
+    /// before any of these is set: see [`substitute`].
+    EnvFrom(BTreeMap<String, String>),
     /// Lets a venv's programs be found first, unless one that is found already builds on it.
     Venv(String),
     /// Puts directories before all others in `PATH`, where none of them stands a second time.
@@ -36,6 +42,16 @@ impl Amendment {
         let container = &mut config.config;
         match self {
             Self::Env(name, value) => container.set_env(name, value),
+            Self::EnvFrom(values) => {
+                // "Environment variable substitution use the same value for each variable throughout the
+                // entire instruction."
+                let value = |text: &String| {
+                    let known = |name: &str| container.env(name).map(str::to_owned);
+                    substitute(text, &known).unwrap_or_else(|_| text.clone())
+                };
+                let values: Vec<_> = values.iter().map(|(name, text)| (name, value(text))).collect();
+                values.iter().for_each(|(name, value)| container.set_env(name, value));
+            }
             Self::Venv(prefix) => {
                 let bin = format!("{prefix}/bin");
                 let path = container.env("PATH").unwrap_or(DEFAULT_PATH);
@@ -87,6 +103,18 @@ mod tests {
         let expected = "/home/dev/.venv/bin:/opt/venv/bin:/usr/bin:/bin";
         assert_eq!(path_after("/usr/bin:/bin", &[shared.clone(), own.clone(), active.clone()]), expected);
         assert_eq!(path_after("/usr/bin:/bin", &[own, active, shared]), expected);
+    }
+
+    #[test]
+    fn values_speak_of_what_the_image_had_before_any_of_them() {
+        let mut config = ImageConfig::default();
+        config.config.set_env("A", "old");
+        let values = [("A", "new"), ("B", "$A:${C:-none}"), ("PATH", "/x:$PATH")];
+        let values = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let amendments = [Amendment::Venv("/opt/venv".into()), Amendment::EnvFrom(values)];
+        amendments.iter().for_each(|amendment| amendment.apply(&mut config));
+        assert_eq!((config.config.env("A"), config.config.env("B")), (Some("new"), Some("old:none")));
+        assert_eq!(config.config.env("PATH"), Some(format!("/x:/opt/venv/bin:{DEFAULT_PATH}").as_str()));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod layout;
 mod manifest;
 pub mod media_type;
 mod platform;
+mod variable;
 
 pub use amendment::Amendment;
 pub use config::{ContainerConfig, DEFAULT_PATH, History, ImageConfig, RootFs};
@@ -16,3 +17,4 @@ pub use digest::{ChainId, DiffId, Digest, Hasher, InvalidDigest};
 pub use layout::{Layout, LayoutError, LayoutReader, REF_NAME};
 pub use manifest::{Descriptor, Index, InvalidManifest, MAX_MANIFEST, Manifest, ManifestOrIndex, parse_manifest};
 pub use platform::{InvalidPlatform, Platform};
+pub use variable::{Variable, Word, substitute};

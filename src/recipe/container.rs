@@ -49,7 +49,7 @@ pub(super) fn container(field: Field<'_>) -> Result<Container, Fault> {
         workdir: table.text("workdir", values::image_directory)?,
         mounts: table.list("mounts", |field| read(field, str::parse))?,
         cwd: table.field("cwd").map(cwd).transpose()?.flatten(),
-        env: table.strings("env", values::environment)?,
+        env: table.strings("env", values::environment, values::any)?,
         shm_size: table.field("shm-size").map(|field| read(field, memory_size)).transpose()?,
         gpus: table.text("gpus", values::something)?,
         net: table.field("net").map(|field| read(field, str::parse)).transpose()?,

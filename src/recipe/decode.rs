@@ -125,8 +125,8 @@ fn config(field: Field<'_>) -> Result<Config, Fault> {
     let table = Table::open(field, "[config]", keys)?;
     let command = |key| table.field(key).map(|_| table.texts(key, values::any)).transpose();
     Ok(Config {
-        env: table.strings("env", values::environment)?,
-        labels: table.strings("labels", values::something)?,
+        env: table.strings("env", values::environment, values::with_variables)?,
+        labels: table.strings("labels", values::something, values::any)?,
         expose: table.list("expose", exposed)?,
         workdir: table.text("workdir", values::image_directory)?,
         user: table.text("user", values::image_user)?,

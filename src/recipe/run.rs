@@ -33,7 +33,7 @@ pub(super) fn run(field: Field<'_>) -> Result<Run, Fault> {
         command: table.text("command", values::something)?,
         script: table.path("script")?,
         shell,
-        env: table.strings("env", values::environment)?,
+        env: table.strings("env", values::environment, values::any)?,
         workdir: table.text("workdir", values::image_directory)?.unwrap_or_else(|| "/".into()),
         user: table.text("user", values::image_user)?,
         network: table.flag("network")?,

@@ -108,7 +108,12 @@ impl<'a> Table<'a> {
     }
 
     /// A table of strings whose keys satisfy `rule`; empty if not there.
-    pub(super) fn strings(&self, key: &'static str, rule: Rule) -> Result<BTreeMap<String, String>, Fault> {
+    pub(super) fn strings(
+        &self,
+        key: &'static str,
+        rule: Rule,
+        value: Rule,
+    ) -> Result<BTreeMap<String, String>, Fault> {
         let Some(field) = self.field(key) else {
             return Ok(BTreeMap::new());
         };
@@ -120,8 +125,8 @@ impl<'a> Table<'a> {
                 origin: entry.key,
                 problem: complaint.about(format!("a key of `{key}`"), name),
             })?;
-            let value = Field::of(name, &entry.node, self.files);
-            Ok((name.clone(), value.text(super::values::any)?))
+            let field = Field::of(name, &entry.node, self.files);
+            Ok((name.clone(), field.text(value)?))
         };
         entries.iter().map(string).collect()
     }

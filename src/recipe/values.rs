@@ -3,7 +3,7 @@
 
 use oci_client::{ParseError, Reference};
 
-use crate::oci::Platform;
+use crate::oci::{Platform, substitute};
 
 use super::error::Problem;
 
@@ -205,6 +205,15 @@ pub(super) fn environment(name: &str) -> Verdict {
     let head = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     let holds = head && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     ensure(holds, "an environment variable's name is letters, digits and `_`, and does not begin with a digit")
+}
+
+/// The value of an environment variable, which may speak of those of the base.
+pub(super) fn with_variables(text: &str) -> Verdict {
+    any(text)?;
+    substitute(text, &|_| None).map(drop).map_err(|inside| {
+        Complaint::new(format!("`${{{inside}` is no variable of the base"))
+            .hint("in a recipe's file it is $${NAME}, $${NAME:-WORD} or $${NAME:+WORD}; '\\$' is a `$`")
+    })
 }
 
 /// A login name or a group: what Debian's adduser and useradd take by default.
