@@ -1,10 +1,12 @@
 //! `dlpack init`: a project's files become a recipe that says the same, which the recipe's
 //! own reader accepts, and settings for its editor that leave a person's own alone.
 
+mod whole;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dlpack::init::{self, Answers, flavours};
+use dlpack::init::{self, Answers, Selection, flavours};
 use dlpack::recipe::{Base, Interpreter, LayerKind, Loaded, Recipe, Venv};
 use serde_json::Value;
 
@@ -90,12 +92,18 @@ fn a_dockerfile_on_a_flavour_adds_to_the_layers_that_it_has() {
 }
 
 #[test]
-fn the_search_path_of_a_base_that_is_not_known_is_not_made_up() {
+fn what_the_base_has_is_spoken_of_by_name() {
     let dlpack = Dlpack::new();
-    dlpack.write("Dockerfile", "FROM pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel\nENV PATH=/x/bin:$PATH\nRUN make\n");
+    let env = "ENV PATH=/x/bin:$PATH LIBS=/x/lib${LIBS:+:$LIBS} PRICE='$5'\nENV PATH=$PATH:/y A=${LIBS}z\n";
+    dlpack.write("Dockerfile", &format!("FROM pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel\n{env}RUN make\n"));
     dlpack.ok(["init"]);
-    assert!(!load(&dlpack).recipe.config.env.contains_key("PATH"));
-    assert!(read(&dlpack, "dlpack.toml").contains("# Dockerfile:2: ENV PATH=/x/bin:$PATH\n#   not said here"));
+    let env = load(&dlpack).recipe.config.env;
+    let expected = [("A", "/x/lib${LIBS:+:$LIBS}z"), ("LIBS", "/x/lib${LIBS:+:$LIBS}"), ("PATH", "/x/bin:$PATH:/y")];
+    for (name, value) in expected.into_iter().chain([("PRICE", r"\$5")]) {
+        assert_eq!(env[name], value);
+    }
+    let recipe = read(&dlpack, "dlpack.toml");
+    assert!(recipe.contains("#   not said here: steps have no $PATH of the base"), "{recipe}");
 }
 
 #[test]
@@ -109,7 +117,7 @@ fn every_flavour_with_every_cuda_is_accepted() {
                 user: Some("alice".into()),
                 ..Answers::default()
             };
-            let found = init::look(&dlpack.work(), &[]).unwrap();
+            let found = init::look(&dlpack.work(), &[], &Selection::default()).unwrap();
             let written =
                 init::compose(found, &answers, "").unwrap_or_else(|error| panic!("{flavour} {cuda}: {error}"));
             init::check(&written.text).unwrap_or_else(|error| panic!("{error:?}\n{}", written.text));

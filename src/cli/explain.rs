@@ -41,7 +41,7 @@ explain!(init::Error, self => match self {
     Self::Flavour { .. } | Self::Cuda { .. } | Self::Python { .. } | Self::PythonOfCuda { .. } | Self::User { .. } => {
         ExitKind::Usage
     }
-    Self::UnknownPython { .. } | Self::UnknownKind { .. } => ExitKind::Usage,
+    Self::UnknownPython { .. } | Self::UnknownKind { .. } | Self::Selected { .. } => ExitKind::Usage,
     Self::Syntax { .. } | Self::Depth { .. } | Self::NoPython { .. } | Self::NotAccepted { .. } => ExitKind::Recipe,
     Self::Directory { .. } | Self::Unreadable { .. } | Self::Exists { .. } | Self::Write { .. } => ExitKind::Other,
 });

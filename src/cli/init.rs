@@ -8,7 +8,7 @@ use serde_json::json;
 use super::context::Context;
 use super::display::{count, show};
 use super::error::{ExitKind, Failure};
-use crate::init::{self, Answers, Change, Found, Merged, Outcome};
+use crate::init::{self, Answers, Change, Found, Merged, Outcome, Selection};
 
 /// Write a recipe for a project from the files that it has
 ///
@@ -29,6 +29,12 @@ pub struct Arguments {
     /// The version of Python
     #[arg(long, value_name = "VERSION")]
     python: Option<String>,
+    /// An extra of pyproject.toml to install; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    extra: Vec<String>,
+    /// A dependency group of pyproject.toml to install; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    group: Vec<String>,
     /// The account's name; `root` for none
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -50,12 +56,14 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { directory, flavour, cuda, python, user, mut from, output, mut vscode, yes, force } = arguments;
+    let Arguments { directory, flavour, cuda, python, extra, group, user, mut from, output, mut vscode, yes, force } =
+        arguments;
+    let selection = Selection { extras: extra, groups: group };
     let asks = !yes && !context.quiet() && !context.json() && io::stdin().is_terminal() && io::stderr().is_terminal();
-    let mut found = init::look(&directory, &from)?;
+    let mut found = init::look(&directory, &from, &selection)?;
     if asks && from.is_empty() && !found.others().is_empty() {
         from = which(&found)?;
-        found = init::look(&directory, &from)?;
+        found = init::look(&directory, &from, &selection)?;
     }
     let mut answers = Answers { flavour, cuda, python, user };
     if asks {

@@ -3,8 +3,8 @@
 use crate::recipe::Word;
 
 use super::bases::{self, Chosen};
-use super::dockerfile::{Dockerfile, Installed};
-use super::draft::{Account, Apt, Base, Draft, Kind, Layer, Part, Text, Venv};
+use super::dockerfile::{self, Dockerfile, Installed};
+use super::draft::{Account, Apt, Base, Draft, Kind, Layer, Part, Text, Venv, itself};
 use super::error::Error;
 use super::found::{Defaults, Found, NGC, NGC_PYTHON, PLAIN};
 use super::note::{Item, Note};
@@ -72,7 +72,7 @@ pub fn compose(found: Found, answers: &Answers, above: &str) -> Result<Written, 
     };
     for (name, value) in variables {
         match Word::Variable.accepts(&name) {
-            Ok(()) => draft.config.env.push((name, Text::Plain(value))),
+            Ok(()) => draft.config.env.push((name, Text::Plain(itself(&value)))),
             Err(why) => draft.config.notes.push(Note::new(format!("not said here: {name}={value}: {why}"))),
         }
     }
@@ -118,7 +118,7 @@ fn rest_of(dockerfile: Dockerfile) -> (Vec<Part>, Vec<Note>, Packages) {
             }
             Part::Layer(Layer { kind: Kind::Account(account), notes: places, .. }) => {
                 let why = "the flavour has an account: --user gives it another name";
-                let place = places.iter().flat_map(Note::lines).next().unwrap_or_default();
+                let place = places.first().map(Note::first_line).unwrap_or_default();
                 notes.push(Note::unsaid_at(place, &account.command, why));
                 continue;
             }
@@ -258,10 +258,12 @@ fn on_dockerfile(dockerfile: Dockerfile, more: Packages, answers: &Answers) -> R
         finish_venv(&mut draft, &image, installed, installs, answers)?;
     }
     if let Some(user) = answers.user.as_deref().filter(|user| *user != "root") {
-        let has = draft
-            .layers()
-            .any(|layer| matches!(&layer.kind, Kind::Account(account) if account.user == Some(Text::plain(user))));
-        if !has {
+        let makes = |layer: &Layer| match &layer.kind {
+            Kind::Account(account) => account.user == Some(Text::plain(user)),
+            Kind::Run(run) => dockerfile::makes(&run.command, user),
+            _ => false,
+        };
+        if !draft.layers().any(makes) {
             let kind = Kind::Account(Account { user: Some(Text::plain(user)), ..Account::default() });
             draft.push(Vec::new(), kind);
         }
@@ -358,9 +360,14 @@ fn find_first(draft: &mut Draft, bin: &str) {
             }
         }
     }
-    for (name, value) in &mut draft.config.env {
+    // The layer of the packages puts them before what the base has.
+    let env = &mut draft.config.env;
+    env.retain(|(name, value)| {
+        name != "PATH" || !matches!(value, Text::Plain(path) if *path == format!("{bin}:$PATH"))
+    });
+    for (name, value) in env {
         if let (true, Text::Plain(path)) = (name == "PATH", value)
-            && !path.split(':').any(|part| part == bin)
+            && !path.split(':').any(|part| part == bin || part == "$PATH")
         {
             *path = format!("{bin}:{path}");
         }

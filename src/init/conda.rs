@@ -400,11 +400,11 @@ mod tests {
         let mut conda = Conda::default();
         let specs = ["python=3.9|3.10", "cpuonly", "some-lab-tool=1", "numpy=1.26", "pytorch=2.1"];
         specs.into_iter().for_each(|spec| conda.package(&Place::new("environment.yml", 1), spec));
-        let notes = conda.packages.notes.iter().map(|note| note.lines().next().unwrap_or_default());
+        let notes = conda.packages.notes.iter().map(|note| note.first_line());
         assert_eq!(notes.collect::<Vec<_>>(), ["environment.yml:1: python=3.9|3.10", "environment.yml:1: cpuonly"]);
         assert_eq!((conda.cuda.as_deref(), conda.packages.python.len()), (Some("none"), 0));
         let [Item::Note(unknown), rest @ ..] = &conda.packages.requirements[..] else { panic!("{:?}", conda.packages) };
-        assert_eq!(unknown.lines().next(), Some("environment.yml:1: some-lab-tool=1"));
+        assert_eq!(unknown.first_line(), "environment.yml:1: some-lab-tool=1");
         assert_eq!(rest, ["numpy==1.26.*", "torch==2.1.*"].map(|said| Item::Said(said.into())));
     }
 }

@@ -52,6 +52,11 @@ pub(super) enum Text {
     WithVariables(String),
 }
 
+/// `text` as the value of one of the recipe's `env` that means itself: docs/recipes.md, "`\$` is a `$`".
+pub(super) fn itself(text: &str) -> String {
+    text.replace('$', r"\$")
+}
+
 impl Text {
     pub(super) fn plain(text: impl Into<String>) -> Self {
         Self::Plain(text.into())

@@ -60,6 +60,16 @@ pub enum Error {
         /// Those that there are.
         known: Vec<&'static str>,
     },
+    /// An extra or a dependency group that no file has.
+    #[error("no file that is read has the {what} `{name}`")]
+    Selected {
+        /// `extra` or `group`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// A version of CUDA that no base is known for.
     #[error("no base image is known for CUDA {version}")]
     Cuda {
@@ -145,6 +155,10 @@ impl Error {
             Self::Syntax { hint, .. } => hint.clone(),
             Self::Depth { .. } => Some("one of them includes itself".into()),
             Self::Flavour { known, .. } => Some(format!("the flavours are {}", known.join(", "))),
+            Self::Selected { known, what, .. } if known.is_empty() => Some(format!(
+                "{what}s are pyproject.toml's: `--from pyproject.toml` reads it where another file is read"
+            )),
+            Self::Selected { known, what, .. } => Some(format!("the {what}s are {}", known.join(", "))),
             Self::Cuda { known, .. } => Some(format!("give one of {}, or `none`", known.join(", "))),
             Self::Python { .. } => Some("write major and minor alone, from 3.8 on, such as 3.10".into()),
             Self::PythonOfCuda { known, .. } => Some(format!(

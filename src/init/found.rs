@@ -13,7 +13,7 @@ use super::dockerfile::{self, Dockerfile};
 use super::error::Error;
 use super::note::Place;
 use super::packages::Packages;
-use super::pyproject::Pyproject;
+use super::pyproject::{Pyproject, Selection, is_in};
 use super::python::Wanted;
 use super::requirements;
 
@@ -44,6 +44,10 @@ pub struct Found {
     pub(super) dockerfile: Option<Dockerfile>,
     pub(super) variables: Vec<(String, String)>,
     cuda: Option<String>,
+    /// What is installed of extras and groups.
+    selection: Selection,
+    /// Those that there are.
+    optional: Selection,
 }
 
 /// What the files suggest.
@@ -97,11 +101,11 @@ pub(super) fn listed(directory: &Path) -> std::io::Result<fs::ReadDir> {
 }
 
 /// Looks into `directory`, or this one if it is empty: the files `from` are read, or the first of those that are there
-/// and that say what is installed.
+/// and that say what is installed. Of `pyproject.toml`, the extras and groups of `selection` are, too.
 ///
 /// # Errors
-/// If the directory or a file can't be read, or a file is not of its format.
-pub fn look(directory: &Path, from: &[String]) -> Result<Found, Error> {
+/// If the directory or a file can't be read, if a file is not of its format, or if there is no such extra or group.
+pub fn look(directory: &Path, from: &[String], selection: &Selection) -> Result<Found, Error> {
     listed(directory).map_err(|source| Error::Directory { path: directory.to_owned(), source })?;
     let mut found = Found {
         directory: directory.to_owned(),
@@ -111,6 +115,8 @@ pub fn look(directory: &Path, from: &[String]) -> Result<Found, Error> {
         dockerfile: None,
         variables: Vec::new(),
         cuda: None,
+        selection: selection.clone(),
+        optional: Selection::default(),
     };
     if from.is_empty() {
         let there = NAMES.into_iter().filter(|name| directory.join(name).is_file());
@@ -131,6 +137,7 @@ pub fn look(directory: &Path, from: &[String]) -> Result<Found, Error> {
         found.left = there.filter(|name| !text.contains(name.as_str())).collect();
     }
     from.iter().try_for_each(|name| found.read(name))?;
+    found.has_selected()?;
     if let Ok(text) = fs::read_to_string(directory.join(".python-version"))
         && let Some(version) = text.lines().map(str::trim).find(|line| line.starts_with("3."))
     {
@@ -147,8 +154,11 @@ impl Found {
         match Format::of(name).ok_or_else(|| Error::UnknownKind { path: path() })? {
             Format::Dockerfile => self.dockerfile = Some(dockerfile::read(&self.directory, name)?),
             Format::Pyproject => {
-                let packages = Pyproject::read(&self.directory, name)?.packages(&self.directory)?;
-                self.packages.add(packages);
+                let pyproject = Pyproject::read(&self.directory, name)?;
+                self.packages.add(pyproject.packages(&self.directory, &self.selection)?);
+                let Selection { extras, groups } = pyproject.names();
+                self.optional.extras.extend(extras);
+                self.optional.groups.extend(groups);
             }
             Format::Requirements => self.packages.add(requirements::read(&self.directory, name)?),
             Format::Conda => {
@@ -160,6 +170,17 @@ impl Found {
         }
         self.read.push(name.to_owned());
         Ok(())
+    }
+
+    /// Whether there is what is selected.
+    fn has_selected(&self) -> Result<(), Error> {
+        let Selection { extras, groups } = &self.selection;
+        let of_extras = extras.iter().map(|name| ("extra", name, &self.optional.extras));
+        let of_groups = groups.iter().map(|name| ("group", name, &self.optional.groups));
+        match of_extras.chain(of_groups).find(|(_, name, known)| !is_in(known, name)) {
+            None => Ok(()),
+            Some((what, name, known)) => Err(Error::Selected { what, name: name.clone(), known: known.clone() }),
+        }
     }
 
     /// The files that were read.

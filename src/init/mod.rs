@@ -28,6 +28,7 @@ mod write;
 pub use compose::{Answers, Written, compose};
 pub use error::Error;
 pub use found::{Defaults, Found, flavours, look};
+pub use pyproject::Selection;
 pub use vscode::{Merged, Outcome, merge};
 pub use write::{Change, check, write};
 

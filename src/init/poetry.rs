@@ -10,15 +10,21 @@ use crate::recipe::Word;
 use super::note::{Item, Note};
 use super::packages::Packages;
 use super::project;
-use super::pyproject::Pyproject;
+use super::pyproject::{Pyproject, Selection};
 use super::python::Wanted;
 
 /// Adds what the table says, if there is one.
-pub(super) fn read(pyproject: &Pyproject, directory: &Path, packages: &mut Packages) {
+pub(super) fn read(pyproject: &Pyproject, directory: &Path, packages: &mut Packages, selection: &Selection) {
     let Some(table) = pyproject.get(&["tool", "poetry", "dependencies"]).and_then(Value::as_table) else { return };
     for (name, value) in table {
         if name != "python" {
-            dependency(pyproject, directory, packages, name, value);
+            let is_optional = value.get("optional").and_then(Value::as_bool) == Some(true);
+            if !is_optional || of_extra(pyproject, selection, name) {
+                dependency(pyproject, directory, packages, name, value);
+            } else {
+                let why = "it is optional: an extra has it, or nobody";
+                packages.unsaid(&pyproject.place(&format!("{name} =")), &format!("{name} = {value}"), why);
+            }
             continue;
         }
         let place = pyproject.place("python =");
@@ -53,24 +59,38 @@ fn index(pyproject: &Pyproject, packages: &mut Packages, source: &Value) {
     }
 }
 
-/// What is installed for those alone who work on the project: groups, as comments.
-pub(super) fn groups(pyproject: &Pyproject, packages: &mut Packages) {
+/// Whether one of the selected extras has the package `name`: `[tool.poetry.extras]`.
+fn of_extra(pyproject: &Pyproject, selection: &Selection, name: &str) -> bool {
+    let extras = pyproject.get(&["tool", "poetry", "extras"]).and_then(Value::as_table);
+    let mut selected = extras.into_iter().flatten().filter(|(extra, _)| selection.has_extra(extra));
+    let has = |members: &Value| members.as_array().into_iter().flatten().any(|member| member.as_str() == Some(name));
+    selected.any(|(_, members)| has(members))
+}
+
+/// What is installed for those who work on the project: the groups of `selection`, and the
+/// others as comments.
+pub(super) fn groups(pyproject: &Pyproject, directory: &Path, packages: &mut Packages, selection: &Selection) {
     let tables = pyproject.get(&["tool", "poetry", "group"]).and_then(Value::as_table);
     let groups =
         tables.into_iter().flatten().filter_map(|(name, group)| Some((name.as_str(), group.get("dependencies")?)));
     let older = pyproject.get(&["tool", "poetry", "dev-dependencies"]).map(|table| ("dev", table));
     for (name, group) in groups.chain(older) {
         let members = group.as_table().into_iter().flatten();
+        if selection.has_group(name) {
+            members.for_each(|(name, value)| dependency(pyproject, directory, packages, name, value));
+            continue;
+        }
         let lines: Vec<String> = members.map(|(name, value)| format!("{name} = {value}")).collect();
         if !lines.is_empty() {
-            let why = format!("the group `{name}` is for those who work on the project: name what the image needs");
+            let why = format!("it is for those who work on the project: `init --group {name}` adds it");
             let place = pyproject.place(if name == "dev" { "dev" } else { name });
             packages.unsaid(&place, &lines.join("\n"), &why);
         }
     }
-    for name in pyproject.get(&["tool", "poetry", "extras"]).and_then(Value::as_table).into_iter().flatten() {
-        let (name, members) = name;
-        packages.unsaid(&pyproject.place(name), &format!("{name} = {members}"), "an extra is asked for by name");
+    let extras = pyproject.get(&["tool", "poetry", "extras"]).and_then(Value::as_table).into_iter().flatten();
+    for (name, members) in extras.filter(|(name, _)| !selection.has_extra(name)) {
+        let why = format!("an extra is asked for by name: `init --extra {name}`");
+        packages.unsaid(&pyproject.place(name), &format!("{name} = {members}"), &why);
     }
 }
 
@@ -80,9 +100,6 @@ fn dependency(pyproject: &Pyproject, directory: &Path, packages: &mut Packages, 
     let empty = Table::new();
     let table = value.as_table().unwrap_or(&empty);
     let text = |key: &str| table.get(key).and_then(Value::as_str);
-    if table.get("optional").and_then(Value::as_bool) == Some(true) {
-        return packages.unsaid(&place, &original, "it is optional");
-    }
     let is_for_some = ["python", "markers", "platform"].iter().any(|key| table.contains_key(*key));
     let direct = text("path").or(text("url")).or(text("file")).map(str::to_owned);
     if let Some(target) = direct.or(text("git").map(|url| format!("git+{url}"))) {

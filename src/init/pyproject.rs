@@ -16,6 +16,31 @@ use super::packages::Packages;
 use super::python::Wanted;
 use super::{poetry, project};
 
+/// What is installed of a project besides what it depends on: names as uv's `--extra` and
+/// `--group` take them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Its extras.
+    pub extras: Vec<String>,
+    /// Its dependency groups.
+    pub groups: Vec<String>,
+}
+
+impl Selection {
+    pub(super) fn has_extra(&self, name: &str) -> bool {
+        is_in(&self.extras, name)
+    }
+
+    pub(super) fn has_group(&self, name: &str) -> bool {
+        is_in(&self.groups, name)
+    }
+}
+
+/// PyPA, "Dependency Groups": "Tools SHOULD … normalize" names, as those of extras and of packages are.
+pub(super) fn is_in(names: &[String], name: &str) -> bool {
+    names.iter().any(|known| required_name(known) == required_name(name))
+}
+
 /// A `pyproject.toml`.
 pub(super) struct Pyproject {
     name: String,
@@ -66,18 +91,33 @@ impl Pyproject {
         Place::new(self.name.clone(), line)
     }
 
-    /// What it says of packages. Paths start from `directory`.
+    /// The names of its extras and of its groups.
+    pub(super) fn names(&self) -> Selection {
+        let keys = |path: &[&str]| {
+            let table = self.get(path).and_then(Value::as_table);
+            table.into_iter().flat_map(Table::keys).cloned().collect::<Vec<_>>()
+        };
+        let older = self.get(&["tool", "poetry", "dev-dependencies"]).map(|_| "dev".to_owned());
+        Selection {
+            extras: [keys(&["project", "optional-dependencies"]), keys(&["tool", "poetry", "extras"])].concat(),
+            groups: [keys(&["dependency-groups"]), keys(&["tool", "poetry", "group"]), older.into_iter().collect()]
+                .concat(),
+        }
+    }
+
+    /// What it says of packages, with the extras and groups of `selection`; the others are
+    /// comments. Paths start from `directory`.
     ///
     /// # Errors
     /// If a requirement is none.
-    pub(super) fn packages(&self, directory: &Path) -> Result<Packages, Error> {
+    pub(super) fn packages(&self, directory: &Path, selection: &Selection) -> Result<Packages, Error> {
         let mut packages = Packages { python: self.python().into_iter().collect(), ..Packages::default() };
         self.indexes(&mut packages);
         for requirement in texts(self.get(&["project", "dependencies"])) {
             self.require(directory, &mut packages, requirement)?;
         }
         if self.get(&["project", "dependencies"]).is_none() {
-            poetry::read(self, directory, &mut packages);
+            poetry::read(self, directory, &mut packages, selection);
         }
         for constraint in texts(self.get(&["tool", "uv", "constraint-dependencies"])) {
             match Word::Constraint.accepts(constraint) {
@@ -88,8 +128,8 @@ impl Pyproject {
         for overridden in texts(self.get(&["tool", "uv", "override-dependencies"])) {
             packages.unsaid(&self.place(overridden), overridden, "a recipe does not override what packages require");
         }
-        self.optional(&mut packages);
-        poetry::groups(self, &mut packages);
+        self.optional(directory, &mut packages, selection)?;
+        poetry::groups(self, directory, &mut packages, selection);
         let dynamic = texts(self.get(&["project", "dynamic"])).any(|name| name == "dependencies");
         if dynamic && self.get(&["tool", "poetry"]).is_none() {
             let why = "the project's own build says what it needs: name it here, or build the project";
@@ -176,33 +216,38 @@ impl Pyproject {
         }
     }
 
-    /// What is not installed unless somebody asks for it: extras and groups, as comments.
-    fn optional(&self, packages: &mut Packages) {
+    /// Extras and groups: what is selected of them, and the others as comments.
+    fn optional(&self, directory: &Path, packages: &mut Packages, selection: &Selection) -> Result<(), Error> {
         let tables = [
-            ("the extra", self.get(&["project", "optional-dependencies"])),
-            ("the group", self.get(&["dependency-groups"])),
+            ("extra", &selection.extras, self.get(&["project", "optional-dependencies"])),
+            ("group", &selection.groups, self.get(&["dependency-groups"])),
         ];
-        for (what, table) in tables {
+        let mut others = Vec::new();
+        for (what, selected, table) in tables {
             let Some(table) = table.and_then(Value::as_table) else { continue };
             for name in table.keys() {
                 let members = self.members(table, name, &mut BTreeSet::new());
-                let lines: Vec<String> = members.iter().map(|member| format!("{member:?},")).collect();
-                if !lines.is_empty() {
-                    let note = format!("{}: {what} `{name}`\n{}", self.name, lines.join("\n"));
-                    packages.require(Item::Note(Note::new(note)));
+                if is_in(selected, name) {
+                    members.iter().try_for_each(|member| self.require(directory, packages, member))?;
+                } else if !members.is_empty() {
+                    let lines: Vec<String> = members.iter().map(|member| format!("{member:?},")).collect();
+                    others.push(format!("{}: `init --{what} {name}` adds\n{}", self.name, lines.join("\n")));
                 }
             }
         }
+        others.into_iter().for_each(|note| packages.require(Item::Note(Note::new(note))));
+        Ok(())
     }
 
     /// The requirements of an extra or a group, with those that it includes.
     fn members(&self, table: &Table, name: &str, seen: &mut BTreeSet<String>) -> Vec<String> {
         let own = self.get(&["project", "name"]).and_then(Value::as_str).map(required_name).unwrap_or_default();
-        if !seen.insert(name.to_owned()) {
+        if !seen.insert(required_name(name)) {
             return Vec::new();
         }
         let mut members = Vec::new();
-        for item in table.get(name).and_then(Value::as_array).into_iter().flatten() {
+        let own_list = table.iter().find(|(known, _)| required_name(known) == required_name(name));
+        for item in own_list.map(|(_, list)| list).and_then(Value::as_array).into_iter().flatten() {
             if let Some(group) = item.get("include-group").and_then(Value::as_str) {
                 members.extend(self.members(table, group, seen));
             } else if let Some(text) = item.as_str() {

@@ -1,7 +1,7 @@
 //! Writes a draft as a recipe: TOML as a person would lay it out.
 
 use super::draft::{Account, Base, Config, Draft, File, From, Kind, Layer, Part, Run, Text, Venv};
-use super::note::{Item, Note};
+use super::note::{Item, Note, joined};
 use super::packages::Packages;
 
 /// How long a line with a list on it may be.
@@ -30,7 +30,7 @@ pub(super) fn render(draft: &Draft) -> (String, usize) {
         match part {
             Part::Note(note) => {
                 page.gap();
-                page.note(note);
+                page.notes(std::slice::from_ref(note));
             }
             Part::Layer(layer) => page.layer(layer),
         }
@@ -63,16 +63,12 @@ impl Page {
     }
 
     fn notes(&mut self, notes: &[Note]) {
-        notes.iter().for_each(|note| self.note(note));
+        self.indented_notes(notes, "");
     }
 
-    fn note(&mut self, note: &Note) {
-        self.indented_note(note, "");
-    }
-
-    fn indented_note(&mut self, note: &Note, indent: &str) {
-        self.unsaid += usize::from(note.is_unsaid());
-        for line in note.lines() {
+    fn indented_notes(&mut self, notes: &[Note], indent: &str) {
+        self.unsaid += notes.iter().filter(|note| note.is_unsaid()).count();
+        for line in joined(notes) {
             self.line(&format!("{indent}# {line}"));
         }
     }
@@ -109,11 +105,10 @@ impl Page {
             return self.line(&line);
         }
         self.line(&format!("{key} = ["));
-        for row in rows {
-            match row {
-                Row::Value(value) => self.line(&format!("    {value},")),
-                Row::Note(note) => self.indented_note(note, "    "),
-            }
+        for together in rows.chunk_by(|one, next| one.value().is_none() && next.value().is_none()) {
+            together.iter().filter_map(Row::value).for_each(|value| self.line(&format!("    {value},")));
+            let notes: Vec<Note> = together.iter().filter_map(Row::note).cloned().collect();
+            self.indented_notes(&notes, "    ");
         }
         self.line("]");
     }
@@ -244,6 +239,13 @@ impl Row {
         match self {
             Self::Value(value) => Some(value),
             Self::Note(_) => None,
+        }
+    }
+
+    fn note(&self) -> Option<&Note> {
+        match self {
+            Self::Value(_) => None,
+            Self::Note(note) => Some(note),
         }
     }
 }

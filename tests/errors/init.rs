@@ -32,8 +32,9 @@ fn what_init_refuses_is_said_with_the_line_that_is_wrong() {
         shown.run(case, &mut dlpack.command(["init"]));
         fs::remove_file(dlpack.work().join(name)).unwrap();
     }
-    let options: [(&str, &[&str]); 8] = [
+    let options: [(&str, &[&str]); 9] = [
         ("a directory that is not there", &["elsewhere"]),
+        ("an extra of no file", &["--extra", "gpu"]),
         ("a flavour that there is not", &["--flavour", "rapid"]),
         ("a CUDA that no base has", &["--cuda", "9.0"]),
         ("a Python that is none", &["--python", "2.7"]),
@@ -45,6 +46,10 @@ fn what_init_refuses_is_said_with_the_line_that_is_wrong() {
     for (case, arguments) in options {
         shown.run(case, dlpack.command(["init"]).args(arguments));
     }
+    let groups = "[project]\ndependencies = [\"six\"]\n[dependency-groups]\nlint = [\"six\"]\ntest = [\"six\"]\n";
+    dlpack.write("pyproject.toml", groups);
+    shown.run("a group that there is not", &mut dlpack.command(["init", "--group", "docs"]));
+    fs::remove_file(dlpack.work().join("pyproject.toml")).unwrap();
     dlpack.write("dlpack.toml", "base = \"scratch\"\n");
     shown.run("a recipe that is there", &mut dlpack.command(["init"]));
     fs::remove_file(dlpack.work().join("dlpack.toml")).unwrap();

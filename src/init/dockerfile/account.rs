@@ -42,6 +42,15 @@ impl Accounts {
     }
 }
 
+/// Whether a shell's command makes the account `user`, however it is put together.
+pub(crate) fn makes(command: &str, user: &str) -> bool {
+    command.split(['\n', ';', '&', '|', '(', ')']).any(|simple| {
+        let mut words = simple.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+        words.any(|word| matches!(word.rsplit('/').next(), Some("useradd" | "adduser")))
+            && words.any(|word| word == user)
+    })
+}
+
 /// Whether a command makes an account in a way that a recipe has words for; a group, which
 /// is added to `groups`, only where the command after it makes the account of that name.
 pub(super) fn is_known(words: &[String], next: &[String], groups: &mut BTreeMap<String, u32>) -> bool {
@@ -95,7 +104,7 @@ pub(super) fn add(translator: &mut Translator<'_>, instruction: &Instruction, wo
         venv: None,
         command: format!("{group}{}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
     };
-    translator.draft.push(vec![Note::new(instruction.place.to_string())], Kind::Account(account));
+    translator.draft.push(vec![Note::from(&instruction.place)], Kind::Account(account));
     true
 }
 
@@ -230,7 +239,7 @@ impl Made {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{adduser, is_known, useradd};
+    use super::{adduser, is_known, makes, useradd};
 
     #[test]
     fn a_group_is_taken_only_with_the_account_of_its_name() {
@@ -246,6 +255,12 @@ mod tests {
 
     fn words(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_command_that_makes_an_account_is_known_by_its_name() {
+        assert!(makes("set -e; getent passwd dev || /usr/sbin/useradd -m -G sudo 'dev'", "dev"));
+        assert!(!makes("useradd -m developer && chown dev /srv", "dev") && !makes("echo dev", "dev"));
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn push(translator: &mut Translator<'_>, instruction: &Instruction, new: Vec<Fil
     });
     let copied: Vec<(String, String)> = copied.collect();
     let into = copied.iter().filter(|(_, from)| translator.directory.join(from).is_dir()).map(|(to, _)| to.clone());
-    translator.directories.extend(into);
+    into.for_each(|to| translator.tree.add(to));
     translator.copied.extend(copied);
     // A layer has each path once; the contents of two directories may meet in one.
     let (mut new, mut again) = (new, Vec::new());
@@ -59,13 +59,13 @@ fn push(translator: &mut Translator<'_>, instruction: &Instruction, new: Vec<Fil
     }
     place(translator, instruction, new);
     if !again.is_empty() {
-        translator.draft.push(vec![Note::new(instruction.place.to_string())], Kind::Files(again));
+        translator.draft.push(vec![Note::from(&instruction.place)], Kind::Files(again));
     }
 }
 
 /// Adds files of different places.
 fn place(translator: &mut Translator<'_>, instruction: &Instruction, new: Vec<File>) {
-    let note = Note::new(instruction.place.to_string());
+    let note = Note::from(&instruction.place);
     if let Some(Part::Layer(Layer { notes, kind: Kind::Files(files), .. })) = translator.draft.parts.last_mut()
         && new.iter().all(|file| files.iter().all(|other| other.to != file.to))
     {
@@ -110,7 +110,7 @@ fn files(translator: &mut Translator<'_>, instruction: &Instruction) -> Result<V
     let Some((to, sources)) = words.split_last().filter(|(_, sources)| !sources.is_empty()) else {
         return Err("it has no source and destination".into());
     };
-    let target = absolute(&translator.workdir, to);
+    let target = translator.tree.resolved(&absolute(&translator.workdir, to));
     // "If <dest> doesn't end with a trailing slash, the source file will be written at the destination path",
     // unless that is a directory.
     let into = sources.len() > 1
@@ -218,38 +218,8 @@ fn everything(translator: &mut Translator<'_>, ignored: &Ignored, target: &str) 
 /// Whether the image has a directory at `path`, as far as a name and the instructions so far
 /// tell.
 fn is_directory(translator: &Translator<'_>, path: &str) -> bool {
-    const KNOWN: [&str; 26] = [
-        "/",
-        "/bin",
-        "/etc",
-        "/etc/apt",
-        "/etc/apt/sources.list.d",
-        "/etc/cron.d",
-        "/etc/ld.so.conf.d",
-        "/etc/profile.d",
-        "/etc/sudoers.d",
-        "/home",
-        "/media",
-        "/mnt",
-        "/opt",
-        "/root",
-        "/sbin",
-        "/srv",
-        "/tmp",
-        "/usr",
-        "/usr/bin",
-        "/usr/lib",
-        "/usr/local",
-        "/usr/local/bin",
-        "/usr/local/lib",
-        "/usr/share",
-        "/var",
-        "/var/lib",
-    ];
     let below = format!("{}/", path.trim_end_matches('/'));
-    let is_known = |known: &String| known == path || known.starts_with(&below);
-    KNOWN.contains(&path)
-        || translator.directories.iter().any(is_known)
+    translator.tree.is_directory(path)
         || translator.copied.iter().any(|(to, _)| to.starts_with(&below))
         || translator.accounts.homes().any(|home| home == path)
 }
@@ -268,5 +238,5 @@ fn unpack(translator: &mut Translator<'_>, instruction: &Instruction, from: Stri
     let mounted = format!("/run/dlpack/{name}");
     let command = format!("mkdir -p '{directory}' && tar -xf '{mounted}' -C '{directory}'");
     let run = Run { command, mounts: vec![(from, mounted)], ..Run::default() };
-    translator.draft.push(vec![Note::new(instruction.place.to_string())], Kind::Run(run));
+    translator.draft.push(vec![Note::from(&instruction.place)], Kind::Run(run));
 }

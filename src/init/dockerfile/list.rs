@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shell::{Segment, Simple, simple};
-use super::translate::{Translator, absolute};
+use super::translate::Translator;
 use super::words::{Variables, split};
-use super::{account, install};
+use super::{account, apt, install};
 
 /// What becomes of a command.
 pub(super) enum Role {
@@ -76,7 +76,9 @@ pub(super) fn roles(list: Vec<Segment>, translator: &Translator<'_>) -> Result<V
             Some(read) => {
                 let next = list.get(at + 1).and_then(|next| simple(&next.text, &local));
                 let next = next.map(|next| next.words).unwrap_or_default();
-                if install::is_known(&read.words) || account::is_known(&read.words, &next, &mut groups) {
+                // What was removed before leaves packages that nothing needs.
+                let is_removal = translator.removes && apt::is_autoremoval(&read.words);
+                if !is_removal && install::is_known(&read.words) || account::is_known(&read.words, &next, &mut groups) {
                     Role::Taken(read)
                 } else {
                     if STATEFUL.contains(&read.words[0].as_str()) {
@@ -186,15 +188,6 @@ pub(super) fn installs_packages(text: &str) -> bool {
 /// Whether a command changes where Debian packages come from.
 pub(super) fn adds_source(text: &str) -> bool {
     ["/etc/apt/", "add-apt-repository", "apt-key", "keyring"].iter().any(|sign| text.contains(sign))
-}
-
-/// The directories that a `mkdir` of plain names makes.
-pub(super) fn made_directories(text: &str, workdir: &str) -> Vec<String> {
-    let plain = |word: &&str| !word.starts_with('-') && !word.contains(['$', '{', '*', '`', '\'', '"', '>', '|']);
-    match text.split_whitespace().collect::<Vec<_>>()[..] {
-        ["mkdir", ref paths @ ..] => paths.iter().copied().filter(plain).map(|path| absolute(workdir, path)).collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// The files in /tmp that a command speaks of, without what lies in them.

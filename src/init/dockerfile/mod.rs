@@ -2,19 +2,24 @@
 //! config of a recipe.
 
 mod account;
+mod apt;
 mod copy;
 mod ignore;
 mod install;
 mod list;
+mod pip;
 mod run;
 mod shell;
 mod stages;
 mod syntax;
 mod translate;
+mod tree;
 mod words;
 
 use std::fs;
 use std::path::Path;
+
+pub(super) use account::makes;
 
 use super::draft::Draft;
 use super::error::Error;

@@ -11,7 +11,7 @@ use super::shell::{Segment, Simple, segments};
 use super::syntax::Instruction;
 use super::translate::{Translator, absolute};
 use super::words::meaning;
-use super::{account, install, list};
+use super::{account, apt, install, pip};
 
 /// Programs that no network is needed for.
 const LOCAL: [&str; 32] = [
@@ -81,6 +81,10 @@ pub(super) fn run(translator: &mut Translator<'_>, instruction: &Instruction) ->
     let copied = translator.copied.len();
     translator.copied.extend(setting.mounts.iter().map(|(from, to)| (to.clone(), from.clone())));
     translator.has_sources |= adds_source(&command);
+    translator.removes |= apt::removes(&command);
+    let mut tree = std::mem::take(&mut translator.tree);
+    tree.told_by(&command, &translator.workdir, translator);
+    translator.tree = tree;
     let divided = segments(&command.replace("\\\n", "")).filter(|_| instruction.heredocs.is_empty());
     let outcome = match divided {
         Some(list) => match roles(list, translator) {
@@ -181,10 +185,7 @@ fn list_of_commands(
     for Command { segment, role, environment } in commands {
         match role {
             Role::Cleared => {}
-            Role::Left => {
-                translator.directories.extend(list::made_directories(&segment.text, &translator.workdir));
-                waiting.push(segment);
-            }
+            Role::Left => waiting.push(segment),
             Role::Lasting(Simple { words, .. }) => {
                 if words.first().is_some_and(|word| word == "cd") {
                     translator.workdir = absolute(&translator.workdir, words.get(1).map_or("/root", String::as_str));
@@ -202,6 +203,11 @@ fn list_of_commands(
                     || account::add(translator, instruction, &read.words);
                 if !known {
                     waiting.push(segment);
+                } else if let (Some((secret, _)), true) =
+                    (setting.secrets.first(), pip::arguments(&read.words).is_some())
+                {
+                    let why = "an index's password is in ~/.netrc of whoever locks the recipe";
+                    translator.packages().unsaid(&instruction.place, &format!("--mount=type=secret,id={secret}"), why);
                 }
             }
         }
@@ -257,7 +263,7 @@ fn layer(
     is_local: bool,
     workdir: String,
 ) {
-    let mut notes = vec![Note::new(instruction.place.to_string())];
+    let mut notes = vec![Note::from(&instruction.place)];
     let files = temporary(&command);
     if !files.is_disjoint(&translator.temporary) {
         let why = "a step does not find what one before it left in /tmp, which is in no layer";
@@ -267,8 +273,12 @@ fn layer(
     // The lists that another RUN fetched are in no layer.
     let fetches = installs_packages(&command) && translator.has_lists && !command.contains(" update");
     let command = if fetches { format!("apt-get update &&\n{command}") } else { command };
-    let default = ["/bin/sh", "-ec"];
-    let shell = if translator.shell == default { Vec::new() } else { translator.shell.clone() };
+    let shell = match &translator.shell[..] {
+        [shell, flag] if shell == "/bin/sh" && (flag == "-ec" || flag == "-c" && ends_when_one_fails(&command)) => {
+            Vec::new()
+        }
+        shell => shell.to_vec(),
+    };
     let run = Run {
         command,
         shell,
@@ -282,6 +292,14 @@ fn layer(
         sees: translator.draft.assembled(),
     };
     translator.draft.push(notes, Kind::Run(run));
+}
+
+/// Whether a command ends when a part of it fails even without the `-e` of a recipe's shell: it is
+/// one list of `&&`, which has no other in it.
+fn ends_when_one_fails(command: &str) -> bool {
+    let list = segments(&command.replace("\\\n", "")).unwrap_or_default();
+    let is_one = |segment: &Segment| !segment.text.contains('(') || !segment.text.contains([';', '\n']);
+    !list.is_empty() && list.iter().all(|segment| segment.joined == "&&" && is_one(segment))
 }
 
 /// A word as a shell reads it back.

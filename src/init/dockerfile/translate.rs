@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::super::bases;
-use super::super::draft::{Base, Draft, Kind, Layer, Part, Text, Venv};
+use super::super::draft::{Base, Draft, Kind, Layer, Part, Text, Venv, itself};
 use super::super::error::Error;
 use super::super::note::{Note, Place};
 use super::super::packages::Packages;
 use super::account::Accounts;
 use super::stages::{Stages, argument};
 use super::syntax::Instruction;
+use super::tree::Tree;
 use super::words::{Variables, meaning, split};
 use super::{Dockerfile, Installed, copy, run};
 use crate::oci::DEFAULT_PATH;
@@ -39,12 +40,13 @@ pub(super) struct Translator<'a> {
     pub(super) has_lists: bool,
     /// Whether a RUN changed where Debian packages come from.
     pub(super) has_sources: bool,
+    /// Whether a RUN removed Debian packages.
+    pub(super) removes: bool,
     /// The files in /tmp that steps speak of.
     pub(super) temporary: BTreeSet<String>,
-    /// The search path of steps on a base whose own is not known.
-    step_path: Option<String>,
-    /// Directories that the image has so far, as far as instructions tell.
-    pub(super) directories: BTreeSet<String>,
+    /// What `ENV`s speak of that only the base knows, which no step sees.
+    left: Vec<(Place, String, String)>,
+    pub(super) tree: Tree,
 }
 
 impl Variables for Translator<'_> {
@@ -74,14 +76,16 @@ pub(super) fn translate(directory: &Path, stages: &Stages) -> Result<Dockerfile,
         venv: None,
         has_lists: false,
         has_sources: false,
+        removes: false,
         temporary: BTreeSet::new(),
-        step_path: None,
-        directories: BTreeSet::new(),
+        left: Vec::new(),
+        tree: Tree::default(),
     };
     translator.base(stages)?;
     for instruction in &stages.instructions {
         translator.instruction(instruction, stages)?;
     }
+    translator.what_steps_lack();
     let Translator { draft, venv, .. } = translator;
     Ok(Dockerfile { draft, image: stages.image.clone(), venv })
 }
@@ -128,11 +132,9 @@ impl Translator<'_> {
             "EXPOSE" => self.expose(instruction),
             "SHELL" => self.shell(instruction),
             "CMD" => self.draft.config.cmd = Some(self.command(instruction)),
-            "ENTRYPOINT" => {
-                self.draft.config.entrypoint = Some(self.command(instruction));
-                // "If CMD is defined from the base image, setting ENTRYPOINT will reset CMD to an empty value."
-                self.draft.config.cmd.get_or_insert_default();
-            }
+            // "If CMD is defined from the base image, setting ENTRYPOINT will reset CMD to an empty value": so does
+            // the recipe's.
+            "ENTRYPOINT" => self.draft.config.entrypoint = Some(self.command(instruction)),
             "COPY" | "ADD" => copy::copy(self, instruction),
             "RUN" => run::run(self, instruction)?,
             "HEALTHCHECK" => self.unsaid(instruction, "an OCI image has no health check"),
@@ -178,32 +180,42 @@ impl Translator<'_> {
     fn environment(&mut self, instruction: &Instruction) {
         let pairs: Vec<_> = pairs(&instruction.arguments)
             .into_iter()
-            .map(|(name, value)| (name, meaning(&value, self), meaning(&value, &Empty(self))))
+            .map(|(name, value)| {
+                let meant = meaning(&value, &OfBase(self));
+                (name, meant, meaning(&value, self), meaning(&value, &Empty(self)))
+            })
             .collect();
-        for (name, value, without) in pairs {
+        for (name, meant, known, without) in pairs {
             if Word::Variable.accepts(&name).is_err() {
                 self.config_note(instruction, "an environment variable's name is letters, digits and `_`");
                 continue;
             }
-            let value = match value {
-                Ok(value) => value,
-                Err(unknown) if name == "PATH" => {
-                    let why = format!("what the base has for ${unknown} is not known here: `dlpack inspect` shows it");
-                    self.config_note(instruction, &why);
-                    self.step_path = without.ok();
-                    continue;
-                }
-                Err(unknown) => {
-                    let why = format!("what the base has for ${unknown} is not known here; taken as empty");
-                    self.config_note(instruction, &why);
-                    without.unwrap_or_default()
-                }
+            let (Ok(meant), Ok(value)) = (meant, without) else {
+                self.config_note(instruction, "a variable stands in it in a form that a recipe has no word for");
+                continue;
             };
+            if let Err(unknown) = known {
+                self.left.push((instruction.place.clone(), instruction.original.clone(), unknown));
+            }
             self.environment.retain(|(known, _)| *known != name);
-            self.environment.push((name.clone(), value.clone()));
+            self.environment.push((name.clone(), value));
             let env = &mut self.draft.config.env;
             env.retain(|(known, _)| *known != name);
-            env.push((name, Text::Plain(value)));
+            env.push((name, Text::Plain(meant)));
+        }
+    }
+
+    /// Notes what steps have no value for: their environment is what stands in them.
+    fn what_steps_lack(&mut self) {
+        if !self.draft.layers().any(|layer| matches!(layer.kind, Kind::Run(_))) {
+            return;
+        }
+        for (place, original, name) in std::mem::take(&mut self.left) {
+            let why = match name.as_str() {
+                "PATH" => "steps have no $PATH of the base, which is not known here: name what they need in `env`",
+                _ => "steps have no environment of the base: name what they need in `env`",
+            };
+            self.draft.config.notes.push(Note::unsaid(&place, &original, why));
         }
     }
 
@@ -224,7 +236,7 @@ impl Translator<'_> {
             return self.config_note(instruction, "a variable in it has no value that is known here");
         };
         self.workdir = absolute(&self.workdir, &path);
-        self.directories.insert(self.workdir.clone());
+        self.tree.add(self.workdir.clone());
         self.draft.config.workdir = Some(Text::plain(self.workdir.clone()));
     }
 
@@ -300,8 +312,7 @@ impl Translator<'_> {
 
     /// The search path that steps have: where that of the base is not known, the sandbox's own.
     fn path_of_steps(&self) -> String {
-        let own = self.value("PATH").or_else(|| self.step_path.clone());
-        own.unwrap_or_else(|| DEFAULT_PATH.to_owned())
+        self.value("PATH").unwrap_or_else(|| DEFAULT_PATH.to_owned())
     }
 
     /// The Python packages so far; their layer is where the first was installed.
@@ -317,7 +328,7 @@ impl Translator<'_> {
 
     /// The path on disk of what COPY put at `path` of the image.
     pub(super) fn on_disk(&self, path: &str) -> Option<String> {
-        let path = absolute(&self.workdir, path);
+        let path = self.tree.resolved(&absolute(&self.workdir, path));
         self.copied.iter().rev().find_map(|(to, from)| {
             if *to == path {
                 return Some(from.clone());
@@ -325,6 +336,27 @@ impl Translator<'_> {
             let inside = path.strip_prefix(to.trim_end_matches('/'))?.strip_prefix('/')?;
             Some(if from == "." { inside.to_owned() } else { format!("{from}/{inside}") })
         })
+    }
+}
+
+/// Variables as the recipe's `env` speaks of them: what is the base's, by name.
+struct OfBase<'a>(&'a Translator<'a>);
+
+impl Variables for OfBase<'_> {
+    fn value(&self, name: &str) -> Option<String> {
+        let env = self.0.draft.config.env.iter().find(|(known, _)| known == name);
+        match env {
+            Some((_, Text::Plain(value) | Text::WithVariables(value))) => Some(value.clone()),
+            None => self.0.arguments.get(name).map(|value| itself(value)),
+        }
+    }
+
+    fn is_left(&self, _name: &str) -> bool {
+        true
+    }
+
+    fn push(&self, meaning: &mut String, c: char) {
+        meaning.push_str(&itself(&c.to_string()));
     }
 }
 

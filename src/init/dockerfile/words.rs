@@ -1,9 +1,22 @@
 //! Words of a Dockerfile and of simple shell commands: quotes and variables.
 
+use crate::oci::{Variable, Word};
+
 /// What a variable is known to be.
 pub(super) trait Variables {
     /// Its value; none where it is not known.
     fn value(&self, name: &str) -> Option<String>;
+
+    /// Whether one that is not known is still spoken of in the meaning: it is left to who reads
+    /// that, for whom [`Variables::push`] writes.
+    fn is_left(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// Adds a character that stands for itself to a meaning.
+    fn push(&self, meaning: &mut String, c: char) {
+        meaning.push(c);
+    }
 }
 
 /// The words of `text`, divided where no quote is open, with their quotes.
@@ -58,16 +71,16 @@ pub(super) fn meaning(word: &str, variables: &dyn Variables) -> Result<String, S
                 rest = &rest[next.len_utf8()..];
                 // POSIX.1, 2.2.3: in double quotes a backslash quotes $ ` " \ alone
                 if quote == Some('"') && !matches!(next, '$' | '`' | '"' | '\\') {
-                    out.push('\\');
+                    variables.push(&mut out, '\\');
                 }
-                out.push(next);
+                variables.push(&mut out, next);
             }
             ('$', None | Some('"')) => {
                 let (value, after) = variable(rest, variables)?;
                 out.push_str(&value);
                 rest = after;
             }
-            (c, _) => out.push(c),
+            (c, _) => variables.push(&mut out, c),
         }
     }
     Ok(out)
@@ -75,48 +88,36 @@ pub(super) fn meaning(word: &str, variables: &dyn Variables) -> Result<String, S
 
 /// The value of the variable whose name follows a `$`, and what comes after it.
 fn variable<'a>(text: &'a str, variables: &dyn Variables) -> Result<(String, &'a str), String> {
-    let name_end = |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
-    let Some(braced) = text.strip_prefix('{') else {
-        let end = name_end(text);
-        if end == 0 {
-            return Ok(("$".into(), text));
-        }
-        let name = &text[..end];
-        return Ok((variables.value(name).ok_or_else(|| name.to_owned())?, &text[end..]));
+    let Some((variable, after)) = Variable::begin(text)? else {
+        let mut itself = String::new();
+        variables.push(&mut itself, '$');
+        return Ok((itself, text));
     };
-    let close = closing(braced).ok_or_else(|| braced.to_owned())?;
-    let (inside, after) = (&braced[..close], &braced[close + 1..]);
-    let (name, modifier) = inside.split_at(name_end(inside));
+    let name = variable.name;
     let value = variables.value(name);
-    let value = match modifier.get(..2) {
-        Some(":-") => match value.filter(|value| !value.is_empty()) {
-            Some(value) => value,
-            None => meaning(&modifier[2..], variables)?,
-        },
-        Some(":+") => match value.filter(|value| !value.is_empty()) {
-            Some(_) => meaning(&modifier[2..], variables)?,
-            None => String::new(),
-        },
-        None if modifier.is_empty() => value.ok_or_else(|| name.to_owned())?,
-        _ => return Err(inside.to_owned()),
+    if value.is_none() && variables.is_left(name) {
+        return Ok((left(&variable, after, variables)?, after));
+    }
+    let is_set = value.as_ref().is_some_and(|value| !value.is_empty());
+    let value = match variable.word {
+        None => value.ok_or_else(|| name.to_owned())?,
+        Some(Word::Unless(_)) if is_set => value.unwrap_or_default(),
+        Some(Word::If(_)) if !is_set => String::new(),
+        Some(Word::Unless(word) | Word::If(word)) => meaning(word, variables)?,
     };
     Ok((value, after))
 }
 
-/// Where the brace closes that is open at the beginning.
-fn closing(text: &str) -> Option<usize> {
-    let mut depth = 1;
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-    None
+/// A variable that is left, as it is spoken of before `after`.
+fn left(variable: &Variable<'_>, after: &str, variables: &dyn Variables) -> Result<String, String> {
+    let name = variable.name;
+    let next = after.trim_start_matches(['"', '\'']).chars().next();
+    Ok(match variable.word {
+        None if next.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') => format!("${{{name}}}"),
+        None => format!("${name}"),
+        Some(Word::Unless(word)) => format!("${{{name}:-{}}}", meaning(word, variables)?),
+        Some(Word::If(word)) => format!("${{{name}:+{}}}", meaning(word, variables)?),
+    })
 }
 
 #[cfg(test)]
@@ -147,5 +148,34 @@ mod tests {
             assert_eq!(meaning(word, &One).as_deref(), Ok(expected), "{word}");
         }
         assert_eq!(meaning("$B", &One), Err("B".into()));
+    }
+
+    struct Left;
+
+    impl Variables for Left {
+        fn value(&self, name: &str) -> Option<String> {
+            One.value(name)
+        }
+
+        fn is_left(&self, _name: &str) -> bool {
+            true
+        }
+
+        fn push(&self, meaning: &mut String, c: char) {
+            meaning.extend((c == '$').then_some('\\').into_iter().chain([c]));
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_spoken_of_as_before() {
+        let cases = [
+            (r#""/x:$B""#, "/x:$B"),
+            (r#""$B"c ${B}:$A"#, "${B}c $B:1"),
+            ("/x${B:+:$B}${C:-'$'$A}", r"/x${B:+:$B}${C:-\$1}"),
+            (r"'$B' \$B", r"\$B \$B"),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(meaning(word, &Left).as_deref(), Ok(expected), "{word}");
+        }
     }
 }
