@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::steps::{layer, world};
 use crate::support::command::{Dlpack, Ran};
+use crate::support::machine::Machine;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::Shown;
 
@@ -30,7 +31,7 @@ fn a_test_runs_in_the_image_as_its_user_and_alone() {
     let dlpack = tested(
         "'test \"$(id -u)\" = 1234; test \"$(cat /made)\" = made; echo mine >/tmp/mine', \
          { name = \"as root\", user = \"0\", command = 'test \"$(id -u)\" = 0; test ! -e /tmp/mine; test \"$(ls /sys/class/net)\" = lo' }, \
-         { name = \"a product\", gpu = true, command = 'false' }",
+         { name = \"a product\", gpu = true, command = 'nvidia-smi; ls /dev/nvidia0 /dev/nvidia1' }",
     );
     let ran = dlpack.run(["test"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (0, "2 tests passed, 1 skipped\n"), "{}", ran.stderr);
@@ -39,6 +40,10 @@ fn a_test_runs_in_the_image_as_its_user_and_alone() {
     }
     let told = dlpack.json(["test", "--quiet"]);
     assert_eq!((told["passed"].as_u64(), told["skipped"].as_u64()), (Some(2), Some(1)), "{told}");
+    let machine = Machine::with_driver();
+    let ran = dlpack.command(["test"]).env("DLPACK_DRIVER_ROOT", machine.root()).output().map(Ran::from);
+    let ran = ran.expect("dlpack runs");
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, "3 tests passed\n"), "{}", ran.stderr);
 }
 
 #[test]
@@ -86,6 +91,15 @@ fn what_has_passed_is_not_tested_again_until_it_or_its_tests_change() {
     assert_eq!(tests_in(&dlpack, &["push", &name]), 2);
     dlpack.edit("dlpack.toml", "echo made", "echo unmade");
     assert_eq!(tests_in(&dlpack, &["push", "--update", &name]), 2);
+
+    // what nobody uses any more goes with the rest
+    let remembered = || fs::read_dir(dlpack.store().join("tests")).expect("read").count();
+    let listed = dlpack.json(["cache", "list"]);
+    let kept = listed["entries"].as_array().expect("entries").iter().filter(|entry| entry["kind"] == "test").count();
+    assert_eq!((remembered(), kept), (3, 3), "{listed}");
+    dlpack.ok(["cache", "verify"]);
+    dlpack.ok(["cache", "gc", "--max-size", "0"]);
+    assert_eq!(remembered(), 0);
 }
 
 #[test]

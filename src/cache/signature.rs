@@ -79,6 +79,7 @@ impl<'de> Deserialize<'de> for VerifyingKey {
 }
 
 /// Signs records. Its key is shown to nobody.
+#[derive(Clone)]
 pub struct Signer {
     key: SigningKey,
     /// Where it came from.

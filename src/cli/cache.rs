@@ -80,6 +80,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Unpacked => "unpacked",
         Kind::Listing => "listing",
         Kind::Record => "key",
+        Kind::Passed => "test",
         Kind::Log => "log",
         Kind::Cache => "cache",
     }

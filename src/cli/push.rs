@@ -9,7 +9,7 @@ use super::context::Context;
 use super::display::{bytes, show};
 use super::error::Failure;
 use super::sending;
-use super::testing;
+use super::testing::{self, Testing, Trial};
 use crate::assemble::{self, Work};
 use crate::cache::Signer;
 use crate::plan::Plan;
@@ -48,12 +48,36 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let target = registries.repository(&arguments.target)?;
     let signer = arguments.sign_key.as_deref().map(Signer::read).transpose()?;
     let keep_blobs = arguments.keep_blobs;
-    let ends = Ends { target: Some(&target), signer, ..Ends::default() };
-    let (building, testing) = (&arguments.building, &arguments.testing);
-    let locked = building.locked(context, &store, &registries).await?;
-    let tested = testing.before_push(context, &building.making, &locked, &store, &registries, &target).await?;
-    let push = async |work: &Work<'_>, plan: &Plan| assemble::push(work, plan, &target, keep_blobs, tested).await;
-    let (built, pushed) = building.making.build(context, &locked, &store, &registries, ends, push).await?;
+    let ends = || Ends { target: Some(&target), signer: signer.clone(), ..Ends::default() };
+    let (making, testing) = (&arguments.building.making, &arguments.testing);
+    let locked = arguments.building.locked(context, &store, &registries).await?;
+    let tests = &locked.tests;
+    let testing = testing.wants(&locked).then_some(Testing {
+        context,
+        store: &store,
+        registries: &registries,
+        tests,
+        target: Some(&target),
+    });
+    let push = async |work: &Work<'_>, plan: &Plan, tested| {
+        Ok::<_, Failure>(assemble::push(work, plan, &target, keep_blobs, tested).await?)
+    };
+    let sent = making.build(context, &locked, &store, &registries, ends(), async |work, plan| match &testing {
+        None => push(work, plan, None).await.map(Ok),
+        Some(testing) => match testing.try_known(work, plan).await? {
+            Trial::Passed(image) => push(work, plan, Some(image)).await.map(Ok),
+            Trial::Untried(image) => Ok(Err((testing, image))),
+        },
+    });
+    let (built, pushed) = match sent.await? {
+        Ok(sent) => sent,
+        Err((testing, image)) => {
+            testing.pass(&image).await?;
+            // A plan of its own: what was missing before is here now.
+            let push = async |work: &Work<'_>, plan: &Plan| push(work, plan, Some(image.descriptor.digest)).await;
+            making.build(context, &locked, &store, &registries, ends(), push).await?
+        }
+    };
     // Here, too, the name is what the registry has under it: only once it has.
     store.tag(&arguments.target.whole(), &built.image.descriptor)?;
     // What a limit let through says nothing about the line.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::building::{Ends, Making};
 use super::context::{Context, Locked};
 use super::error::Failure;
 use super::{blocking, container};
-use crate::assemble::{self, Described};
+use crate::assemble::{self, Described, Work};
 use crate::gpu;
 use crate::oci::Digest;
+use crate::plan::Plan;
 use crate::progress::Activity;
 use crate::recipe::Tests;
 use crate::registry::{Registries, Repository};
@@ -48,40 +48,15 @@ pub struct Testing<'a> {
     pub target: Option<&'a Repository>,
 }
 
-impl Arguments {
-    /// Builds the image of `locked` and tests it, before anything of it goes to `target`, unless
-    /// it is known to have passed. Returns its digest, if there is something to be tested.
-    pub async fn before_push(
-        &self,
-        context: &Context,
-        making: &Making,
-        locked: &Locked,
-        store: &Store,
-        registries: &Registries,
-        target: &Repository,
-    ) -> Result<Option<Digest>, Failure> {
-        if !self.wants(locked) {
-            return Ok(None);
-        }
-        let tests = &locked.tests;
-        let testing = Testing { context, store, registries, tests, target: Some(target) };
-        let ends = Ends { target: Some(target), ..Ends::default() };
-        let built = making.build(context, locked, store, registries, ends, async |work, plan| {
-            if let Some(digest) = assemble::known(work, plan).await?
-                && testing.has_passed(&digest)?
-            {
-                return Ok(Err(digest));
-            }
-            let built = assemble::build(work, plan).await?;
-            assemble::lay_out_base(work).await?;
-            Ok::<_, Failure>(Ok(assemble::describe_stored(store, &built.image.descriptor)?))
-        });
-        match built.await? {
-            Ok(image) => testing.pass(&image).await.map(|()| Some(image.descriptor.digest)),
-            Err(passed) => Ok(Some(passed)),
-        }
-    }
+/// What is known of an image's tests before it is pushed.
+pub enum Trial {
+    /// They have passed before: it may go out.
+    Passed(Digest),
+    /// It is made, and they are to be run.
+    Untried(Box<Described>),
+}
 
+impl Arguments {
     /// Whether there is something to be tested of `locked`.
     pub fn wants(&self, locked: &Locked) -> bool {
         !self.no_test && !locked.tests.commands.is_empty()
@@ -89,6 +64,18 @@ impl Arguments {
 }
 
 impl Testing<'_> {
+    /// Whether the image of `plan` is known to have passed; if not, it is built.
+    pub async fn try_known(&self, work: &Work<'_>, plan: &Plan) -> Result<Trial, Failure> {
+        if let Some(digest) = assemble::known(work, plan).await?
+            && self.has_passed(&digest)?
+        {
+            return Ok(Trial::Passed(digest));
+        }
+        let built = assemble::build(work, plan).await?;
+        assemble::lay_out_base(work).await?;
+        Ok(Trial::Untried(Box::new(assemble::describe_stored(self.store, &built.image.descriptor)?)))
+    }
+
     /// Tests `image`, unless it is known to have passed, and remembers that it has.
     pub async fn pass(&self, image: &Described) -> Result<(), Failure> {
         let digest = image.descriptor.digest;

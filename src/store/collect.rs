@@ -14,7 +14,7 @@ use super::{Area, Error, LayerKey, Link, Listing, Store, Tree, sealed};
 use crate::oci::Digest;
 
 /// The kinds that are files, and those that are trees of them.
-const FILES: [Kind; 4] = [Kind::Blob, Kind::Download, Kind::Listing, Kind::Record];
+const FILES: [Kind; 5] = [Kind::Blob, Kind::Download, Kind::Listing, Kind::Record, Kind::Passed];
 const TREES: [Kind; 3] = [Kind::Root, Kind::Overlay, Kind::Unpacked];
 
 /// What a file of the store is.
@@ -34,6 +34,8 @@ pub enum Kind {
     Listing,
     /// What is known of a layer by its key.
     Record,
+    /// That an image has passed its tests.
+    Passed,
     /// What a step printed.
     Log,
     /// A directory of `run` layers that persists between builds.
@@ -63,7 +65,8 @@ pub struct Entry {
     /// What it is.
     pub kind: Kind,
     /// The digest in its name: its own, or for a record its key, for a tree its ChainId
-    /// or that of what it was made from, for a cache directory that of its id. For a log that of its name.
+    /// or that of what it was made from, for a cache directory that of its id, for what has passed
+    /// that of an image and its tests. For a log that of its name.
     pub digest: Digest,
     /// Where it is.
     pub path: PathBuf,
@@ -184,6 +187,7 @@ impl Store {
             Kind::Download => ("downloads/sha256", ""),
             Kind::Listing => ("listings", ".json"),
             Kind::Record => ("keys", ".json"),
+            Kind::Passed => ("tests", ".json"),
             Kind::Root | Kind::Overlay | Kind::Unpacked | Kind::Log | Kind::Cache => return Ok(Vec::new()),
         };
         let top = self.root.join(top);
@@ -213,6 +217,7 @@ impl Store {
             Kind::Download => self.path(Area::Downloads, digest),
             Kind::Listing => self.listing_path(digest),
             Kind::Record => self.key_path(&LayerKey(*digest)),
+            Kind::Passed => self.passed_path(digest),
             Kind::Root => self.tree_path(Tree::Flattened, digest),
             Kind::Overlay => self.tree_path(Tree::Overlay, digest),
             Kind::Unpacked => self.tree_path(Tree::Unpacked, digest),
@@ -301,6 +306,7 @@ impl Store {
         seen(bytes.len() as u64);
         let sound = match kind {
             Kind::Record => noted(&LayerKey(*digest), &bytes).is_some(),
+            Kind::Passed => sealed::open::<bool>(digest, &bytes).is_some(),
             _ => sealed::open::<Listing>(digest, &bytes).is_some(),
         };
         Ok(Some((sound, bytes.len() as u64)))

@@ -167,6 +167,8 @@ impl Dlpack {
             .env("DLPACK_STORE", self.store())
             .env("CONTAINERS_REGISTRIES_CONF", self.registries_conf())
             .env("UV_CACHE_DIR", super::parts().join("uv-cache"))
+            // a machine without a driver, whatever this one has
+            .env("DLPACK_DRIVER_ROOT", self.home().join("no-driver"))
             .env("NO_COLOR", "1")
             .env("TERM", "dumb");
         self.with_package_index(&mut command);

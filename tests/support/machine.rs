@@ -14,7 +14,20 @@ pub const DRIVER: &str = "550.54.15";
 pub const UUIDS: [&str; 2] = ["GPU-5a1c9e0e-0000-4b11-9d4f-6f0000000000", "GPU-77e2c1d3-1111-4b11-9d4f-6f1111111111"];
 
 /// Where Debian has libraries.
-const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
+pub const LIBRARIES: &str =
+    if cfg!(target_arch = "aarch64") { "/usr/lib/aarch64-linux-gnu" } else { "/usr/lib/x86_64-linux-gnu" };
+
+/// What nvidia-smi(1) answers, as a shell script: UUIDs of those GPUs whose device nodes it sees.
+fn nvidia_smi() -> String {
+    let [first, second] = UUIDS;
+    format!(
+        "case $1 in\n\
+         --query-gpu=uuid) test ! -e /dev/nvidia1 || echo {first}; test ! -e /dev/nvidia0 || echo {second};;\n\
+         --query-gpu=*) echo '00000000:17:00.0, 8.0';;\n\
+         *) echo it runs;;\n\
+         esac"
+    )
+}
 
 /// A made-up machine.
 pub struct Machine {
@@ -50,8 +63,7 @@ impl Machine {
         }
         // left from an update
         machine.library("libnvidia-opencl", "libnvidia-opencl.so.1", "535.104.05");
-        machine
-            .program("nvidia-smi", "case $1 in --query-gpu=*) echo '00000000:17:00.0, 8.0';; *) echo it runs;; esac");
+        machine.program("nvidia-smi", &nvidia_smi());
         machine.update_cache();
         machine
     }
