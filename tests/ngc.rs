@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -236,4 +236,24 @@ fn the_recipe_is_locked_and_planned_whole() {
     assert_eq!(kinds, ["apt", "account", "user-base", "wheels"]);
     let debs = plan["layers"][0]["contents"].as_array().expect("contents");
     assert!(debs.iter().any(|deb| deb["name"].as_str().is_some_and(|name| name.starts_with("libgl1-mesa-dev "))));
+
+    // installed, with one of those 65 packages in their stead, which are minutes
+    dlpack.write(
+        "dlpack.toml",
+        "extends = \"ngc-pytorch\"\n[[layer]]\nname = \"apt\"\nkind = \"apt\"\npackages = [\"libglvnd0\"]\n",
+    );
+    let digest = dlpack.ok(["build", "--no-test"]);
+    let blobs = dlpack.layers_of(&digest).into_iter().map(|layer| dlpack.blob(&layer)).filter(|blob| blob.exists());
+    let paths: Vec<String> = blobs.flat_map(|blob| names_in(&blob)).collect();
+    for path in ["libGLdispatch.so.0", "var/lib/dpkg/info/libglvnd0", "python3.8/site-packages/tqdm/__init__.py"] {
+        assert!(paths.iter().any(|found| found.contains(path)), "no {path}");
+    }
+    let config = &dlpack.config_of(&digest)["config"];
+    assert_eq!((config["WorkingDir"].as_str(), config["User"].as_str()), (Some("/app"), Some("dev")));
+}
+
+/// The paths in a layer's blob.
+fn names_in(blob: &Path) -> Vec<String> {
+    let listed = output(Command::new("tar").arg("-tzf").arg(blob), "tar");
+    String::from_utf8(listed.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
 }
