@@ -5,6 +5,8 @@
 mod machines;
 #[path = "doctor/meanings.rs"]
 mod meanings;
+#[path = "doctor/read_only.rs"]
+mod read_only;
 #[path = "doctor/remedies.rs"]
 mod remedies;
 
@@ -91,6 +93,33 @@ fn a_refused_namespace_is_named_with_its_cause() {
     assert_eq!(namespaces["problem"], "container-profile", "{namespaces}");
     assert!(namespaces["found"].as_str().unwrap().contains("a seccomp filter refuses"), "{namespaces}");
     assert!(namespaces["commands"][0].as_str().unwrap().contains("seccomp=unconfined"), "{namespaces}");
+}
+
+#[test]
+fn what_is_broken_is_a_finding_and_the_rest_is_shown() {
+    let dlpack = Dlpack::unprivileged();
+    std::fs::write(dlpack.registries_conf(), "[[registry]\n").unwrap();
+    let own = dlpack.home().join(".config/dlpack");
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::write(own.join("remedies.toml"), "[no-such-problem]\nwhy = \"\"\n").unwrap();
+    let ran = dlpack.run(["doctor", "--json", "--registry", "ghcr.io"]);
+    let said = json(&ran);
+    assert_eq!(ran.status, 13, "{said}");
+    let registry = about(&said, "ghcr.io");
+    assert_eq!((&registry["severity"], &registry["problem"]), (&"error".into(), &"misconfigured".into()), "{said}");
+    let found = registry["found"].as_str().unwrap();
+    assert!(found.starts_with("can't be asked: ") && found.contains("registries.conf"), "{found}");
+    assert!(registry["advice"].as_str().unwrap().contains("registries.conf(5)"), "{registry}");
+    let remedies = about(&said, "remedies");
+    assert_eq!((&remedies["severity"], &remedies["problem"]), (&"warning".into(), &"unreadable-remedies".into()));
+    assert!(remedies["found"].as_str().unwrap().contains("no-such-problem"), "{remedies}");
+    for subject in ["kernel", "user namespaces", "store", "GPU", "docker"] {
+        about(&said, subject);
+    }
+    // nor does a person without a home miss the rest
+    let mut homeless = dlpack.command(["doctor", "--json", NOBODY[0], NOBODY[1]]);
+    let ran = homeless.env_remove("HOME").env_remove("DLPACK_STORE").output().map(Ran::from).expect("it runs");
+    assert_eq!(about(&json(&ran), "store")["problem"], "store-not-writable", "{}", ran.stdout);
 }
 
 #[test]

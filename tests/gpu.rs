@@ -1,5 +1,8 @@
-//! GPUs in containers: those of made-up machines, as CDI or the driver itself tells of them.
-//! `scripts/gpu` is for a real one.
+//! GPUs in containers: those of made-up machines, as CDI or the driver itself tells of them, and
+//! by `scripts/gpu` real ones.
+
+#[path = "gpu/real.rs"]
+mod real;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -12,10 +15,13 @@ use dlpack::sandbox::Rootfs;
 
 use crate::support::command::Dlpack;
 use crate::support::image::{Layout, Packing};
-use crate::support::machine::{DRIVER, Machine, UUIDS};
+use crate::support::machine::{DRIVER, LIBRARIES, Machine, UUIDS};
 use crate::support::sandbox::{Bench, UID};
 use crate::support::shown::Shown;
 use crate::support::tiny;
+
+/// What ldconfig(8) says of a library of this machine's kind.
+const ABI: &str = if cfg!(target_arch = "aarch64") { "libc6,AArch64" } else { "libc6,x86-64" };
 
 /// An image of a shell, with ldconfig(8) or without, and these variables.
 fn image(dlpack: &Dlpack, ldconfig: bool) {
@@ -80,18 +86,20 @@ fn the_facts_of_a_machine() {
 fn a_container_has_the_devices_libraries_and_programs_of_the_driver() {
     let (dlpack, machine) = (Dlpack::unprivileged(), Machine::with_driver());
     image(&dlpack, true);
-    let script = "cat /dev/nvidia*; nvidia-smi; echo $NVIDIA_VISIBLE_DEVICES ${LD_LIBRARY_PATH-none}; \
-                  /sbin/ldconfig -p | grep libcuda; cd /usr/lib/x86_64-linux-gnu; ls -d libnv* libcuda*; \
-                  LD_PRELOAD=libcuda.so.1:libnvidia-ml.so.1 sh -c 'echo loaded' 2>&1";
+    let script = format!(
+        "cat /dev/nvidia*; nvidia-smi; echo $NVIDIA_VISIBLE_DEVICES ${{LD_LIBRARY_PATH-none}}; \
+         /sbin/ldconfig -p | grep libcuda; cd {LIBRARIES}; ls -d libnv* libcuda*; \
+         LD_PRELOAD=libcuda.so.1:libnvidia-ml.so.1 sh -c 'echo loaded' 2>&1"
+    );
     let expected = format!(
         "/dev/nvidia-modeset\n/dev/nvidia-uvm\n/dev/nvidia-uvm-tools\n/dev/nvidia0\n/dev/nvidia1\n/dev/nvidiactl\n\
          it runs\nall none\n\
-         \tlibcuda.so.1 (libc6,x86-64) => /usr/lib/x86_64-linux-gnu/libcuda.so.1\n\
-         \tlibcuda.so (libc6,x86-64) => /usr/lib/x86_64-linux-gnu/libcuda.so\n\
+         \tlibcuda.so.1 ({ABI}) => {LIBRARIES}/libcuda.so.1\n\
+         \tlibcuda.so ({ABI}) => {LIBRARIES}/libcuda.so\n\
          libcuda.so\nlibcuda.so.1\nlibcuda.so.{DRIVER}\nlibnvidia-ml.so.1\nlibnvidia-ml.so.{DRIVER}\nloaded"
     );
     for options in [&["--gpus", "all"][..], &["--gpus", "all", "--user", "worker", "--read-only"]] {
-        assert_eq!(says(&dlpack, &machine, options, script).0, expected, "{options:?}");
+        assert_eq!(says(&dlpack, &machine, options, &script).0, expected, "{options:?}");
     }
     let one = "cat /dev/nvidia?; echo $NVIDIA_VISIBLE_DEVICES";
     for name in ["1", UUIDS[1], "GPU-77e2", "0000:65:00.0", "device=1"] {
@@ -103,7 +111,7 @@ fn a_container_has_the_devices_libraries_and_programs_of_the_driver() {
     // without ldconfig(8) the loader has a variable, and what was in it
     image(&dlpack, false);
     let script = "echo $LD_LIBRARY_PATH; LD_PRELOAD=libcuda.so.1 sh -c 'echo loaded' 2>&1";
-    let expected = "/own:/usr/lib/x86_64-linux-gnu\nloaded";
+    let expected = format!("/own:{LIBRARIES}\nloaded");
     assert_eq!(says(&dlpack, &machine, &["--gpus", "0", "-e", "LD_LIBRARY_PATH=/own"], script).0, expected);
 }
 
@@ -123,8 +131,9 @@ fn what_a_person_mounts_is_left_as_it_was() {
     let script = "cat /usr/local/lib/libcuda.so.1 /etc/libcuda.so.1 && nvidia-smi";
     let binds = ["--gpus", "all", "-v", "./lib:/usr/local/lib", "-v", "./etc:/etc", "--user", "0"];
     assert_eq!(says(&dlpack, &machine, &binds, script).0, "minemineit runs");
-    let hidden = ["--gpus", "all", "-v", "./driver:/usr/lib/x86_64-linux-gnu:ro", "-v", "./etc:/etc", "--user", "0"];
-    assert_eq!(says(&dlpack, &machine, &hidden, "cat /usr/lib/x86_64-linux-gnu/*").0, "mine");
+    let over = format!("./driver:{LIBRARIES}:ro");
+    let hidden = ["--gpus", "all", "-v", &over, "-v", "./etc:/etc", "--user", "0"];
+    assert_eq!(says(&dlpack, &machine, &hidden, &format!("cat {LIBRARIES}/*")).0, "mine");
     for directory in &mounted {
         let names: Vec<_> =
             fs::read_dir(directory).expect("read").map(|entry| entry.expect("one").file_name()).collect();
@@ -166,7 +175,7 @@ fn an_image_has_of_the_driver_what_it_needs() {
     let machine = Machine::with_driver();
     let libraries = |capabilities: &str| {
         let given = devices(&machine, Some("all"), &[("NVIDIA_DRIVER_CAPABILITIES", capabilities)]).expect("given");
-        let names = places(&given).into_iter().filter_map(|place| place.strip_prefix("/usr/lib/x86_64-linux-gnu/"));
+        let names = places(&given).into_iter().filter_map(|place| place.strip_prefix(LIBRARIES)?.strip_prefix('/'));
         let names: Vec<_> = names.filter_map(|name| name.split_once(".so").map(|(name, _)| name.to_owned())).collect();
         (names.join(" "), places(&given).contains(&"/usr/bin/nvidia-smi"), places(&given).contains(&"/dev/nvidia-uvm"))
     };
@@ -194,9 +203,9 @@ fn an_image_with_a_newer_libcuda_uses_its_own() {
         given.devices.libraries
     };
     fs::write(directory.join("libcuda.so.550.163.01"), "").expect("written");
-    assert_eq!(libraries(), ["/usr/lib/x86_64-linux-gnu"]);
+    assert_eq!(libraries(), [LIBRARIES]);
     fs::write(directory.join("libcuda.so.570.86.10"), "").expect("written");
-    assert_eq!(libraries(), ["/usr/local/cuda/compat", "/usr/lib/x86_64-linux-gnu"]);
+    assert_eq!(libraries(), ["/usr/local/cuda/compat", LIBRARIES]);
 }
 
 /// What nvidia-ctk(1) writes for the first GPU of the made-up machine, abridged.
@@ -220,7 +229,7 @@ containerEdits:
   deviceNodes:
   - path: /dev/nvidiactl
   mounts:
-  - hostPath: /usr/lib/x86_64-linux-gnu/libcuda.so.550.54.15
+  - hostPath: LIBRARIES/libcuda.so.550.54.15
     containerPath: /usr/lib64/libcuda.so.550.54.15
     options: [ro, nosuid, nodev, rbind, rprivate]
   hooks:
@@ -238,17 +247,21 @@ containerEdits:
     args: [touch, MARK]
 "#;
 
+fn cdi() -> String {
+    CDI.replace("LIBRARIES", LIBRARIES)
+}
+
 #[test]
 fn a_specification_says_what_a_container_is_given() {
     let (dlpack, machine) = (Dlpack::unprivileged(), Machine::with_driver());
     image(&dlpack, true);
     let mark = dlpack.work().join("mark");
-    machine.write("/etc/cdi/nvidia.yaml", &CDI.replace("MARK", &mark.display().to_string()));
+    machine.write("/etc/cdi/nvidia.yaml", &cdi().replace("MARK", &mark.display().to_string()));
     let script = "cat /dev/nvidia* /dev/renamed 2>/dev/null; echo $NVIDIA_VISIBLE_DEVICES; \
                   ls /usr/lib64; /sbin/ldconfig -p | grep 'libcuda.so.1 '; test -L /usr/lib64/libcuda.so && echo link";
     let driver = format!(
         "/dev/nvidiactl\nvoid\nlibcuda.so\nlibcuda.so.1\nlibcuda.so.{DRIVER}\n\
-         \tlibcuda.so.1 (libc6,x86-64) => /usr/lib64/libcuda.so.1\nlink"
+         \tlibcuda.so.1 ({ABI}) => /usr/lib64/libcuda.so.1\nlink"
     );
     let expected = format!("/dev/nvidia1\n{driver}");
     for name in ["0", "nvidia.com/gpu=0", UUIDS[0]] {
@@ -294,6 +307,49 @@ fn what_nobody_may_write_is_given_to_be_read() {
 }
 
 #[test]
+fn a_divided_gpu_comes_with_its_parts_or_a_warning() {
+    let machine = Machine::with_driver();
+    let has = |gpus: &str| {
+        let given = devices(&machine, Some(gpus), &[]).expect("given");
+        let parts = places(&given).into_iter().filter_map(|place| place.strip_prefix("/dev/nvidia-caps/nvidia-cap"));
+        (parts.collect::<Vec<_>>().join(" "), given.warnings.join("\n"))
+    };
+    // GPU 0, whose device minor is 1, in two parts
+    for (directory, minor) in [("gi1", 12), ("gi1/ci0", 13), ("gi2", 21), ("gi2/ci0", 22)] {
+        let access = format!("/proc/driver/nvidia/capabilities/gpu1/mig/{directory}/access");
+        machine.write(&access, &format!("DeviceFileMinor: {minor}\nDeviceFileMode: 292\n"));
+    }
+    machine.write("/proc/driver/nvidia/capabilities/gpu1/mig/config", "DeviceFileMinor: 1\n");
+    machine.node("/dev/nvidia-caps/nvidia-cap1");
+    machine.node("/dev/nvidia-caps/nvidia-cap12");
+    let (parts, warned) = has("all");
+    assert_eq!(parts, "12");
+    assert!(warned.starts_with("GPU 0 is divided (MIG), and no part of it can be used: of gi1/ci0, "), "{warned}");
+    assert!(warned.contains("/dev/nvidia-caps/nvidia-cap13 is not there"), "{warned}");
+    assert_eq!(has("1"), (String::new(), String::new()), "the other one is whole");
+    machine.node("/dev/nvidia-caps/nvidia-cap13");
+    assert_eq!(has("0"), ("12 13".to_owned(), String::new()), "what a job has of it is enough");
+    for minor in [21, 22] {
+        machine.node(&format!("/dev/nvidia-caps/nvidia-cap{minor}"));
+    }
+    assert_eq!(has("all"), ("12 13 21 22".to_owned(), String::new()));
+}
+
+#[test]
+fn what_a_specification_wants_and_can_not_be_had_is_said_once() {
+    let machine = Machine::with_driver();
+    let edits = r#"{"additionalGids": [4242]}"#;
+    let text = format!(
+        r#"{{"cdiVersion": "0.7.0", "kind": "nvidia.com/gpu", "devices": [
+            {{"name": "0", "containerEdits": {edits}}}, {{"name": "1", "containerEdits": {edits}}}]}}"#
+    );
+    machine.write("/etc/cdi/nvidia.json", &text);
+    let warnings = devices(&machine, Some("all"), &[]).expect("given").warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("/etc/cdi/nvidia.json wants the groups 4242 "), "{warnings:?}");
+}
+
+#[test]
 fn a_container_that_gets_no_gpu() {
     let mut shown = Shown::new();
     let machine = Machine::with_driver();
@@ -328,7 +384,7 @@ fn a_container_that_gets_no_gpu() {
     machine.node("/dev/nvidia-uvm");
     let source = rustix::io::Errno::ACCESS.into();
     shown.add("a device of others", Error::Forbidden { path: "/dev/nvidia0".into(), source });
-    machine.remove("/usr/lib/x86_64-linux-gnu/libcuda.so.550.54.15");
+    machine.remove(&format!("{LIBRARIES}/libcuda.so.550.54.15"));
     shown.add("half a driver", refused(&machine, "all", &[]));
     shown.is("gpu/refused");
 }
@@ -337,10 +393,11 @@ fn a_container_that_gets_no_gpu() {
 fn a_specification_that_is_none() {
     let mut shown = Shown::new();
     let machine = Machine::with_driver();
+    shown.replace(LIBRARIES, "LIBRARIES");
     let refused = |gpus: &str| devices(&machine, Some(gpus), &[]).expect_err("refused");
-    machine.write("/etc/cdi/nvidia.yaml", CDI);
+    machine.write("/etc/cdi/nvidia.yaml", &cdi());
     shown.add("a device that it has not", refused("1"));
-    machine.remove("/usr/lib/x86_64-linux-gnu/libcuda.so.550.54.15");
+    machine.remove(&format!("{LIBRARIES}/libcuda.so.550.54.15"));
     shown.add("a library that is not there any more", refused("all"));
     machine.remove("/dev/nvidiactl");
     shown.add("a device node that is not there", refused("all"));
@@ -350,11 +407,11 @@ fn a_specification_that_is_none() {
     );
     shown.add("two with the same device", refused("all"));
     machine.remove("/etc/cdi/nvidia.json");
-    machine.write("/etc/cdi/nvidia.yaml", &CDI.replace("devices:\n- name", "devices:\n  name"));
+    machine.write("/etc/cdi/nvidia.yaml", &cdi().replace("devices:\n- name", "devices:\n  name"));
     shown.add("YAML that is none", refused("all"));
-    machine.write("/etc/cdi/nvidia.yaml", &CDI.replace("cdiVersion: 0.5.0\n", ""));
+    machine.write("/etc/cdi/nvidia.yaml", &cdi().replace("cdiVersion: 0.5.0\n", ""));
     shown.add("a field that is missing", refused("all"));
-    machine.write("/etc/cdi/nvidia.yaml", &CDI.replace("/dev/nvidiactl", "dev/nvidiactl"));
+    machine.write("/etc/cdi/nvidia.yaml", &cdi().replace("/dev/nvidiactl", "dev/nvidiactl"));
     shown.add("a path from nowhere", refused("all"));
     fs::write(machine.at("/etc/cdi/nvidia.yaml"), [0xff]).expect("written");
     shown.add("no text", refused("all"));

@@ -10,12 +10,10 @@
 //! Facts are what files and system calls say, read from under a root directory where that is
 //! possible; findings are functions of them; remedies are a table that a person can correct.
 
-mod compatibility;
 pub mod facts;
 mod findings;
 mod remedies;
 
-pub use compatibility::Compatibility;
 pub use facts::{Facts, Manager, Release};
 pub use findings::{Finding, Problem, Section, Severity, findings};
 pub use remedies::{Error, Remedies};

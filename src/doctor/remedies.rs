@@ -117,6 +117,12 @@ impl Remedies {
         }
     }
 
+    /// What to type about `problem` where `manager` installs packages, without what was found.
+    pub fn commands(&self, problem: Problem, manager: Manager) -> Vec<&str> {
+        let commands = self.0.get(&problem).map(|remedy| remedy.on(manager).iter().chain(&remedy.any));
+        commands.into_iter().flatten().map(String::as_str).collect()
+    }
+
     /// Which problems it has entries for, each with whether those say what to do under all
     /// package managers.
     pub fn entries(&self) -> impl Iterator<Item = (Problem, bool)> {

@@ -8,7 +8,7 @@ use super::driver::{Driver, Gpu};
 use super::given::Collected;
 use super::libraries::{self, Library};
 use super::selection::VISIBLE_DEVICES;
-use super::{Error, Root, Selection};
+use super::{Error, Root, Selection, mig};
 use crate::sandbox::{Link, MountKind};
 
 /// The variable by which images say what of the driver they need.
@@ -137,7 +137,7 @@ pub(super) fn give(
     capabilities: &Capabilities,
     collected: &mut Collected,
 ) -> Result<(), Error> {
-    nodes(root, gpus, selection, capabilities, collected)?;
+    nodes(root, gpus, capabilities, collected)?;
     for library in libraries(root, driver, capabilities)? {
         let to = library.path.to_string_lossy().into_owned();
         let directory = to.rsplit_once('/').map_or("/", |(directory, _)| directory);
@@ -160,33 +160,21 @@ pub(super) fn give(
 }
 
 /// The driver's device nodes.
-fn nodes(
-    root: &Root,
-    gpus: &[&Gpu],
-    selection: &Selection,
-    capabilities: &Capabilities,
-    collected: &mut Collected,
-) -> Result<(), Error> {
+fn nodes(root: &Root, gpus: &[&Gpu], capabilities: &Capabilities, collected: &mut Collected) -> Result<(), Error> {
     let mut needed = vec!["/dev/nvidiactl".to_owned()];
     if capabilities.has("compute") {
         needed.push("/dev/nvidia-uvm".to_owned());
     }
     needed.extend(gpus.iter().map(|gpu| gpu.node()));
     for path in needed {
-        let node = root.find(&path).map_err(|_| Error::NoNode { path: root.at(&path) })?;
-        collected.node(&node, &path)?;
+        collected.required(root, &path)?;
     }
-    let mut others = vec!["/dev/nvidia-uvm-tools".to_owned(), "/dev/nvidia-modeset".to_owned()];
-    // the parts of a divided GPU (MIG) are all GPUs'
-    if *selection == Selection::All {
-        let caps = root.names("/dev/nvidia-caps").into_iter().filter(|name| name.starts_with("nvidia-cap"));
-        others.extend(caps.map(|name| format!("/dev/nvidia-caps/{name}")));
+    for gpu in gpus {
+        mig::give(root, gpu, collected);
     }
-    for path in others {
-        // some of the latter are their owner's alone, and are no more use than none
-        if let Ok(node) = root.find(&path) {
-            let _ = collected.node(&node, &path);
-        }
+    // tools' and screens', and nothing that computes needs them
+    for path in ["/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"] {
+        let _ = collected.required(root, path);
     }
     Ok(())
 }

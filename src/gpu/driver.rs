@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Root, Version};
+use super::{Compatibility, Root, Version};
 
 /// Which of the two kernel modules is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,52 +41,9 @@ impl Driver {
 
     /// The newest CUDA that it can run; none for a driver that is newer than dlpack's table.
     pub fn cuda(&self) -> Option<Version> {
-        let (newest, _) = CUDA[CUDA.len() - 1];
-        if self.version.major() > newest {
-            return None;
-        }
-        let brings = CUDA.iter().rev().find(|(branch, _)| *branch <= self.version.major());
-        Some(brings.map_or(Version::new(0, 0), |(_, (major, minor))| Version::new(*major, *minor)))
+        Compatibility::shipped().brought_by(&self.version)
     }
 }
-
-/// The first branch of the driver that runs a CUDA.
-pub fn branch_for(cuda: &Version) -> Option<u32> {
-    CUDA.iter().find(|(_, (major, minor))| Version::new(*major, *minor) >= *cuda).map(|(branch, _)| *branch)
-}
-
-/// CUDA Toolkit Release Notes, "CUDA Toolkit and Corresponding Driver Versions": the branches of
-/// the driver, and the CUDA that each brings.
-const CUDA: [(u32, (u32, u32)); 28] = [
-    (367, (8, 0)),
-    (384, (9, 0)),
-    (390, (9, 1)),
-    (396, (9, 2)),
-    (410, (10, 0)),
-    (418, (10, 1)),
-    (440, (10, 2)),
-    (450, (11, 0)),
-    (455, (11, 1)),
-    (460, (11, 2)),
-    (465, (11, 3)),
-    (470, (11, 4)),
-    (495, (11, 5)),
-    (510, (11, 6)),
-    (515, (11, 7)),
-    (520, (11, 8)),
-    (525, (12, 0)),
-    (530, (12, 1)),
-    (535, (12, 2)),
-    (545, (12, 3)),
-    (550, (12, 4)),
-    (555, (12, 5)),
-    (560, (12, 6)),
-    (565, (12, 7)),
-    (570, (12, 8)),
-    (575, (12, 9)),
-    (580, (13, 0)),
-    (590, (13, 1)),
-];
 
 /// A GPU as the driver knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -147,7 +104,7 @@ impl Gpu {
 
     /// NVML's brand of such a model, as `NVIDIA_REQUIRE_*` names it.
     pub fn brand(&self) -> &'static str {
-        const BRANDS: [(&str, &str); 9] = [
+        const BRANDS: [(&str, &str); 11] = [
             ("Tesla", "tesla"),
             ("GeForce RTX", "geforcertx"),
             ("GeForce", "geforce"),
@@ -155,6 +112,8 @@ impl Gpu {
             ("Quadro", "quadro"),
             ("TITAN RTX", "titanrtx"),
             ("TITAN", "titan"),
+            ("GRID", "grid"),
+            ("NVS", "nvs"),
             ("NVIDIA RTX", "nvidiartx"),
             ("NVIDIA", "nvidia"),
         ];
@@ -175,19 +134,5 @@ mod tests {
         let open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs-builder@U22-I3-AF03-09-1)  Sun Jul 27 07:19:24 UTC 2025\n";
         assert_eq!(driver(open), Some(("580.65.06".into(), Module::Open)));
         assert_eq!(driver("GCC version: gcc 11.4.0\n"), None);
-    }
-
-    #[test]
-    fn a_driver_brings_the_cuda_of_its_branch() {
-        let cuda = |version: &str| {
-            let driver = Driver { version: version.parse().unwrap(), module: Module::Open };
-            driver.cuda().map(|cuda| cuda.to_string())
-        };
-        assert_eq!(cuda("470.82.01").as_deref(), Some("11.4"));
-        assert_eq!(cuda("552.1").as_deref(), Some("12.4"));
-        assert_eq!(cuda("340.1").as_deref(), Some("0.0"));
-        assert_eq!(cuda("900.1"), None);
-        assert_eq!(branch_for(&Version::new(12, 4)), Some(550));
-        assert_eq!(branch_for(&Version::new(99, 0)), None);
     }
 }

@@ -74,8 +74,8 @@ pub enum Error {
         requirement: String,
         /// What this machine has.
         has: String,
-        /// The branch of the driver that would do, where that is known.
-        branch: Option<u32>,
+        /// The driver that would do, or its branch, where one would.
+        driver: Option<String>,
     },
     /// What an image requires can't be read.
     #[error("the image's {variable} has a condition that is none: `{condition}`")]
@@ -152,11 +152,13 @@ impl Error {
                  `ldconfig -p | grep libcuda` shows what there is"
                     .to_owned(),
             ),
-            Self::Requirement { branch, .. } => Some(format!(
+            Self::Requirement { driver, .. } => Some(format!(
                 "{}; `-e NVIDIA_DISABLE_REQUIRE=1` runs it all the same",
-                match branch {
-                    Some(branch) => format!("update the driver to {branch} or newer, or take an older base"),
-                    None => "take another base".to_owned(),
+                match driver {
+                    Some(driver) => format!(
+                        "install the NVIDIA driver {driver} or newer, for which `dlpack doctor` has the commands, or take an older base"
+                    ),
+                    None => "no driver changes that: take a base that is made for this GPU".to_owned(),
                 }
             )),
             Self::Condition { .. } => Some("`-e NVIDIA_DISABLE_REQUIRE=1` runs it all the same".to_owned()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::{Error, Version};
+use super::{Error, Root, Version};
 use crate::run::Devices;
 use crate::sandbox::{Mount, MountKind, Rootfs};
 
@@ -39,6 +39,22 @@ impl Collected {
         access(from, wanted).map_err(|source| Error::Forbidden { path: from.to_owned(), source: source.into() })?;
         self.mount(from.to_owned(), to, MountKind::Device);
         Ok(())
+    }
+
+    /// Adds the device node at `path` of `root`.
+    ///
+    /// # Errors
+    /// [`Error::NoNode`], [`Error::Forbidden`].
+    pub fn required(&mut self, root: &Root, path: &str) -> Result<(), Error> {
+        let node = root.find(path).map_err(|_| Error::NoNode { path: root.at(path) })?;
+        self.node(&node, path)
+    }
+
+    /// Adds something that a person should know, once.
+    pub fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Adds `from` of the machine, unless there is something at `to`.

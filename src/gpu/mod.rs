@@ -9,6 +9,7 @@
 //! ```
 
 mod cdi;
+mod compatibility;
 mod discovery;
 mod driver;
 mod error;
@@ -16,6 +17,7 @@ mod facts;
 mod given;
 mod ld_cache;
 mod libraries;
+mod mig;
 mod requirement;
 mod root;
 mod selection;
@@ -31,7 +33,8 @@ use requirement::Machine;
 
 use crate::sandbox::Rootfs;
 
-pub use driver::{Driver, Gpu, Module, branch_for};
+pub use compatibility::{Compatibility, Fit, fit};
+pub use driver::{Driver, Gpu, Module};
 pub use error::Error;
 pub use facts::{Card, Facts, Specification, facts};
 pub use given::Given;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::driver::{Driver, Gpu, branch_for};
-use super::{Error, Root, Version, smi};
+use super::driver::{Driver, Gpu};
+use super::{Compatibility, Error, Root, Version, smi};
 
 /// What requirements are held against.
 pub(super) struct Machine<'a> {
@@ -34,7 +34,7 @@ impl<'a> Machine<'a> {
             self.satisfies_one(variable, requirement)?;
         }
         // container toolkit: an image with CUDA_VERSION alone requires that CUDA
-        let version = env.get("CUDA_VERSION").filter(|_| !env.contains_key("NVIDIA_REQUIRE_CUDA"));
+        let version = env.get("CUDA_VERSION").filter(|_| env.get("NVIDIA_REQUIRE_CUDA").is_none_or(String::is_empty));
         match version.and_then(|version| version.parse::<Version>().ok()) {
             Some(version) => self.satisfies_one("CUDA_VERSION", &format!("cuda>={}", version.short())),
             None => Ok(()),
@@ -74,7 +74,11 @@ impl<'a> Machine<'a> {
             Some(Property::Cuda) => cuda.as_ref(),
             Some(Property::Driver) => Some(&self.driver.version),
             Some(Property::Arch) => arch,
-            Some(Property::Brand) => return condition.operator.compares(gpu.brand().cmp(&condition.value)),
+            // libnvidia-container compares names whatever their case
+            Some(Property::Brand) => {
+                let (brand, value) = (gpu.brand(), condition.value.to_ascii_lowercase());
+                return condition.operator.compares(brand.cmp(&value));
+            }
             None => None,
         };
         match (has, condition.value.parse::<Version>()) {
@@ -85,16 +89,32 @@ impl<'a> Machine<'a> {
     }
 
     fn refusal(&self, requirement: &str, terms: &[Vec<Condition>], gpu: &Gpu, arch: Option<&Version>) -> Error {
+        let driver = terms.iter().find_map(|term| self.driver_for(term, gpu, arch));
         let arch = arch.map(|arch| format!(", and its compute capability {arch}")).unwrap_or_default();
         let cuda = self.driver.cuda().map(|cuda| format!(", with CUDA {cuda}")).unwrap_or_default();
-        let conditions = || terms.iter().flatten().filter(|condition| condition.property == Some(Property::Cuda));
-        let wanted = conditions().filter_map(|condition| condition.value.parse().ok()).max();
         Error::Requirement {
             // NVIDIA's own go on for a page: the first is what it is about
             requirement: requirement.split_whitespace().next().unwrap_or(requirement).to_owned(),
             has: format!("the driver of this machine's {} is {}{cuda}{arch}", gpu.model, self.driver.version),
-            branch: wanted.as_ref().and_then(branch_for),
+            driver: driver.map(|driver| driver.to_string()),
         }
+    }
+
+    /// The oldest driver with which `term` would hold, if it is an older one alone that keeps it
+    /// from that.
+    fn driver_for(&self, term: &[Condition], gpu: &Gpu, arch: Option<&Version>) -> Option<Version> {
+        let (bounds, others): (Vec<_>, Vec<_>) = term.iter().partition(|condition| condition.is_lower_bound());
+        if !others.into_iter().all(|condition| self.holds(condition, gpu, arch)) {
+            return None;
+        }
+        let driver = |condition: &Condition| {
+            let value: Version = condition.value.parse().ok()?;
+            match condition.property {
+                Some(Property::Cuda) => Compatibility::shipped().branch_for(&value)?.to_string().parse().ok(),
+                _ => Some(value),
+            }
+        };
+        bounds.into_iter().map(driver).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 }
 
@@ -139,6 +159,12 @@ impl Operator {
 }
 
 impl Condition {
+    /// Whether a newer driver may satisfy it.
+    fn is_lower_bound(&self) -> bool {
+        let bound = matches!(self.operator, Operator::Greater | Operator::GreaterEqual | Operator::Equal);
+        bound && matches!(self.property, Some(Property::Cuda | Property::Driver))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         const OPERATORS: [(&str, Operator); 6] = [
             ("!=", Operator::NotEqual),
@@ -172,6 +198,11 @@ mod tests {
     const CUDA_12_4: &str = "cuda>=12.4 brand=tesla,driver>=470,driver<471 brand=nvidiartx,driver>=535,driver<536";
 
     fn satisfies(driver: &str, model: &str, env: &[(&str, &str)]) -> Result<(), String> {
+        held(driver, model, "", env).map_err(|error| error.to_string())
+    }
+
+    /// The same where nvidia-smi tells this compute capability.
+    fn held(driver: &str, model: &str, capability: &str, env: &[(&str, &str)]) -> Result<(), Error> {
         let driver = Driver { version: driver.parse().unwrap(), module: Module::Open };
         let gpu = Gpu {
             index: 0,
@@ -182,9 +213,15 @@ mod tests {
             compute_capability: None,
         };
         let root = tempfile::tempdir().unwrap();
+        if !capability.is_empty() {
+            let smi = root.path().join("usr/bin/nvidia-smi");
+            std::fs::create_dir_all(smi.parent().unwrap()).unwrap();
+            std::fs::write(&smi, format!("#!/bin/sh\necho '00000000:01:00.0, {capability}'\n")).unwrap();
+            std::fs::set_permissions(&smi, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
         let env = env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let (root, gpus) = (Root::new(root.path()), [&gpu]);
-        Machine::new(&root, &driver, &gpus).satisfies(&env).map_err(|error| error.to_string())
+        Machine::new(&root, &driver, &gpus).satisfies(&env)
     }
 
     #[test]
@@ -221,6 +258,66 @@ mod tests {
                 run(&[("NVIDIA_REQUIRE_CUDA", wrong)]).unwrap_err().contains("a condition that is none"),
                 "{wrong}"
             );
+        }
+    }
+
+    /// Container toolkit, internal/requirements: "space-separated constraints being ORed together and
+    /// comma-separated constraints being ANDed together"; several variables must all hold, and what is not
+    /// known is skipped.
+    #[test]
+    fn conditions_are_combined_as_the_container_toolkit_does() {
+        let holds = |requirement: &str| {
+            let env = [("NVIDIA_REQUIRE_CUDA", requirement)];
+            held("535.104.05", "NVIDIA GeForce RTX 3090", "8.6", &env).is_ok()
+        };
+        for (requirement, expected) in [
+            ("cuda>=12.2", true),
+            ("cuda>12.2", false),
+            ("cuda=12.2", true),
+            ("cuda!=12.2", false),
+            ("cuda<12.3,cuda>=12.0", true),
+            ("cuda>=12.0,driver<535", false),
+            ("driver=535.104.05", true),
+            ("driver<=535", false),
+            ("cuda>=13.0 driver>=535", true),
+            ("cuda>=13.0  brand=geforcertx,driver>=536", false),
+            ("brand=geforcertx", true),
+            ("brand=GeForceRTX", true),
+            ("brand=geforce", false),
+            ("brand!=tesla", true),
+            ("arch>=8.0", true),
+            ("arch>=8.0,arch<9.0", true),
+            ("arch>=9.0", false),
+            ("arch=8.6", true),
+            ("arch<7.5 brand=geforcertx", true),
+            ("colour=red,cuda>=13.0", false),
+            ("colour=red cuda>=13.0", false),
+            (",cuda>=12.2, ", true),
+            ("", true),
+        ] {
+            assert_eq!(holds(requirement), expected, "{requirement}");
+        }
+        assert!(held("999.1", "Tesla T4", "", &[("NVIDIA_REQUIRE_CUDA", "cuda>=99.0")]).is_ok(), "nobody knows it yet");
+        assert!(held("470.82.01", "Tesla T4", "", &[("CUDA_VERSION", "12.4.1"), ("NVIDIA_REQUIRE_CUDA", "")]).is_err());
+        assert!(held("470.82.01", "Tesla T4", "", &[("NVIDIA_REQUIRE_JETPACK_HOST_MOUNTS", "base-only")]).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_names_the_driver_that_would_do() {
+        let hint = |driver: &str, requirement: &str| {
+            let refused = held(driver, "Tesla T4", "7.5", &[("NVIDIA_REQUIRE_CUDA", requirement)]);
+            refused.unwrap_err().hint().unwrap()
+        };
+        for (driver, requirement, expected) in [
+            ("450.51.05", CUDA_12_4, "install the NVIDIA driver 550 or newer"),
+            ("450.51.05", "cuda>=99.0 brand=tesla,driver>=470,driver<471", "install the NVIDIA driver 470 or newer"),
+            ("450.51.05", "driver>=525.60.13", "install the NVIDIA driver 525.60.13 or newer"),
+            ("450.51.05", "cuda>=11.8,driver>=535", "install the NVIDIA driver 535 or newer"),
+            ("450.51.05", "arch>=8.0,cuda>=12.4", "no driver changes that"),
+            ("550.54.15", "brand=geforce", "no driver changes that"),
+        ] {
+            let said = hint(driver, requirement);
+            assert!(said.starts_with(expected), "{requirement}: {said}");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use dlpack::doctor::facts::filesystem::Filesystem;
 use dlpack::doctor::facts::{Asked, Class, Docker, Gpu, Gpus, Limits, Login, Machine, Sandbox, Wanted};
-use dlpack::doctor::{Compatibility, Facts, Finding, Problem, Release, Remedies, Severity, findings};
-use dlpack::gpu::Version;
+use dlpack::doctor::{Facts, Finding, Problem, Release, Remedies, Severity, findings};
+use dlpack::gpu::{Compatibility, Version};
 use dlpack::registry::PullLimit;
 use dlpack::sandbox::{Fallback, Obstacle, Quota};
 
@@ -42,6 +42,7 @@ fn well() -> Facts {
         gpus: None,
         docker: Docker { client: true, socket: true, permitted: true, nvidia_runtime: true },
         wanted: None,
+        unreadable_remedies: None,
     }
 }
 
@@ -50,7 +51,7 @@ fn asked(login: Login) -> Asked {
 }
 
 fn found(facts: &Facts) -> Vec<Finding> {
-    findings(facts, &Compatibility::shipped().unwrap(), &Remedies::shipped().unwrap())
+    findings(facts, Compatibility::shipped(), &Remedies::shipped().unwrap())
 }
 
 /// The one thing that is the matter with `facts`.
@@ -159,6 +160,15 @@ fn a_local_directory_is_suggested_where_steps_would_write_to_memory() {
     let finding = matter(&facts);
     assert_eq!((finding.severity, finding.problem), (Severity::Warning, Some(Problem::NoLocalScratch)));
     assert_eq!(finding.commands, ["export DLPACK_SCRATCH=/scratch"]);
+}
+
+#[test]
+fn a_store_without_a_place_and_remedies_that_are_none_are_told() {
+    let nowhere = Facts { store: None, scratch: None, ..well() };
+    assert_eq!(matter(&nowhere).problem, Some(Problem::StoreNotWritable));
+    let finding = matter(&Facts { unreadable_remedies: Some("it is no table".into()), ..well() });
+    assert_eq!((finding.severity, finding.problem), (Severity::Warning, Some(Problem::UnreadableRemedies)));
+    assert_eq!(finding.found, "it is no table");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dlpack::doctor::Remedies;
+use dlpack::doctor::{Manager, Problem, Remedies};
 
 use crate::support::command::Dlpack;
 
@@ -17,6 +17,52 @@ fn each_problem_has_its_entry_for_each_package_manager_and_there_is_no_other() {
     assert_eq!(remedies.entries().count(), variants, "as many entries as problems");
     let partial: Vec<_> = remedies.entries().filter(|(_, whole)| !whole).map(|(problem, _)| problem).collect();
     assert!(partial.is_empty(), "without an entry for each package manager: {partial:?}");
+}
+
+/// What no command helps: it is said in words what does.
+const WORDS: [Problem; 12] = [
+    Problem::UnknownDistribution,
+    Problem::Chrooted,
+    Problem::NoKernelSupport,
+    Problem::RealRoot,
+    Problem::MaskedProc,
+    Problem::LittleMemory,
+    Problem::UnreadableRemedies,
+    Problem::Misconfigured,
+    Problem::OldCard,
+    Problem::NewCard,
+    Problem::OldCardForCudnn,
+    Problem::NewCardForCudnn,
+];
+
+#[test]
+fn each_problem_has_commands_for_each_package_manager_or_words() {
+    let remedies = Remedies::shipped().unwrap();
+    for (problem, _) in remedies.entries() {
+        for manager in Manager::ALL {
+            let commands = remedies.commands(problem, manager);
+            assert_eq!(commands.is_empty(), WORDS.contains(&problem), "{problem:?} with {manager:?}");
+        }
+    }
+    // what is missing is installed by the distribution's own program
+    let missing = [
+        Problem::OldKernel,
+        Problem::NoDriver,
+        Problem::OldDriver,
+        Problem::OlderDriver,
+        Problem::NoContainerToolkit,
+        Problem::NoDocker,
+    ];
+    let programs = [Manager::Apt, Manager::Dnf, Manager::Yum, Manager::Zypper]
+        .into_iter()
+        .zip(["apt-get", "dnf", "yum", "zypper"]);
+    for (manager, program) in programs {
+        for problem in missing {
+            let commands = remedies.commands(problem, manager);
+            let has = commands.iter().any(|command| command.split(' ').any(|word| word == program));
+            assert!(has || (problem, manager) == (Problem::OldKernel, Manager::Yum), "{problem:?}: {commands:?}");
+        }
+    }
 }
 
 #[test]

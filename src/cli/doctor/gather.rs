@@ -8,7 +8,7 @@ use crate::cli::context::{Context, program, scratch};
 use crate::cli::error::Failure;
 use crate::doctor::Facts;
 use crate::doctor::facts::{
-    self, Docker, Filesystem, Gpus, Limits, Machine, Sandbox, Wanted, ask, filesystem, likely_scratch,
+    self, Asked, Docker, Filesystem, Gpus, Limits, Login, Machine, Sandbox, Wanted, ask, filesystem, likely_scratch,
 };
 use crate::gpu;
 use crate::lock::{self, Lock, LockedLayer};
@@ -22,21 +22,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Everything that is known of this machine, of what the recipe wants, and of `named` registries.
 pub async fn facts(context: &Context, named: &[String]) -> Result<Facts, Failure> {
     let (program, store) = (program()?, context.store_root().ok());
-    let registries = context.registries_asked_once()?;
+    let registries = context.registries_asked_once().map_err(|failure| failure.in_one_line());
     let recipe = Recipe::of(context);
     let mut asked = Vec::new();
     for (registry, image, named) in to_ask(named, recipe.as_ref())? {
-        asked.push(ask(&registries, &registry, image.as_ref(), named).await);
+        asked.push(match &registries {
+            Ok(registries) => ask(registries, &registry, image.as_ref(), named).await,
+            Err(why) => Asked { registry, named, login: Login::Misconfigured(why.clone()), pull_limit: None },
+        });
     }
     let wanted = match recipe {
-        Some(recipe) => Some(recipe.wanted(store.as_deref(), &registries).await),
+        Some(recipe) => Some(recipe.wanted(store.as_deref(), registries.as_ref().ok()).await),
         None => None,
     };
     blocking(move || Ok(local(&program, store, asked, wanted))).await
 }
 
 /// What this machine itself says.
-fn local(program: &Path, store: Option<PathBuf>, registries: Vec<facts::Asked>, wanted: Option<Wanted>) -> Facts {
+fn local(program: &Path, store: Option<PathBuf>, registries: Vec<Asked>, wanted: Option<Wanted>) -> Facts {
     let root = facts::root();
     let (uid, user) = (rustix::process::getuid().as_raw(), std::env::var("USER").ok());
     let on = |path: PathBuf| Filesystem::of(root, &path);
@@ -56,6 +59,7 @@ fn local(program: &Path, store: Option<PathBuf>, registries: Vec<facts::Asked>, 
         gpus: Some(Gpus::read(&gpu::Root::of_machine().at("/"))),
         docker: Docker::read(root),
         wanted,
+        unreadable_remedies: None,
     }
 }
 
@@ -100,7 +104,7 @@ impl Recipe {
     }
 
     /// What it wants of a GPU.
-    async fn wanted(self, store: Option<&Path>, registries: &Registries) -> Wanted {
+    async fn wanted(self, store: Option<&Path>, registries: Option<&Registries>) -> Wanted {
         let mut wanted = Wanted { recipe: self.path.clone(), unreadable: self.unreadable.clone(), ..Wanted::default() };
         if let Some(image) = self.image() {
             wanted = wanted.of_tag(image.repository(), image.tag());
@@ -122,7 +126,7 @@ impl Recipe {
     }
 
     /// The base's config: the store's, the layout's, or the registry's.
-    async fn config(&self, store: Option<&Path>, registries: &Registries) -> Option<ImageConfig> {
+    async fn config(&self, store: Option<&Path>, registries: Option<&Registries>) -> Option<ImageConfig> {
         let pin = self.lock.as_ref()?.base.config.as_ref()?;
         let config = Descriptor::new(&pin.media_type, pin.digest, pin.size);
         let beside = match &self.base {
@@ -135,7 +139,7 @@ impl Recipe {
         let bytes = match (on_disk, self.image()) {
             (Some(bytes), _) => bytes,
             (None, Some(image)) => {
-                let repository = registries.repository(&image).ok()?;
+                let repository = registries?.repository(&image).ok()?;
                 tokio::time::timeout(PATIENCE, repository.read_blob(&config)).await.ok()?.ok()?
             }
             (None, None) => return None,

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use super::context::{Context, config_directory};
 use super::display;
 use super::error::{ExitKind, Failure};
-use crate::doctor::{self, Compatibility, Remedies, Severity};
+use crate::doctor::{self, Facts, Remedies, Severity};
+use crate::gpu::Compatibility;
 
 /// Say whether this machine can do what is asked of it, and what to do where it can't
 ///
@@ -24,14 +25,16 @@ pub struct Arguments {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let shipped = Compatibility::shipped();
-    let compatibility = shipped.map_err(|source| Failure::new(ExitKind::Other, source))?;
-    let mut remedies = Remedies::shipped()?;
-    if let Some(directory) = config_directory() {
-        remedies = remedies.with(&directory.join("remedies.toml"))?;
-    }
-    let facts = gather::facts(context, &arguments.registries).await?;
-    let found = doctor::findings(&facts, &compatibility, &remedies);
+    let shipped = Remedies::shipped()?;
+    let own = config_directory().map(|directory| shipped.clone().with(&directory.join("remedies.toml")));
+    // a doctor who is ill says so, and goes on
+    let (remedies, unreadable_remedies) = match own {
+        None => (shipped, None),
+        Some(Ok(own)) => (own, None),
+        Some(Err(error)) => (shipped, Some(Failure::from(error).in_one_line())),
+    };
+    let facts = Facts { unreadable_remedies, ..gather::facts(context, &arguments.registries).await? };
+    let found = doctor::findings(&facts, Compatibility::shipped(), &remedies);
     context.finish();
     if context.json() {
         display::show(show::as_json(&facts, &found))?;

@@ -48,6 +48,8 @@ pub struct Facts {
     pub docker: Docker,
     /// What the recipe wants of a GPU; none without a recipe.
     pub wanted: Option<Wanted>,
+    /// Why a person's own table of remedies counts for nothing, if it does.
+    pub unreadable_remedies: Option<String>,
 }
 
 /// Directories that are on local disk on many machines, the likeliest first.

@@ -1,9 +1,8 @@
 //! Whether a driver and its cards run the recipe's CUDA and cuDNN.
 
 use super::{Finding, Problem, Section, Severity};
-use crate::doctor::compatibility::{Compatibility, Fit, fit};
 use crate::doctor::facts::{Facts, Gpu, Gpus, Stated, Wanted};
-use crate::gpu::Version;
+use crate::gpu::{Compatibility, Fit, Version, fit};
 
 pub(super) fn findings(facts: &Facts, compatibility: &Compatibility) -> Vec<Finding> {
     let Some(wanted) = &facts.wanted else { return Vec::new() };

@@ -20,6 +20,8 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     found.extend(overlay(facts));
     found.extend(facts.sandbox.fallbacks.iter().filter_map(|fallback| lacking(*fallback)));
     found.extend(limits(facts));
+    let unreadable = facts.unreadable_remedies.as_deref().map(|why| fine("remedies", why));
+    found.extend(unreadable.map(|found| found.but(Severity::Warning, Problem::UnreadableRemedies)));
     found
 }
 

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
-use super::{Compatibility, Manager, Remedies};
+use super::{Manager, Remedies};
+use crate::gpu::Compatibility;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -90,6 +91,8 @@ pub enum Problem {
     ShortFiles,
     /// Little memory.
     LittleMemory,
+    /// A person's own table of remedies can't be read.
+    UnreadableRemedies,
     /// The store can't be written to.
     StoreNotWritable,
     /// The store is on a filesystem of other machines.

@@ -13,7 +13,10 @@ const LEAST: u64 = 2_000_000_000;
 const INODES: u64 = 300_000;
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
-    let Some(store) = &facts.store else { return Vec::new() };
+    let Some(store) = &facts.store else {
+        let nowhere = fine("store", "there is no place for it: neither DLPACK_STORE nor HOME names one that is there");
+        return vec![nowhere.but(Severity::Error, Problem::StoreNotWritable)];
+    };
     let mut found = vec![place(store)];
     if store.writable && !store.read_only {
         found.push(space(store));

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{getegid, getgroups};
+
 use super::super::given::Collected;
 use super::super::{Error, Root};
 use super::hooks::Action;
@@ -37,7 +39,7 @@ fn apply(root: &Root, found: Found<'_>, edits: &Edits, collected: &mut Collected
         let from = host_node(root, found.path, node)?;
         collected.node(&from, &node.path)?;
     }
-    for mount in &edits.mounts {
+    for mount in edits.mounts.iter().filter(|mount| mount.is_bind()) {
         bind(root, found.path, mount, collected)?;
     }
     for line in &edits.env {
@@ -51,14 +53,29 @@ fn apply(root: &Root, found: Found<'_>, edits: &Edits, collected: &mut Collected
             Some(Action::Libraries(directories)) => collected.libraries(directories),
             Some(Action::Compatibility { directory, driver }) => collected.compatibility(directory, driver),
             Some(Action::Nothing) => {}
-            None => collected.warnings.push(format!(
-                "the CDI specification {} has the hook `{}`, which dlpack does not know, and does not run",
-                found.path.display(),
-                std::iter::once(&hook.path).chain(hook.args.iter().skip(1)).cloned().collect::<Vec<_>>().join(" "),
-            )),
+            None => {
+                let words: Vec<&str> =
+                    std::iter::once(&hook.path).chain(hook.args.iter().skip(1)).map(String::as_str).collect();
+                let hook = format!("has the hook `{}`, which dlpack does not know, and does not run", words.join(" "));
+                collected.warn(says(found.path, &hook));
+            }
         }
     }
+    for left in edits.left_out(&groups()) {
+        collected.warn(says(found.path, &left));
+    }
     Ok(())
+}
+
+fn says(file: &Path, what: &str) -> String {
+    format!("the CDI specification {} {what}", file.display())
+}
+
+/// The caller's groups, which a container keeps.
+fn groups() -> Vec<u32> {
+    let mut groups: Vec<u32> = getgroups().unwrap_or_default().into_iter().map(|gid| gid.as_raw()).collect();
+    groups.push(getegid().as_raw());
+    groups
 }
 
 /// "hostPath: if not specified the value for path is used".

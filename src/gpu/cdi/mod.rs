@@ -4,6 +4,7 @@
 mod edits;
 mod hooks;
 mod registry;
+mod rules;
 mod specification;
 
 pub(super) use hooks::COMPATIBILITY;

@@ -58,10 +58,16 @@ impl Registry {
         self.files.remove(broken).specification.err()
     }
 
-    /// The names of the devices of `kind`, in the order of their files.
+    /// The names of the devices of `kind`, in the order of their files, each once.
     pub fn names(&self, kind: &str) -> Vec<&str> {
         let of_kind = self.specifications().filter(|(_, specification)| specification.kind == kind);
-        of_kind.flat_map(|(_, specification)| specification.devices.iter().map(|device| device.name.as_str())).collect()
+        let mut names = Vec::new();
+        for device in of_kind.flat_map(|(_, specification)| &specification.devices) {
+            if !names.contains(&device.name.as_str()) {
+                names.push(device.name.as_str());
+            }
+        }
+        names
     }
 
     /// The device `name` of `kind`.

@@ -1,13 +1,14 @@
 //! A specification's form, and whether it holds to it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::super::Error;
 
-/// A specification. Fields that say nothing of devices, mounts, variables and hooks (`intelRdt`,
-/// `netDevices`, annotations) are for others.
+/// A specification.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Specification {
@@ -16,6 +17,11 @@ pub(super) struct Specification {
     pub devices: Vec<Device>,
     #[serde(default)]
     pub container_edits: Edits,
+    /// "may be used to provide additional information to a consumer": none to dlpack.
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub(super) others: Others,
 }
 
 /// A device that can be asked for.
@@ -25,6 +31,10 @@ pub(super) struct Device {
     pub name: String,
     #[serde(default)]
     pub container_edits: Edits,
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub(super) others: Others,
 }
 
 /// What a container is given with a device, or with any of a specification.
@@ -35,6 +45,15 @@ pub(super) struct Edits {
     pub device_nodes: Vec<DeviceNode>,
     pub mounts: Vec<Mount>,
     pub hooks: Vec<Hook>,
+    /// Groups that the process is to have; the specification writes it in both ways.
+    #[serde(alias = "additionalGIDs")]
+    pub additional_gids: Vec<u32>,
+    /// Network interfaces that are to be moved into the container.
+    pub net_devices: Vec<IgnoredAny>,
+    /// Its share of the processor's caches and memory bandwidth.
+    pub intel_rdt: Option<IgnoredAny>,
+    #[serde(flatten)]
+    pub(super) others: Others,
 }
 
 /// A device node. Its numbers, mode and owner are those of the node that is mounted.
@@ -51,6 +70,9 @@ pub(super) struct DeviceNode {
 pub(super) struct Mount {
     pub host_path: String,
     pub container_path: String,
+    /// "For bind mounts … the type is a dummy".
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
     #[serde(default)]
     pub options: Vec<String>,
 }
@@ -64,6 +86,9 @@ pub(super) struct Hook {
     pub args: Vec<String>,
 }
 
+/// Fields that no version has that dlpack knows.
+type Others = BTreeMap<String, IgnoredAny>;
+
 impl Specification {
     /// Reads `text`, the content of the file at `path`.
     pub fn read(path: &Path, text: &str) -> Result<Self, Error> {
@@ -75,51 +100,46 @@ impl Specification {
         specification.check().map_err(malformed)?;
         Ok(specification)
     }
-
-    fn check(&self) -> Result<(), String> {
-        // "MUST be in Semantic Version 2.0"; 0.3.0 is the first release
-        let version = self.cdi_version.trim_start_matches('v').parse::<super::super::Version>().ok();
-        let first = super::super::Version::new(0, 3);
-        if !version.is_some_and(|version| version >= first && version.major() <= 1) {
-            return Err(format!("cdiVersion `{}` is none that dlpack knows, 0.3.0 to 1.x", self.cdi_version));
-        }
-        // "a prefix and a name, separated by a slash"
-        let (vendor, class) = self.kind.split_once('/').unwrap_or_default();
-        if !(is_name(vendor) && is_name(class)) {
-            return Err(format!("kind `{}` is no vendor and class, as `nvidia.com/gpu`", self.kind));
-        }
-        // "at least one entry must be specified in this array"
-        if self.devices.is_empty() {
-            return Err("it has no devices".to_owned());
-        }
-        for (n, device) in self.devices.iter().enumerate() {
-            let name = &device.name;
-            if !device_name(name) {
-                return Err(format!("`{name}` is no name of a device"));
-            }
-            if self.devices[..n].iter().any(|before| before.name == *name) {
-                return Err(format!("it has two devices `{name}`"));
-            }
-            device.container_edits.check()?;
-        }
-        self.container_edits.check()
-    }
 }
 
 impl Edits {
-    fn check(&self) -> Result<(), String> {
-        let relative = |path: &&String| !path.starts_with('/');
-        let paths = self.device_nodes.iter().flat_map(|node| [Some(&node.path), node.host_path.as_ref()]).flatten();
-        let paths = paths.chain(self.mounts.iter().flat_map(|mount| [&mount.host_path, &mount.container_path]));
-        // "path MUST be absolute"
-        let mut paths = paths.chain(self.hooks.iter().map(|hook| &hook.path));
-        if let Some(path) = paths.find(relative) {
-            return Err(format!("`{path}` is no absolute path"));
+    /// What of it a container without privileges can't be given, or dlpack does not know how to:
+    /// `groups` are the caller's.
+    pub fn left_out(&self, groups: &[u32]) -> Vec<String> {
+        let mut left = Vec::new();
+        // "Values of 0 are ignored"
+        let wanted = self.additional_gids.iter().filter(|gid| **gid != 0 && !groups.contains(gid));
+        let wanted: Vec<String> = wanted.map(u32::to_string).collect();
+        if !wanted.is_empty() {
+            // user_namespaces(7): nobody gives himself a group that he has not
+            left.push(format!(
+                "wants the groups {} for the container, and only who has them outside has them inside",
+                wanted.join(", ")
+            ));
         }
-        match self.env.iter().find(|line| line.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
-            Some(line) => Err(format!("`{line}` in env is no NAME=VALUE")),
-            None => Ok(()),
+        if !self.net_devices.is_empty() {
+            left.push("moves network interfaces into the container, which takes this machine's root".to_owned());
         }
+        if self.intel_rdt.is_some() {
+            left.push("sets the processor's resources (intelRdt), which takes this machine's root".to_owned());
+        }
+        let odd = self.mounts.iter().filter(|mount| !mount.is_bind());
+        left.extend(odd.map(|mount| {
+            format!(
+                "mounts a `{}` at {}, which dlpack does not",
+                mount.kind.as_deref().unwrap_or_default(),
+                mount.container_path
+            )
+        }));
+        left.extend(self.others.keys().map(|field| format!("has `{field}`, which dlpack does not know")));
+        left
+    }
+}
+
+impl Mount {
+    /// Whether it is a file or directory of the machine.
+    pub fn is_bind(&self) -> bool {
+        matches!(self.kind.as_deref(), None | Some("" | "none" | "bind" | "rbind"))
     }
 }
 
@@ -127,19 +147,6 @@ impl Edits {
 fn first_line(why: &str) -> String {
     let line = why.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
-/// "beginning and ending with an alphanumeric character with dashes, underscores, dots, and
-/// alphanumerics between".
-fn is_name(text: &str) -> bool {
-    let ends = |c: char| c.is_ascii_alphanumeric();
-    text.starts_with(ends) && text.ends_with(ends) && text.chars().all(|c| ends(c) || "-_.".contains(c))
-}
-
-/// Of a device there may be colons, too: `0:1` is a part of a GPU.
-fn device_name(text: &str) -> bool {
-    let ends = |c: char| c.is_ascii_alphanumeric();
-    text.starts_with(ends) && text.ends_with(ends) && text.chars().all(|c| ends(c) || "-_.:".contains(c))
 }
 
 #[cfg(test)]
@@ -158,33 +165,26 @@ mod tests {
         assert_eq!(of_yaml.devices[0].container_edits.device_nodes[0].path, "/dev/nvidia0");
         assert_eq!(of_yaml.container_edits.hooks[0].args.len(), 4);
         let json = r#"{"cdiVersion": "1.1.0", "kind": "amd.com/gpu", "annotations": {"a": "b"},
-            "devices": [{"name": "all", "containerEdits": {"additionalGids": [44], "netDevices": []}}]}"#;
+            "devices": [{"name": "all", "annotations": {"c": "d"}, "containerEdits": {"additionalGids": [44], "netDevices": []}}]}"#;
         assert_eq!(read("amd.json", json).unwrap().devices[0].name, "all");
     }
 
     #[test]
-    fn one_that_breaks_a_rule_is_none() {
-        let with = |from: &str, to: &str| {
-            let good = r#"{"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu",
-                "devices": [{"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/nvidia0"}], "env": ["A=1"]}}]}"#;
-            assert!(good.contains(from), "{from}");
-            read("spec.json", &good.replace(from, to)).map(|_| ()).unwrap_err()
+    fn what_a_container_does_not_get_is_said() {
+        let edits = r#""additionalGids": [0, 44, 1000, 110], "netDevices": [{"hostInterfaceName": "ib0"}], "intelRdt": {},
+            "mounts": [{"hostPath": "/a", "containerPath": "/b", "type": "tmpfs"}], "coffee": 1"#;
+        let of = |version: &str, edits: &str| {
+            let device = format!(r#"{{"name": "a", "containerEdits": {{{edits}}}}}"#);
+            let text = format!(r#"{{"cdiVersion": "{version}", "kind": "a.com/b", "devices": [{device}]}}"#);
+            read("spec.json", &text).unwrap()
         };
-        for (from, to) in [
-            ("0.6.0", "0.2.0"),
-            ("0.6.0", "2.0.0"),
-            ("0.6.0", "new"),
-            ("nvidia.com/gpu", "gpu"),
-            ("nvidia.com/gpu", "nvidia.com/a/b"),
-            ("\"name\": \"0\"", "\"name\": \"-0\""),
-            ("\"name\": \"0\"", "\"name\": 0"),
-            ("\"/dev/nvidia0\"", "\"dev/nvidia0\""),
-            ("A=1", "A"),
-            ("\"kind\"", "\"sort\""),
-            ("}]}", "}, {\"name\": \"0\"}]}"),
-        ] {
-            let why = with(from, to);
-            assert!(why.contains("spec.json"), "{to}: {why}");
-        }
+        let specification = of("1.2.0", edits);
+        let left = specification.devices[0].container_edits.left_out(&[1000]);
+        let expected =
+            ["wants the groups 44, 110 ", "moves network interfaces", "intelRdt", "a `tmpfs` at /b", "has `coffee`"];
+        assert_eq!(left.len(), expected.len(), "{left:?}");
+        assert!(left.iter().zip(expected).all(|(left, expected)| left.contains(expected)), "{left:?}");
+        let quiet = of("1.1.0", r#""additionalGids": [0], "env": ["A=1"]"#);
+        assert!(quiet.devices[0].container_edits.left_out(&[]).is_empty());
     }
 }

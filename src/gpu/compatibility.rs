@@ -1,11 +1,13 @@
 //! Which driver and which cards run which CUDA and cuDNN: `compatibility.toml`.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 
-use crate::gpu::Version;
+use super::Version;
 
 /// The table.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compatibility {
     cuda: Vec<Cuda>,
@@ -47,11 +49,24 @@ pub enum Fit {
 
 impl Compatibility {
     /// The table that dlpack comes with.
-    ///
-    /// # Errors
-    /// None, as a test holds.
-    pub fn shipped() -> Result<Self, toml::de::Error> {
-        toml::from_str(include_str!("compatibility.toml"))
+    pub fn shipped() -> &'static Self {
+        // a test holds that it can be read
+        static SHIPPED: LazyLock<Compatibility> =
+            LazyLock::new(|| toml::from_str(include_str!("compatibility.toml")).unwrap_or_default());
+        &SHIPPED
+    }
+
+    /// The newest CUDA that `driver` runs, which is what its branch came with; none for a branch
+    /// that is newer than the table.
+    pub fn brought_by(&self, driver: &Version) -> Option<Version> {
+        self.cuda.last().filter(|newest| driver.major() <= newest.own.major())?;
+        let brought = self.cuda.iter().rev().find(|line| line.own.major() <= driver.major());
+        Some(brought.map_or(Version::new(0, 0), |line| line.version.clone()))
+    }
+
+    /// The first branch of the driver that runs CUDA `version` whatever it uses of it.
+    pub fn branch_for(&self, version: &Version) -> Option<u32> {
+        self.cuda.iter().find(|line| line.version >= *version).map(|line| line.own.major())
     }
 
     /// What CUDA `version` needs: its own line, or the last before it of the same major version.
@@ -92,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_version_that_has_no_line_is_as_the_last_before_it() {
-        let table = Compatibility::shipped().unwrap();
+        let table = Compatibility::shipped();
         let driver = |cuda: &str| table.cuda(&version(cuda)).map(|line| line.driver.to_string());
         assert_eq!(driver("12.4.1").as_deref(), Some("525.60.13"));
         assert_eq!(driver("12.7").as_deref(), Some("525.60.13"));
@@ -102,8 +117,22 @@ mod tests {
     }
 
     #[test]
+    fn a_driver_brings_the_cuda_of_its_branch() {
+        let table = Compatibility::shipped();
+        let brings = |driver: &str| table.brought_by(&version(driver)).map(|cuda| cuda.to_string());
+        let cases =
+            [("340.1", "0.0"), ("470.82.01", "11.4"), ("552.1", "12.4"), ("565.57.01", "12.7"), ("590.48.01", "13.1")];
+        for (driver, cuda) in cases {
+            assert_eq!(brings(driver).as_deref(), Some(cuda), "{driver}");
+        }
+        assert_eq!(brings("900.1"), None, "nobody knows it yet");
+        assert_eq!(table.branch_for(&version("12.4")), Some(550));
+        assert_eq!(table.branch_for(&version("99.0")), None);
+    }
+
+    #[test]
     fn each_line_is_in_order_and_makes_sense() {
-        let table = Compatibility::shipped().unwrap();
+        let table: Compatibility = toml::from_str(include_str!("compatibility.toml")).unwrap();
         assert!(table.cuda.is_sorted_by(|a, b| a.version < b.version && a.own <= b.own && a.driver <= b.driver));
         assert!(table.cuda.iter().all(|line| line.driver <= line.own && line.cards.0 < line.cards.1));
         assert!(table.cudnn.is_sorted_by(|a, b| a.version < b.version && a.cards.1 <= b.cards.1));
@@ -111,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_card_runs_what_has_code_for_its_generation() {
-        let table = Compatibility::shipped().unwrap();
+        let table = Compatibility::shipped();
         let on = |card: &str, cuda: &str| fit(&version(card), &table.cuda(&version(cuda)).unwrap().cards);
         assert_eq!(on("9.0", "12.4"), Fit::Runs);
         assert_eq!(on("8.9", "11.1"), Fit::Runs);
