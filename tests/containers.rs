@@ -32,8 +32,13 @@ impl Running {
     /// Starts a shell's script in one of `dlpack`'s, and waits until it has said `ready`.
     #[track_caller]
     fn start(dlpack: &Dlpack, options: &[&str], script: &str) -> Self {
-        let arguments = [&["run", "--quiet"], options, &["oci:base", "sh", "-c", script]].concat();
-        let mut command = dlpack.command(arguments);
+        Self::start_words(dlpack, &[options, &["oci:base", "sh", "-c", script]].concat())
+    }
+
+    /// The same for all that stands after `dlpack run`.
+    #[track_caller]
+    fn start_words(dlpack: &Dlpack, words: &[&str]) -> Self {
+        let mut command = dlpack.command([&["run", "--quiet"], words].concat());
         // setpgid(2): a process group that nobody could make go on is not stopped
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -349,6 +354,14 @@ fn ports_of_this_machine_lead_into_a_network_of_its_own() {
         assert!(answer.contains("worker:x:1234"), "{answer}");
     }
     assert_eq!(running.ended(), Some(0));
+    // a recipe's lead to the same places, but for those that are given in their stead
+    dlpack
+        .write("dlpack.toml", &format!("{}[run]\nnet = \"private\"\nports = [\"[::1]:0:80\", \"0:81\"]\n", tiny::BASE));
+    let running = Running::start_words(&dlpack, &["-p", "127.0.0.2:0:81", "--", "sh", "-c", "echo ready; cat"]);
+    let ports = dlpack.json(["ps"])[0]["ports"].to_string();
+    assert!(ports.contains("[::1]:") && ports.contains("127.0.0.2:") && !ports.contains("127.0.0.1:"), "{ports}");
+    assert_eq!(running.ended(), Some(0));
+    fs::remove_file(dlpack.work().join("dlpack.lock")).expect("removed");
     let root = Dlpack::new();
     tiny::layout(&root.work());
     let mut shown = Shown::new();
@@ -361,6 +374,15 @@ fn ports_of_this_machine_lead_into_a_network_of_its_own() {
     };
     run("a port in use", &["--net", "private", "-p", &format!("{number}:80")]);
     run("a port of this machine's network", &["-p", "0:80"]);
+    // nothing is pulled or built for it: docker.io leads nowhere, and there is no lock
+    shown.run("a port, before anything is pulled", &mut dlpack.command(["run", "--quiet", "-p", "0:80", "none:1"]));
+    dlpack.write("dlpack.toml", &format!("{}[run]\nports = [\"0:80\"]\n", tiny::BASE));
+    shown.run("a port of a recipe, before anything is built", &mut dlpack.command(["run", "--quiet", "--", "true"]));
+    assert!(!dlpack.work().join("dlpack.lock").exists());
+    let mut run = |case: &str, options: &[&str]| {
+        let arguments = [&["run", "--quiet"], options, &["oci:base", "true"]].concat();
+        shown.run(case, &mut dlpack.command(arguments));
+    };
     run("a port that is none", &["--net", "private", "-p", "http"]);
     for (case, dlpack, refused) in [
         ("a port where no network namespace is left", &dlpack, &["clone-net=ENOSPC"][..]),

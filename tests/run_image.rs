@@ -326,6 +326,7 @@ fn a_run_table_that_cannot_be() {
         ("a directory that is not absolute", "cwd = \"app\""),
         ("a size that is none", "shm-size = \"much\""),
         ("a network that is none", "net = \"bridge\""),
+        ("a port that is none", "ports = [\"8888\"]"),
         ("a variable that is none", "env = { \"A B\" = \"1\" }"),
     ] {
         dlpack.write("dlpack.toml", &format!("{}[run]\n{line}\n", tiny::BASE));

@@ -11,9 +11,9 @@ use super::{blocking, building, forward};
 use crate::assemble::{self, Described};
 use crate::gpu;
 use crate::oci::Layout;
-use crate::recipe::{self, Bind, Net, container_path, memory_size};
+use crate::recipe::{Bind, Net, Port, container_path, memory_size};
 use crate::registry::{Reference, Registries, SourceError};
-use crate::run::{self, Claim, Container, Containers, Layers, Name, Port, Ports, Record, Settings, Wanted};
+use crate::run::{self, Claim, Container, Containers, Layers, Name, Ports, Record, Settings, Wanted};
 use crate::sandbox::{Ending, ExtractError, Rootfs};
 use crate::store::Store;
 
@@ -90,6 +90,7 @@ impl Options {
             env,
             shm_size: self.shm_size,
             net: self.net,
+            ports: self.ports.clone(),
             gpus: self.gpus.clone(),
             read_only: self.read_only,
             user: if self.root { Some("0".to_owned()) } else { self.user.clone() },
@@ -166,14 +167,19 @@ impl What {
 
 /// Runs what is `wanted` in a container, and exits as it does.
 pub async fn run(context: &Context, what: What, options: &Options, wanted: &Wanted) -> Result<ExitCode, Failure> {
+    // what can't be is refused before anything is fetched or made
+    let settings = match what {
+        What::Recipe => options.settings()?.over(&context.container()?),
+        What::Image(_) | What::Layout(..) => options.settings()?,
+    };
+    settings.check()?;
     let store = context.store()?;
     let _lease = store.lease()?;
     let mut claim = claim(&store, options)?;
-    // before anything is fetched or made
-    let ports = Ports::listen(&options.ports)?;
+    let ports = Ports::listen(&settings.ports)?;
     let (mut container, mut record) = {
         let listening = Signals::listen()?;
-        let work = open(context, &store, what, options, wanted, claim.as_mut());
+        let work = open(context, &store, what, options, settings, wanted, claim.as_mut());
         signals::until_heard(work, listening.heard(), context.interrupt()).await?
     };
     context.sum_up();
@@ -224,24 +230,14 @@ async fn open(
     store: &Store,
     what: What,
     options: &Options,
+    settings: Settings,
     wanted: &Wanted,
     claim: Option<&mut Claim>,
 ) -> Result<(Container, Record), Failure> {
-    let mut settings = options.settings()?;
     let registries = context.registries()?;
     let progress = context.progress();
-    let image = match &what {
-        What::Recipe => {
-            let (image, container) = built(context, store, &registries).await?;
-            settings = settings.over(&container);
-            image
-        }
-        named => bring(context, named, store, &registries).await?,
-    };
+    let image = bring(context, &what, store, &registries).await?;
     let earlier = claim.as_deref().and_then(Claim::earlier).cloned();
-    if !options.ports.is_empty() && settings.net != Some(Net::Private) {
-        return Err(run::Error::PortsOfHost.into());
-    }
     claim.as_deref().map_or(Ok(()), |claim| claim.fits(&image.descriptor.digest))?;
     let before = earlier.as_ref().map(|earlier| &earlier.trees).filter(|trees| trees.iter().all(|tree| tree.is_dir()));
     let lower = trees(context, &what, &image, store, &registries).await?;
@@ -267,12 +263,8 @@ async fn open(
     Ok((container, record))
 }
 
-/// The recipe's image, with its base on disk, and how the recipe starts containers of it.
-async fn built(
-    context: &Context,
-    store: &Store,
-    registries: &Registries,
-) -> Result<(Described, recipe::Container), Failure> {
+/// The recipe's image, with its base on disk.
+async fn built(context: &Context, store: &Store, registries: &Registries) -> Result<Described, Failure> {
     let arguments = building::Arguments::default();
     let image =
         building::build(context, &arguments, store, registries, building::Ends::default(), async |work, plan| {
@@ -280,19 +272,14 @@ async fn built(
             assemble::lay_out_base(work).await?;
             Ok(built.image.descriptor)
         });
-    let image = assemble::describe_stored(store, &image.await?)?;
-    let container = match context.fitting(false)? {
-        Some(locked) => locked.container.located_in(&locked.directory),
-        None => recipe::Container::default(),
-    };
-    Ok((image, container))
+    Ok(assemble::describe_stored(store, &image.await?)?)
 }
 
-/// Brings the image `what`, which is no recipe's, into the store.
+/// Brings the image `what` into the store.
 async fn bring(context: &Context, what: &What, store: &Store, registries: &Registries) -> Result<Described, Failure> {
     let (platform, progress) = (context.platform(), context.progress());
     Ok(match what {
-        What::Recipe => built(context, store, registries).await?.0,
+        What::Recipe => built(context, store, registries).await?,
         What::Image(name) => assemble::bring(name, &platform, store, registries, progress).await?,
         What::Layout(path, tag) => {
             let layout = Layout::open(path).map_err(|error| assemble::Error::from(SourceError::from(error)))?;

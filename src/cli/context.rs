@@ -44,8 +44,6 @@ pub struct Locked {
     pub directory: PathBuf,
     /// Where the recipe says what, if it is there beside its lock.
     pub sources: Option<Sources>,
-    /// How the recipe starts containers; nothing said without one.
-    pub container: Container,
     /// What the recipe tests its image by; nothing without one.
     pub tests: Tests,
 }
@@ -53,8 +51,8 @@ pub struct Locked {
 impl Locked {
     /// `lock`, which fits the recipe that was `loaded`.
     fn of(lock: Lock, loaded: Loaded) -> Self {
-        let Loaded { directory, sources, container, tests, .. } = loaded;
-        Self { lock, directory, sources: Some(sources), container, tests }
+        let Loaded { directory, sources, tests, .. } = loaded;
+        Self { lock, directory, sources: Some(sources), tests }
     }
 }
 
@@ -279,13 +277,24 @@ impl Context {
         if !recipe.exists() && recipe::shipped(&recipe.to_string_lossy()).is_none() {
             self.nothing_to_resolve(&lock, recipe)?;
             let directory = recipe::directory_of(recipe).to_owned();
-            let (container, tests) = (Container::default(), Tests::default());
-            return Ok(Some(Locked { lock, directory, sources: None, container, tests }));
+            return Ok(Some(Locked { lock, directory, sources: None, tests: Tests::default() }));
         }
         let loaded = self.load(recipe, Some(&lock))?;
         let platform = self.options.platform.clone().or_else(|| loaded.recipe.platform.clone());
         lock::fits(&lock, &loaded, &platform.unwrap_or_else(|| lock.platform.clone()))?;
         Ok(Some(Locked::of(lock, loaded)))
+    }
+
+    /// How the recipe starts containers of its image; nothing said where there is none.
+    pub fn container(&self) -> Result<Container, Failure> {
+        let recipe = self.recipe_path();
+        if !recipe.exists() && recipe::shipped(&recipe.to_string_lossy()).is_none() {
+            return Ok(Container::default());
+        }
+        // a lock that can't be read is the build's to tell of
+        let lock = lock::read(&lock::path_for(&recipe)).ok().flatten();
+        let loaded = self.load(&recipe, lock.as_ref())?;
+        Ok(loaded.container.located_in(&loaded.directory))
     }
 
     /// The lock beside the recipe, which must fit but for the base that the recipe names; and that

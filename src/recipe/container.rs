@@ -6,6 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::error::Fault;
+use super::port::Port;
 use super::table::{Field, Table};
 use super::tree::Value;
 use super::values::{self, Complaint};
@@ -27,6 +28,8 @@ pub struct Container {
     pub gpus: Option<String>,
     /// What it reaches.
     pub net: Option<Net>,
+    /// Ports of this machine that lead to its own.
+    pub ports: Vec<Port>,
 }
 
 impl Container {
@@ -43,7 +46,7 @@ impl Container {
 
 /// The `[run]` table.
 pub(super) fn container(field: Field<'_>) -> Result<Container, Fault> {
-    const KEYS: [&str; 7] = ["workdir", "mounts", "cwd", "env", "shm-size", "gpus", "net"];
+    const KEYS: [&str; 8] = ["workdir", "mounts", "cwd", "env", "shm-size", "gpus", "net", "ports"];
     let table = Table::open(field, "[run]", &KEYS)?;
     Ok(Container {
         workdir: table.text("workdir", values::image_directory)?,
@@ -53,6 +56,7 @@ pub(super) fn container(field: Field<'_>) -> Result<Container, Fault> {
         shm_size: table.field("shm-size").map(|field| read(field, memory_size)).transpose()?,
         gpus: table.text("gpus", values::something)?,
         net: table.field("net").map(|field| read(field, str::parse)).transpose()?,
+        ports: table.list("ports", |field| read(field, str::parse))?,
     })
 }
 

@@ -15,6 +15,7 @@ mod load;
 mod model;
 mod near;
 mod origin;
+mod port;
 mod requirement;
 mod run;
 mod shipped;
@@ -33,6 +34,7 @@ pub use model::{
     LayerKind, Recipe, Run, RunCache, RunMount, RunSecret, Sshd, Timezone, USER_SITE, Venv,
 };
 pub use origin::{Excerpt, Location};
+pub use port::Port;
 pub use shipped::{shipped, shipped_names};
 pub use test::{Test, Tests};
 pub use values::is_secret_name;

@@ -2,12 +2,12 @@
 
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::process::Signal;
 
 use super::owner::{Owner, stop_signal};
+use super::settings::mount;
 use super::{Devices, Error, Ports, Record, Settings, Wanted, loader, streams};
 use crate::oci::ContainerConfig;
 use crate::recipe::{Bind, Cwd, Net, container_path};
@@ -187,18 +187,4 @@ fn binds(settings: &Settings, project: Option<String>) -> Result<Vec<Mount>, Err
         }
     }
     binds.iter().map(mount).collect()
-}
-
-/// What of this machine a mount is of.
-fn mount(bind: &Bind) -> Result<Mount, Error> {
-    let home = || std::env::home_dir().ok_or_else(|| Error::NoHome { from: bind.from.clone() });
-    let from = match bind.from.strip_prefix('~') {
-        Some("") => home()?,
-        Some(rest) if rest.starts_with('/') => home()?.join(&rest[1..]),
-        _ => PathBuf::from(&bind.from),
-    };
-    let failed = |source| Error::Source { from: from.clone(), to: bind.to.clone(), source };
-    let from = from.canonicalize().map_err(failed)?;
-    let kind = if bind.read_only { MountKind::ReadOnly } else { MountKind::Writable };
-    Ok(Mount::new(from, &bind.to, kind))
 }

@@ -235,7 +235,7 @@ impl Error {
                 _ => None,
             },
             Self::PortsOfHost => {
-                Some("leave -p out, since what listens in it listens here; or give it `--net private`".to_owned())
+                Some("leave -p, or the recipe's `ports`, out, since what listens in it listens here; or give it `--net private`".to_owned())
             }
             Self::PortsWithoutNetwork => Some(
                 "leave -p out: what listens in it listens here. `dlpack doctor` says what stands in the way".to_owned(),

@@ -36,7 +36,7 @@ pub use environment::read_file;
 pub use error::Error;
 pub use name::Name;
 pub use owner::connect;
-pub use ports::{Port, Ports};
+pub use ports::Ports;
 pub use settings::Settings;
 pub use state::{Claim, Containers, Found, Listed, Record};
 pub use streams::exec;

@@ -2,9 +2,12 @@
 //! line.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use super::Error;
 use crate::oci::ContainerConfig;
-use crate::recipe::{Bind, Container, Cwd, Net};
+use crate::recipe::{Bind, Container, Cwd, Net, Port};
+use crate::sandbox::{Mount, MountKind};
 
 /// How a container is started.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +24,8 @@ pub struct Settings {
     pub shm_size: Option<u64>,
     /// What it reaches; what this machine does if not given.
     pub net: Option<Net>,
+    /// Ports of this machine that lead to its own.
+    pub ports: Vec<Port>,
     /// Which GPUs it has, as the recipe says it.
     pub gpus: Option<String>,
     /// Whether its root can't be written to.
@@ -42,6 +47,9 @@ impl Settings {
         // a mount at the same place is another one in its stead
         let hidden = |bind: &&Bind| !self.mounts.iter().any(|mount| mount.to == bind.to);
         let mounts = recipe.mounts.iter().filter(hidden).cloned().chain(self.mounts.iter().cloned()).collect();
+        // and so is another port that leads to the same one
+        let led = |port: &&Port| !self.ports.iter().any(|own| own.to == port.to);
+        let ports = recipe.ports.iter().filter(led).chain(&self.ports).copied().collect();
         let env = recipe.env.iter().map(|(name, value)| (name.clone(), value.clone())).chain(self.env).collect();
         // the recipe's own directory, wherever the command is to start
         let cwd = recipe.cwd.clone().map(|cwd| match (cwd, &recipe.workdir) {
@@ -55,9 +63,35 @@ impl Settings {
             env,
             shm_size: self.shm_size.or(recipe.shm_size),
             net: self.net.or(recipe.net),
+            ports,
             gpus: self.gpus.or_else(|| recipe.gpus.clone()),
             read_only: self.read_only,
             user: self.user,
         }
     }
+
+    /// Whether a container can be started so, as far as that can be told before there is an image.
+    ///
+    /// # Errors
+    /// [`Error::PortsOfHost`]; [`Error::Source`], [`Error::NoHome`] of a mount.
+    pub fn check(&self) -> Result<(), Error> {
+        if !self.ports.is_empty() && self.net != Some(Net::Private) {
+            return Err(Error::PortsOfHost);
+        }
+        self.mounts.iter().try_for_each(|bind| mount(bind).map(drop))
+    }
+}
+
+/// What of this machine a mount is of.
+pub(super) fn mount(bind: &Bind) -> Result<Mount, Error> {
+    let home = || std::env::home_dir().ok_or_else(|| Error::NoHome { from: bind.from.clone() });
+    let from = match bind.from.strip_prefix('~') {
+        Some("") => home()?,
+        Some(rest) if rest.starts_with('/') => home()?.join(&rest[1..]),
+        _ => PathBuf::from(&bind.from),
+    };
+    let failed = |source| Error::Source { from: from.clone(), to: bind.to.clone(), source };
+    let from = from.canonicalize().map_err(failed)?;
+    let kind = if bind.read_only { MountKind::ReadOnly } else { MountKind::Writable };
+    Ok(Mount::new(from, &bind.to, kind))
 }

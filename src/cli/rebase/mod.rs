@@ -139,12 +139,12 @@ impl Scene<'_> {
             let what = format!("the recipe's `base` is not {name}: its lock can't have that");
             return Err(Failure::usage(&what).hint(format!("write `base = \"{name}\"` into the recipe, and try again")));
         }
-        let Locked { lock, directory, sources, container, tests } = locked;
+        let Locked { lock, directory, sources, tests } = locked;
         image.is_of(&plan::unasked(&lock, &directory, store)?, &lock.base.diff_ids)?;
         let host = Arc::new(context.host(store)?);
         let base = if arguments.update_lock { of_recipe } else { Base::Image(name.clone()) };
         let (lock, files) = lock::onto(&lock, base, &directory, registries, store, &host).await?;
-        let locked = Locked { lock, directory, sources, container, tests };
+        let locked = Locked { lock, directory, sources, tests };
         if let Some(files) = &files {
             check(&Fit { base: &name, platform: &locked.lock.platform, files }, &locked, store)?;
         }
