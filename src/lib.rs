@@ -40,3 +40,4 @@ pub mod registry;
 pub mod run;
 pub mod sandbox;
 pub mod store;
+mod text;

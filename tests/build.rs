@@ -90,7 +90,7 @@ fn a_lock_that_no_longer_fits_is_refused_by_the_line_that_changed() {
     dlpack.edit("dlpack.toml", "tqdm==4.66.5", "tqdm==4.66.4");
     let refused = dlpack.refuses(3, ["build"]);
     assert!(refused.contains("dlpack.toml:21:"), "{refused}");
-    assert!(refused.contains("hint: lock anew with `--update`"), "{refused}");
+    assert!(refused.contains("hint: lock anew with `dlpack lock`"), "{refused}");
     assert!(dlpack.refuses(3, ["lock", "--check"]).contains("dlpack.toml:21:"));
     dlpack.ok(["build", "--update"]);
     dlpack.ok(["build"]);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module in the order of the way through, and which of those before it it may
 /// use. Only `assemble` and `cli` see more.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 25] = [
     ("locked", &[]),
     ("progress", &["locked"]),
     ("oci", &[]),
@@ -18,9 +18,10 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("layer", &["oci", "store"]),
     ("sandbox", &["locked", "progress", "oci", "store", "layer"]),
     ("apt", &["progress", "oci", "store", "registry", "layer", "sandbox"]),
-    ("recipe", &["oci", "layer", "registry", "cache"]),
+    ("text", &[]),
+    ("recipe", &["text", "oci", "layer", "registry", "cache"]),
     ("python", &["locked", "oci", "store", "registry", "progress", "layer", "recipe"]),
-    ("init", &["oci", "recipe", "python"]),
+    ("init", &["text", "oci", "recipe", "python"]),
     ("lock", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python"]),
     ("changeset", &["oci", "store", "registry", "progress", "layer", "sandbox", "apt", "recipe", "python", "lock"]),
     (
@@ -42,7 +43,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ),
     ("export", &["locked", "progress", "oci", "store", "layer", "sandbox", "recipe", "python", "lock", "changeset"]),
     ("assemble", &["*"]),
-    ("run", &["oci", "store", "progress", "changeset", "sandbox", "recipe", "assemble"]),
+    ("run", &["text", "oci", "store", "progress", "changeset", "sandbox", "recipe", "assemble"]),
     ("gpu", &["sandbox", "run"]),
     ("diff", &["oci", "store", "registry", "progress", "layer", "changeset", "assemble"]),
     (

@@ -152,6 +152,10 @@ fn what_a_recipe_wants_is_read_from_its_lock_or_from_its_base() {
     assert!(cuda.starts_with("the recipe has 12.4.1 (the base's tag 12.4.1-devel-ubuntu22.04)"), "{cuda}");
     // the base's registry is asked as well
     assert_eq!(about(&said, "docker.io")["problem"], "unreachable");
+    // and none where the base needs none
+    dlpack.write("own.toml", "base = { archive = \"debian\", suite = \"bookworm\" }\n");
+    let said = json(&dlpack.run(["doctor", "--json", "-r", "own.toml"]));
+    assert_eq!(said["facts"]["registries"], serde_json::json!([]), "{said}");
     dlpack.write("broken.toml", "base = 3\n");
     let said = json(&dlpack.run(["doctor", "--json", "-r", "broken.toml", NOBODY[0], NOBODY[1]]));
     assert_eq!(about(&said, "recipe")["problem"], "unreadable-recipe", "{said}");

@@ -441,7 +441,7 @@ async fn the_line_that_changed_is_named() {
     let error = lock::fits(&lock, &place.load(), &platform).unwrap_err();
     let expected = "`layer.account.user` changed from \"me\" to \"you\" after the recipe was locked";
     assert_eq!(error.to_string(), format!("{name}:5:8: {expected}"));
-    assert_eq!(error.hint().unwrap(), "lock anew with `--update`, or take the change back");
+    assert_eq!(error.hint().unwrap(), "lock anew with `dlpack lock`, or take the change back");
 }
 
 #[test]

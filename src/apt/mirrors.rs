@@ -38,7 +38,7 @@ impl Error {
             Self::Setting { .. } => Some(format!(
                 "write {VARIABLE}=\"http://ARCHIVE/debian=http://MIRROR/debian\", several divided by spaces"
             )),
-            Self::Address { .. } => Some("lock anew with `--update`".into()),
+            Self::Address { .. } => Some("lock anew with `dlpack lock`".into()),
         }
     }
 }

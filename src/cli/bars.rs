@@ -83,6 +83,10 @@ impl Listener for Bars {
             Event::Warning { message } => self.say_all(&[format!("warning: {message}")]),
             Event::Begin { id, activity, subject, total } => {
                 let work = Running::begin(*activity, subject, *total);
+                // no bytes moved while there were none to move: that says nothing of their rate
+                if total.is_some() && running.values().all(|shown| shown.work.total.is_none()) {
+                    self.total.reset_eta();
+                }
                 self.total.inc_length(total.unwrap_or(0));
                 // without bytes there is no advance that could bring the bar later
                 let bar = total.is_none().then(|| self.bar(&work));

@@ -2,6 +2,7 @@
 
 use clap_complete::Shell;
 
+use super::display::show;
 use super::error::Failure;
 
 /// Print the completion script of a shell
@@ -14,6 +15,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    clap_complete::generate(arguments.shell, &mut super::command(), "dlpack", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut super::command(), "dlpack", &mut script);
+    show(String::from_utf8_lossy(&script).trim_end())
 }

@@ -157,6 +157,12 @@ impl What {
             let failure = Failure::new(ExitKind::Usage, format!("`{text}` is a recipe, and no image"));
             return Err(failure.hint(format!("name it with `-r {text}`")));
         }
+        if Path::new(text).is_file() {
+            let failure = Failure::new(ExitKind::Usage, format!("`{text}` is a file, and no image"));
+            return Err(
+                failure.hint("an image on disk is a directory in OCI's layout: oci:DIRECTORY, or oci:DIRECTORY:TAG")
+            );
+        }
         let reference = super::reference(text).map(Self::Image);
         reference.map_err(|why| {
             Failure::new(ExitKind::Usage, format!("`{text}` is no image: {why}"))

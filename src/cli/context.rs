@@ -128,7 +128,7 @@ impl Context {
 
     /// Where the store is, or is to be made.
     pub fn store_root(&self) -> Result<PathBuf, Failure> {
-        match &self.options.store {
+        match self.options.store.as_ref().filter(|store| !store.as_os_str().is_empty()) {
             Some(root) => Ok(root.clone()),
             None => Ok(cache_directory().ok_or_else(Failure::no_home)?.join("dlpack")),
         }

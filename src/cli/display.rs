@@ -15,7 +15,9 @@ pub fn show(result: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{result}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(ExitKind::Other, error).about("can't write to stdout"))
+            let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            Err(Failure::new(if is_full { ExitKind::Store } else { ExitKind::Other }, error)
+                .about("can't write to stdout"))
         }
         _ => Ok(()),
     }

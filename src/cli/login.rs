@@ -26,6 +26,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
     let username = match arguments.username {
         Some(username) => username,
         None if arguments.password_stdin => return Err(Failure::usage("--password-stdin needs --username")),
+        None if !io::stdin().is_terminal() => {
+            return Err(Failure::usage(
+                "there is no terminal to ask for a user name on: use --username and --password-stdin",
+            ));
+        }
         None => super::blocking(|| ask("username: ")).await?.trim().to_owned(),
     };
     let password = if arguments.password_stdin { super::blocking(piped).await? } else { hidden().await? };

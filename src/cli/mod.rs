@@ -53,6 +53,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::oci::Platform;
@@ -84,7 +85,7 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     /// Where layers and wheels are kept [default: dlpack in the user's cache directory]
-    #[arg(long, global = true, env = "DLPACK_STORE", value_name = "DIR")]
+    #[arg(long, global = true, env = "DLPACK_STORE", value_name = "DIR", value_parser = path_or_nothing())]
     store: Option<PathBuf>,
     /// The most that is sent, and received, in a second, by all transfers together: 500K, 10M, 1G
     #[arg(long, global = true, value_name = "RATE")]
@@ -242,12 +243,24 @@ pub fn command() -> clap::Command {
 
 /// Reads a reference as docker does: `NAME` is docker.io's `NAME:latest`.
 fn reference(text: &str) -> Result<Reference, String> {
-    let reference = text.parse::<Reference>().map_err(|error| error.to_string())?;
+    if text.starts_with("oci:") {
+        return Err("a layout on disk is for `run`, `shell`, and a recipe's base".to_owned());
+    }
+    let reference =
+        text.parse::<Reference>().map_err(|error| match text.to_ascii_lowercase().parse::<Reference>() {
+            Ok(_) => "a repository's name is lowercase".to_owned(),
+            Err(_) => error.to_string(),
+        })?;
     // distribution-spec: names match [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*
     match reference.repository().chars().find(char::is_ascii_uppercase) {
         Some(_) => Err("a repository's name is lowercase".to_owned()),
         None => Ok(reference),
     }
+}
+
+/// Reads a path that may be empty: a variable that a CI file sets to nothing is as good as unset.
+fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

@@ -13,6 +13,7 @@ use super::{limits, why};
 use crate::plan::limits::{Exceeded, Limits};
 use crate::plan::sending::Size;
 use crate::plan::{Place, Places, Plan};
+use crate::recipe::Base;
 use crate::registry::{Reference, Repository};
 use crate::store::Store;
 
@@ -63,7 +64,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure>
         }
         return show(json);
     }
-    show(as_table(&plan, &present, target.as_ref(), &store))?;
+    show(as_table(&plan, &present, target.as_ref(), &store, &locked.lock.recipe.base))?;
     if let Some(why) = why {
         show(format!("\n{}", why.text(&plan)))?;
     }
@@ -103,11 +104,27 @@ fn place(place: &Place, present: bool) -> Cow<'static, str> {
     said.into()
 }
 
-fn as_table(plan: &Plan, present: &[bool], target: Option<&Repository>, store: &Store) -> String {
+/// Where a base is, and whether layers of it may have to go to `target`.
+fn place_of_base(base: &Base, target: Option<&Repository>) -> (&'static str, bool) {
+    match base {
+        Base::Image(name) => {
+            let from = name.parse::<Reference>().ok();
+            let is_beside =
+                from.zip(target).is_some_and(|(from, target)| from.registry() == target.reference().registry());
+            ("in its registry", !is_beside)
+        }
+        Base::Layout { .. } => ("in its layout", true),
+        Base::Archive(_) => ("made of packages", true),
+        Base::Scratch => ("", false),
+    }
+}
+
+fn as_table(plan: &Plan, present: &[bool], target: Option<&Repository>, store: &Store, base: &Base) -> String {
     let mut rows = vec![["layer", "what", "size", "key", "where"].map(str::to_owned).to_vec()];
+    let (place_of_base, may_be_sent) = place_of_base(base, target);
     if !plan.base.is_empty() {
         let base = count(plan.base.len(), "layer");
-        rows.push(vec!["base".into(), base, String::new(), String::new(), "in its registry".into()]);
+        rows.push(vec!["base".into(), base, String::new(), String::new(), place_of_base.into()]);
     }
     for (step, &present) in plan.steps.iter().zip(present) {
         let Size { bytes: count, exact } = step.size();
@@ -119,11 +136,12 @@ fn as_table(plan: &Plan, present: &[bool], target: Option<&Repository>, store: &
     let fetch: u64 = plan.missing(store).iter().map(|need| need.size()).sum();
     let build = plan.steps.iter().filter(|step| step.place.record().is_none()).count();
     format!(
-        "{}\n{} to build, {} to fetch, at most {} to send",
+        "{}\n{} to build, {} to fetch, at most {} to send{}",
         table(&rows, &[2]),
         count(build, "layer"),
         bytes(fetch),
-        bytes(plan.sending(present, target).bytes)
+        bytes(plan.sending(present, target).bytes),
+        if may_be_sent { " beside the base" } else { "" }
     )
 }
 

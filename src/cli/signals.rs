@@ -96,7 +96,7 @@ async fn settled(interrupt: &Interrupt) {
 /// The failure that a signal is.
 pub fn failure(kind: ExitKind) -> Failure {
     let what = if kind == ExitKind::Interrupted { "interrupted" } else { "terminated" };
-    Failure::new(kind, what).hint("what was finished is kept: the same command goes on from there")
+    Failure::new(kind, what).hint("what has come into the store stays there, and is not made or fetched again")
 }
 
 fn listen(ready: &mpsc::Sender<std::io::Result<()>>, tell: &watch::Sender<Option<ExitKind>>) {

@@ -251,7 +251,7 @@ impl Error {
         match self {
             Self::Form { .. } | Self::Version { .. } => Some("make it anew with `dlpack lock`".into()),
             Self::Changed { .. } | Self::FileChanged { .. } => {
-                Some("lock anew with `--update`, or take the change back".into())
+                Some("lock anew with `dlpack lock`, or take the change back".into())
             }
             Self::Platform { locked, wanted, .. } => Some(format!(
                 "`dlpack lock --platform {wanted}` locks for that one, `--platform {locked}` takes what is locked"

@@ -50,7 +50,7 @@ impl Error {
         match self {
             Self::Wheel(error) => error.hint(),
             Self::Collision { .. } | Self::FileAndDirectory { .. } => {
-                Some("lock again with `--update`: the lock says which wheel brings the file".into())
+                Some("lock again with `dlpack lock`: the lock says which wheel brings the file".into())
             }
             Self::Layer(error) => error.hint(),
         }

@@ -16,6 +16,7 @@ use super::test::Tests;
 use super::tree::{Entries, Entry, Node, Value, parse};
 use super::values::rebased;
 use super::variables;
+use crate::text;
 
 /// How deep recipes may extend each other.
 const DEPTH: usize = 8;
@@ -145,8 +146,7 @@ fn shipped_file(name: &str) -> String {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    OpenFile::open(path)?.take(LENGTH + 1).read_to_string(&mut text)?;
+    let text = text::read(OpenFile::open(path)?.take(LENGTH + 1))?;
     if text.len() as u64 > LENGTH {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "a recipe is at most 1 MiB long"));
     }

@@ -1,6 +1,5 @@
 //! A container's variables, and the files that hold some.
 
-use std::io;
 use std::path::Path;
 
 use super::Error;
@@ -12,12 +11,8 @@ use super::Error;
 /// # Errors
 /// [`Error::EnvFile`], [`Error::EnvLine`].
 pub fn read_file(path: &Path, caller: impl Fn(&str) -> Option<String>) -> Result<Vec<(String, String)>, Error> {
-    let unreadable = |source| Error::EnvFile { path: path.to_owned(), source };
-    let text = String::from_utf8(std::fs::read(path).map_err(unreadable)?).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8")))
-    })?;
+    let file = std::fs::File::open(path).and_then(crate::text::read);
+    let text = file.map_err(|source| Error::EnvFile { path: path.to_owned(), source })?;
     let mut variables = Vec::new();
     for (n, line) in text.lines().enumerate() {
         let line = line.trim_start();

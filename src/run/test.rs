@@ -38,7 +38,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Failed { .. } => Some(
-                "`dlpack shell` is the image as the test sees it; `--no-test` builds and pushes without testing".into(),
+                "`dlpack shell` looks around in the image, with what `[run]` adds to it and a test has not; `--no-test` \
+                 builds and pushes without testing"
+                    .into(),
             ),
             Self::Container { source, .. } => source.hint(),
         }

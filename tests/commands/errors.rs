@@ -34,10 +34,27 @@ fn a_wrong_command_line_is_explained() {
         "completions tcsh",
         "login --password-stdin",
         "login --username me",
+        "login",
+        "push REGISTRY.example/Team/env:1",
+        "inspect oci:layout",
     ] {
         assert_eq!(wrong.run(line).status, 2, "{line}");
     }
     wrong.is(file!["../snapshots/commands/usage.txt"]);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let dlpack = Dlpack::new();
+    for line in [&["completions", "bash"][..], &["man"], &["run", "--help"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let ran = dlpack.command(line).stdout(writer).output().expect("it runs");
+        assert!(ran.status.success(), "{line:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+    let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
+    let ran = dlpack.command(["man"]).stdout(full).output().expect("it runs");
+    assert_eq!(ran.status.code(), Some(7), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]

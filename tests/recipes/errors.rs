@@ -525,7 +525,7 @@ caused by: a recipe is at most 1 MiB long
         said(&directory.path().join("latin1.toml")),
         str![[r#"
 error: can't read the recipe `DIR/latin1.toml`
-caused by: stream did not contain valid UTF-8
+caused by: line 1 is not UTF-8
 
 "#]]
     );

@@ -75,7 +75,7 @@ impl AptError {
             Self::NotDownloaded { .. } => Some("`dlpack build` downloads what the lock names".into()),
             Self::Store(error) => error.hint(),
             Self::Install { .. } => Some(
-                "what was installed is gone; if the base changed since, lock anew with `--update`, or look around with `--shell-on-failure`"
+                "what was installed is gone; if the base changed since, lock anew with `dlpack lock`, or look around with `--shell-on-failure`"
                     .into(),
             ),
             Self::Sandbox(error) => error.hint(),

@@ -101,9 +101,9 @@ impl Error {
                 Some(format!("name them in `build-requirements`, and lock anew: \"{}\"", missing.join("\", \"")))
             }
             Self::Requires { requirement, .. } => {
-                Some(format!("add \"{requirement}\" to `requirements`, and lock anew with `--update`"))
+                Some(format!("add \"{requirement}\" to `requirements`, and lock anew with `dlpack lock`"))
             }
-            Self::Changed { .. } => Some("lock anew with `--update`, or take the change back".into()),
+            Self::Changed { .. } => Some("lock anew with `dlpack lock`, or take the change back".into()),
             Self::Wheels { .. } | Self::Other { .. } => Some("build the wheel yourself and name it in `wheels`".into()),
             Self::Source(error) => error.hint(),
             Self::Wheel(error) => error.hint(),

@@ -167,7 +167,8 @@ fn to_ask(named: &[String], recipe: Option<&Recipe>) -> Result<Vec<(String, Opti
             None => asked.push((image.registry().to_owned(), Some(image), false)),
         }
     }
-    if asked.is_empty() {
+    // a base on disk, or of packages, needs no registry
+    if asked.is_empty() && recipe.is_none_or(|recipe| recipe.base.is_none()) {
         asked.push(("docker.io".to_owned(), None, false));
     }
     Ok(asked)

@@ -157,7 +157,8 @@ impl Error {
             Self::Download(error) => error.hint(),
             Self::Mirrors(error) => error.hint(),
             Self::MadeOtherwise { .. } => Some(
-                "lock anew with `--update`: another dlpack may have made it, or a sandbox that lacked something".into(),
+                "lock anew with `dlpack lock`: another dlpack may have made it, or a sandbox that lacked something"
+                    .into(),
             ),
             Self::Reference { .. } => {
                 Some("write it as in `docker pull`: nvidia/cuda:12.4.1-devel-ubuntu22.04".to_owned())

@@ -109,9 +109,9 @@ impl Error {
             Self::Http(error) => error.hint(),
             Self::Status { status, .. } if is_refusal(*status) => Some(CREDENTIALS.into()),
             Self::NotFound { .. } => {
-                Some("name the index or mirror that has it, or lock anew with `--update` if it was withdrawn".into())
+                Some("name the index or mirror that has it, or lock anew with `dlpack lock` if it was withdrawn".into())
             }
-            Self::OtherHash { .. } => Some("lock anew with `--update` if the change is meant".into()),
+            Self::OtherHash { .. } => Some("lock anew with `dlpack lock` if the change is meant".into()),
             Self::Download(download::Error::Status { status, .. }) if is_refusal(*status) => Some(CREDENTIALS.into()),
             Self::Download(download::Error::Broken { .. } | download::Error::Status { .. }) | Self::Status { .. } => {
                 Some("try again, or name a mirror with UV_DEFAULT_INDEX".into())
