@@ -5,10 +5,14 @@
 mod archives;
 #[path = "export/cloned.rs"]
 mod cloned;
+#[path = "export/cloning.rs"]
+mod cloning;
 #[path = "export/flat.rs"]
 mod flat;
 #[path = "export/installed.rs"]
 mod installed;
+#[path = "export/interrupted.rs"]
+mod interrupted;
 #[path = "export/language_server.rs"]
 mod language_server;
 #[path = "export/refused.rs"]

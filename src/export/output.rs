@@ -2,12 +2,13 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use tempfile::TempPath;
 
@@ -261,8 +262,58 @@ pub(super) struct Output {
 }
 
 enum To {
-    File { file: BufWriter<File>, unfinished: TempPath, force: bool },
+    File { file: BufWriter<File>, unfinished: Unfinished, force: bool },
     Stdout(BufWriter<Stdout>),
+}
+
+/// What a file is called before it is whole.
+enum Unfinished {
+    /// Nothing: it is gone with the process, however that ends.
+    Nameless,
+    /// Something, on a filesystem that has no files without a name.
+    Named(TempPath),
+}
+
+impl Unfinished {
+    /// A file in `directory`.
+    fn create(directory: &Path) -> io::Result<(File, Self)> {
+        // open(2), O_TMPFILE: "Anything written to the resulting file will be lost when the last file descriptor
+        // is closed, unless the file is given a name"
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let nameless = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)).map(File::from);
+        match nameless {
+            Ok(file) if in_proc(&file).exists() => Ok((file, Self::Nameless)),
+            // where a directory can't be written, this one says so
+            _ => {
+                // what the umask takes away is taken away
+                let permissions = Permissions::from_mode(0o666);
+                let unfinished = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
+                let (file, unfinished) = unfinished.into_parts();
+                Ok((file, Self::Named(unfinished)))
+            }
+        }
+    }
+
+    /// Gives `file` its name in one step.
+    fn persist(self, file: &File, path: &Path, force: bool) -> io::Result<()> {
+        // open(2): "linkat(AT_FDCWD, "/proc/self/fd/…", AT_FDCWD, "/path/for/file", AT_SYMLINK_FOLLOW)"
+        let link = |to: &Path| Ok(rustix::fs::linkat(CWD, in_proc(file), CWD, to, AtFlags::SYMLINK_FOLLOW)?);
+        match self {
+            Self::Named(unfinished) if force => Ok(unfinished.persist(path)?),
+            Self::Named(unfinished) => Ok(unfinished.persist_noclobber(path)?),
+            // no link takes the place of a file: it gets another name first
+            Self::Nameless if force => {
+                let linked = tempfile::Builder::new().make_in(parent(path), link)?;
+                Ok(linked.into_temp_path().persist(path)?)
+            }
+            Self::Nameless => link(path),
+        }
+    }
+}
+
+/// Where proc(5) has an open file.
+fn in_proc(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 impl Output {
@@ -270,12 +321,7 @@ impl Output {
         let to = match destination {
             Destination::Stdout => To::Stdout(BufWriter::with_capacity(BUFFER, io::stdout())),
             Destination::Path { path, force } => {
-                // what the umask takes away is taken away
-                let unfinished = tempfile::Builder::new()
-                    .permissions(Permissions::from_mode(0o666))
-                    .tempfile_in(parent(path))
-                    .map_err(Error::write("create", path))?;
-                let (file, unfinished) = unfinished.into_parts();
+                let (file, unfinished) = Unfinished::create(parent(path)).map_err(Error::write("create", path))?;
                 To::File { file: BufWriter::with_capacity(BUFFER, file), unfinished, force: *force }
             }
         };
@@ -333,10 +379,9 @@ impl Output {
             To::File { file, unfinished, force } => {
                 let file = file.into_inner().map_err(|error| Error::write("write", &path)(error.into_error()))?;
                 file.sync_all().map_err(Error::write("sync", &path))?;
-                let named = if force { unfinished.persist(&path) } else { unfinished.persist_noclobber(&path) };
-                named.map_err(|error| match error.error.kind() {
+                unfinished.persist(&file, &path, force).map_err(|error| match error.kind() {
                     io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone(), is_file: path.is_file() },
-                    _ => Error::write("rename to", &path)(error.error),
+                    _ => Error::write("rename to", &path)(error),
                 })?;
             }
         }

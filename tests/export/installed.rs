@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -84,6 +85,7 @@ fn images(dlpack: &Dlpack) -> Layout {
     fs::write(at(&format!("conda/bin/python{}", wheel::python())), "").expect("written");
     symlink(format!("python{}", wheel::python()), at("conda/bin/python3")).expect("linked");
     fs::write(at(&format!("{site}/lonely.py")), "LONELY = 1\n").expect("written");
+    symlink("lonely.py", at(&format!("{site}/linked.py"))).expect("linked");
     let path = |config: &mut Value| config["config"] = json!({ "Env": ["PATH=/usr/bin:/conda/bin"] });
     layout.image().config(path).layer_from(Packing::Gzip, tar("conda").as_slice()).tagged("python");
     layout
@@ -121,7 +123,14 @@ fn which_venv_of_an_image_is_meant_and_what_is_no_directory() {
     dlpack.ok(["export", "venv", "./mine"]);
     // without a venv, it is the Python that is found first
     dlpack.ok(["export", "venv", "--image", "oci:images:python", "conda"]);
-    assert_eq!(python(&dlpack.work().join("conda"), "import lonely; print(lonely.LONELY)"), "1\n");
+    assert_eq!(python(&dlpack.work().join("conda"), "import linked; print(linked.LONELY)"), "1\n");
+    // a link that leads elsewhere than it did is not as it was
+    let linked = dlpack.work().join(format!("conda/lib/python{}/site-packages/linked.py", wheel::python()));
+    fs::remove_file(&linked).expect("removed");
+    symlink("/nowhere", &linked).expect("linked");
+    let told = dlpack.json(["export", "venv", "--image", "oci:images:python", "conda"]);
+    assert_eq!(told["written"], json!(["other files of the base"]));
+    assert_eq!(fs::read_link(&linked).expect("a link"), Path::new("lonely.py"));
 }
 
 #[test]

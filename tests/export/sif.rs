@@ -111,8 +111,18 @@ fn a_sif_has_a_definition_labels_and_the_primary_system_in_a_squashfs() {
     assert_eq!(&partition.extra[..12], b"\x01\0\0\0\x02\0\0\x0002\0\0");
     assert!(partition.extra[11..].iter().all(|byte| *byte == 0));
 
+    // the reader that Apptainer and Singularity have in them
+    let path = dlpack.work().join("many.sif");
+    let siftool = |arguments: &[&str]| output(Command::new("siftool").args(arguments).arg(&path), "siftool").stdout;
+    let told = |arguments: &[&str]| String::from_utf8(siftool(arguments)).expect("UTF-8");
+    let (header, list) = (told(&["header"]), told(&["list"]));
+    for (object, kind) in ["Def.FILE", "JSON.Labels", "FS (Squashfs/*System/amd64)"].iter().enumerate() {
+        let is_it = |line: &str| line.starts_with(&format!("{}", object + 1)) && line.contains(kind);
+        assert!(list.lines().any(is_it), "{kind}\n{header}\n{list}");
+    }
     let squashfs = dlpack.work().join("partition.sqsh");
-    fs::write(&squashfs, partition.bytes).expect("written");
+    fs::write(&squashfs, siftool(&["dump", "3"])).expect("written");
+    assert_eq!(fs::read(&squashfs).expect("read"), partition.bytes);
     let files = listed(&squashfs);
     for file in [
         "-rwxr-xr-x 0/0 /.singularity.d/env/10-docker2singularity.sh",
