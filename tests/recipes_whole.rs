@@ -98,9 +98,7 @@ impl World {
 
     /// Pulls the image `name` into each runtime, one after the other, and uses it there.
     fn use_everywhere(&self, name: &str, imports: &str) {
-        if let Some(docker) = Docker::pull(name) {
-            self.visit(&docker, imports);
-        }
+        self.visit(&Docker::pull(name), imports);
         self.visit(&Podman::pull(name), imports);
         let runc = {
             let puller = Dlpack::new();

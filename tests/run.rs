@@ -74,8 +74,7 @@ fn a_pushed_image_is_pulled_and_runs_python() {
     assert_eq!(other.ok(["pull", &name]), digest);
     let runc = Runc::unpack(&other.store(), &name);
     let docker = Docker::pull(&name);
-    let runtimes = [Some(&runc as &dyn Runtime), docker.as_ref().map(|docker| docker as &dyn Runtime)];
-    for runtime in runtimes.into_iter().flatten() {
+    for runtime in [&runc as &dyn Runtime, &docker] {
         eprintln!("with {}", runtime.name());
         python_runs(runtime);
         the_venv_is_what_an_installer_makes(runtime);

@@ -2,10 +2,10 @@
 //! runc on what umoci unpacked.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
@@ -14,9 +14,6 @@ use tempfile::TempDir;
 use super::container::CAPABILITIES;
 use super::output;
 use super::started::Started;
-
-/// How long dockerd may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Something that runs commands in containers of one image.
 pub trait Runtime {
@@ -40,24 +37,22 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Starts the daemon and pulls `image`; nothing where a daemon can't run, as in
-    /// a container without privileges.
-    pub fn pull(image: &str) -> Option<Self> {
-        let docker = Self::begin(image)?;
+    /// Starts the daemon and pulls `image`.
+    pub fn pull(image: &str) -> Self {
+        let docker = Self::begin(image);
         output(docker.command().args(["pull", "--quiet", image]), "docker.io");
-        Some(docker)
+        docker
     }
 
     /// Starts the daemon and loads `archive`, which has to have `image`; what it said, too.
-    pub fn load(archive: &Path, image: &str) -> Option<(Self, String)> {
-        let docker = Self::begin(image)?;
+    pub fn load(archive: &Path, image: &str) -> (Self, String) {
+        let docker = Self::begin(image);
         let loaded = output(docker.command().arg("load").arg("--input").arg(archive), "docker.io");
-        Some((docker, String::from_utf8_lossy(&loaded.stdout).into_owned()))
+        (docker, String::from_utf8_lossy(&loaded.stdout).into_owned())
     }
 
-    fn begin(image: &str) -> Option<Self> {
+    fn begin(image: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("dlpack-docker-").tempdir().expect("a temporary directory");
-        let log = fs::File::create(directory.path().join("log")).expect("a log");
         let mut dockerd = Command::new("dockerd");
         dockerd.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
         for (option, name) in
@@ -66,28 +61,29 @@ impl Docker {
             dockerd.arg(option).arg(directory.path().join(name));
         }
         fs::write(directory.path().join("daemon.json"), "{}").expect("written");
-        dockerd.arg("--host").arg(socket(directory.path())).stdout(Stdio::null()).stderr(log);
+        dockerd.arg("--host").arg(socket(directory.path())).stdout(Stdio::null()).stderr(Stdio::piped());
         let daemon = dockerd.spawn().unwrap_or_else(|error| {
             panic!("can't run dockerd: {error}\nhint: apt-get install docker.io, or run scripts/test")
         });
         let mut docker = Self { daemon, directory, image: image.to_owned() };
-        if let Err(log) = docker.wait() {
-            eprintln!("dockerd does not start here, so that it is left to runc alone:\n{log}");
-            return None;
-        }
-        Some(docker)
+        docker.wait();
+        docker
     }
 
-    /// Waits until the daemon answers; its log if it ends.
-    fn wait(&mut self) -> Result<(), String> {
-        let begun = Instant::now();
-        while !self.command().arg("version").output().is_ok_and(|answer| answer.status.success()) {
-            let ended = self.daemon.try_wait().expect("waited").is_some();
-            if ended || begun.elapsed() > PATIENCE {
-                return Err(fs::read_to_string(self.directory.path().join("log")).unwrap_or_default());
+    /// Waits until the daemon says that it listens.
+    fn wait(&mut self) {
+        let mut stderr = BufReader::new(self.daemon.stderr.take().expect("piped"));
+        let mut log = String::new();
+        while !log.lines().next_back().is_some_and(|line| line.contains("API listen on")) {
+            if stderr.read_line(&mut log).expect("text") == 0 {
+                panic!(
+                    "dockerd does not start here:\n{log}\nhint: it takes root and cgroups that can be written; in a \
+                     container, --privileged"
+                );
             }
         }
-        Ok(())
+        // it speaks on
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     }
 
     fn command(&self) -> Command {
