@@ -13,8 +13,16 @@ use serde_json::Value;
 use crate::support::command::{Dlpack, Ran};
 
 /// What projects have, one directory each.
-const FIXTURES: [&str; 7] =
-    ["conda", "dockerfile", "dockerfile-shell", "plain-requirements", "poetry", "pyproject", "requirements"];
+const FIXTURES: [&str; 8] = [
+    "conda",
+    "dockerfile",
+    "dockerfile-options",
+    "dockerfile-shell",
+    "plain-requirements",
+    "poetry",
+    "pyproject",
+    "requirements",
+];
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/init/fixtures").join(name)
@@ -89,6 +97,18 @@ fn a_dockerfile_on_a_flavour_adds_to_the_layers_that_it_has() {
     let apt = apt.expect("an apt layer");
     assert!(apt.contains(&"jq".to_owned()) && apt.contains(&"openssh-server".to_owned()), "{apt:?}");
     assert!(read(&dlpack, "dlpack.toml").contains("# Dockerfile:2: useradd -m me\n#   not said here"));
+}
+
+#[test]
+fn an_account_that_a_step_makes_is_not_made_again() {
+    let dlpack = Dlpack::new();
+    let made = "FROM debian:12\nRUN set -e; if true; then useradd -m -u 1000 dev; fi\n";
+    dlpack.write("Dockerfile", made);
+    let has_account = |user: &str| {
+        dlpack.ok(["init", "--force", "--user", user]);
+        load(&dlpack).recipe.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Account(_)))
+    };
+    assert!(!has_account("dev") && has_account("alice"));
 }
 
 #[test]
@@ -246,8 +266,13 @@ fn settings_of_an_editor_are_merged_into_those_that_are_there() {
 }
 
 #[test]
-fn settings_that_cannot_be_read_stay_as_they_are() {
+fn settings_keep_the_form_that_they_have_and_stay_where_they_cannot_be_read() {
     let dlpack = Dlpack::new();
+    dlpack.write(".vscode/settings.json", "\u{feff}// mine\r\n{\r\n\t\"a\": \"//x\", // one\r\n}\r\n");
+    dlpack.ok(["init", "--vscode"]);
+    let settings = read(&dlpack, ".vscode/settings.json");
+    assert!(settings.starts_with("\u{feff}// mine\r\n{\r\n\t\"a\": \"//x\", // one\r\n\t\"python."), "{settings}");
+    assert!(settings.ends_with("},\r\n}\r\n"), "{settings}");
     for broken in ["{ \"a\": 1 \"b\": 2 }", "[1]", "{"] {
         dlpack.write(".vscode/settings.json", broken);
         let ran = dlpack.run(["init", "--vscode"]);
@@ -264,11 +289,11 @@ import os, pty, sys
 child, terminal = pty.fork()
 if child == 0:
     os.execv(sys.argv[1], sys.argv[1:])
-said, answers = b"", [b"", b"12.4", b"", b"bob", b"yes"]
+said, answers = b"", [b"", b"9.9", b"12.4", b"", b"Bob", b"bob", b"yes"]
 try:
     while True:
         said += os.read(terminal, 1000)
-        while answers and said.count(b"]: ") > 5 - len(answers):
+        while answers and said.count(b"]: ") > 7 - len(answers):
             os.write(terminal, answers.pop(0) + b"\n")
 except OSError:
     pass
@@ -285,7 +310,18 @@ fn on_a_terminal_it_asks_and_takes_the_default_for_no_answer() {
     assert_eq!(loaded.recipe.base, Base::Image("nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04".into()));
     assert_eq!(loaded.recipe.config.workdir.as_deref(), Some("/home/bob"));
     assert!(dlpack.work().join(".vscode/settings.json").is_file());
-    assert!(ran.stdout.contains("flavour (plain, base") && ran.stdout.contains("Python [3.10]"), "{}", ran.stdout);
+    for said in [
+        "the recipe is written from requirements.txt",
+        "flavour (plain: the project's packages alone; or on base",
+        "error: no base image is known for CUDA 9.9",
+        "Python [3.10]",
+        "error: `Bob` can't be an account's name",
+        "wrote dlpack.toml\r\n",
+    ] {
+        assert!(ran.stdout.contains(said), "no `{said}` in {}", ran.stdout);
+    }
+    let again = Ran::from(dlpack.command_in(&["python3", "-c", ANSWERS], ["init"]).output().unwrap());
+    assert!(again.status == 1 && !again.stdout.contains("]: "), "{}", again.stdout);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::display::{count, show};
-use super::error::{ExitKind, Failure};
+use super::error::{Colour, ExitKind, Failure};
 use crate::init::{self, Answers, Change, Found, Merged, Outcome, Selection};
 
 /// Write a recipe for a project from the files that it has
@@ -59,7 +59,18 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let Arguments { directory, flavour, cuda, python, extra, group, user, mut from, output, mut vscode, yes, force } =
         arguments;
     let selection = Selection { extras: extra, groups: group };
-    let asks = !yes && !context.quiet() && !context.json() && io::stdin().is_terminal() && io::stderr().is_terminal();
+    let directory = directory.strip_prefix(".").map_or(directory.clone(), Path::to_owned);
+    let path = output.unwrap_or_else(|| directory.join("dlpack.toml"));
+    let is_printed = path == Path::new("-");
+    let mut asks =
+        !yes && !context.quiet() && !context.json() && io::stdin().is_terminal() && io::stderr().is_terminal();
+    if asks && !is_printed && !force && path.exists() {
+        // Nobody is asked for what is not written then.
+        if !vscode {
+            return Err(init::Error::Exists { path }.into());
+        }
+        asks = false;
+    }
     let mut found = init::look(&directory, &from, &selection)?;
     if asks && from.is_empty() && !found.others().is_empty() {
         from = which(&found)?;
@@ -68,18 +79,17 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let mut answers = Answers { flavour, cuda, python, user };
     if asks {
         ask(&found, &mut answers)?;
-        if !vscode {
+        if !vscode && !is_printed {
             let default = if directory.join(".vscode").is_dir() { "yes" } else { "no" };
             vscode = ask_for("settings for VS Code (yes or no)", Some(default))?.starts_with(['y', 'Y']);
         }
     }
     let read = found.files().to_vec();
-    if output.as_deref() == Some(Path::new("-")) {
+    if is_printed {
         let written = init::compose(found, &answers, "")?;
         init::check(&written.text)?;
         return show(written.text.trim_end());
     }
-    let path = output.unwrap_or_else(|| directory.join("dlpack.toml"));
     let above = above(&directory, &path)?;
     let written = init::compose(found, &answers, &above)?;
     let recipe = match init::write(&path, &written.text, force) {
@@ -102,7 +112,11 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
             eprintln!("{line}");
         }
     }
-    show(path.display())
+    if asks {
+        eprintln!("next: `dlpack lock`, then `dlpack plan`");
+    }
+    // A person has just read it.
+    if asks && io::stdout().is_terminal() { Ok(()) } else { show(path.display()) }
 }
 
 /// What was done, a line a file.
@@ -142,26 +156,51 @@ fn which(found: &Found) -> Result<Vec<String>, Failure> {
 
 /// Asks what no option says.
 fn ask(found: &Found, answers: &mut Answers) -> Result<(), Failure> {
-    let defaults = found.defaults(answers.flavour.as_deref())?;
-    let or_ask = |answer: &mut Option<String>, question: &str, default: Option<&str>| {
-        if answer.is_none() {
-            *answer = Some(ask_for(question, default)?);
-        }
-        Ok::<_, Failure>(())
+    let read = match found.files() {
+        [] => "there is nothing to read here".to_owned(),
+        names => format!("the recipe is written from {}", names.join(", ")),
     };
-    or_ask(&mut answers.flavour, &format!("flavour ({})", init::flavours().join(", ")), Some(defaults.flavour))?;
+    eprintln!("{read}; an empty answer takes what is in brackets");
+    let others: Vec<&str> = init::flavours().into_iter().skip(1).collect();
+    let question = format!("flavour (plain: the project's packages alone; or on {})", others.join(", "));
+    let default = found.defaults(None)?.flavour;
+    settle(found, answers, |answers| &mut answers.flavour, &question, Some(default))?;
     let defaults = found.defaults(answers.flavour.as_deref())?;
     let is_on_dockerfile = found.has_base(defaults.flavour);
     if !is_on_dockerfile {
         let question = format!("CUDA ({} or none)", init::cuda_versions().join(", "));
-        or_ask(&mut answers.cuda, &question, Some(&defaults.cuda))?;
+        settle(found, answers, |answers| &mut answers.cuda, &question, Some(&defaults.cuda))?;
     }
     let python = found.python(answers)?;
-    if found.installs() || !is_on_dockerfile {
-        or_ask(&mut answers.python, "Python", python.as_deref())?;
+    // A base that is known says which Python it has.
+    if !is_on_dockerfile || python.is_none() && found.installs() {
+        settle(found, answers, |answers| &mut answers.python, "Python", python.as_deref())?;
     }
     if !is_on_dockerfile {
-        or_ask(&mut answers.user, "account (root for none)", Some(&defaults.user))?;
+        settle(found, answers, |answers| &mut answers.user, "account (root for none)", Some(&defaults.user))?;
+    }
+    Ok(())
+}
+
+/// Asks for an answer that goes with the others, until there is one.
+fn settle(
+    found: &Found,
+    answers: &mut Answers,
+    which: fn(&mut Answers) -> &mut Option<String>,
+    question: &str,
+    default: Option<&str>,
+) -> Result<(), Failure> {
+    while which(answers).is_none() {
+        let answer = ask_for(question, default)?;
+        let is_default = Some(answer.as_str()) == default;
+        *which(answers) = Some(answer);
+        match found.check(answers) {
+            Err(error) if !is_default => {
+                Failure::from(error).show(&mut io::stderr(), Colour::of_stderr());
+                *which(answers) = None;
+            }
+            outcome => outcome?,
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Puts a recipe together: the flavour or the base, the project's packages, the account.
 
+use crate::oci::DEFAULT_PATH;
 use crate::recipe::Word;
 
 use super::bases::{self, Chosen};
@@ -25,6 +26,14 @@ pub struct Answers {
     pub user: Option<String>,
 }
 
+impl Answers {
+    /// Whether the account can have its name.
+    pub(super) fn has_user(&self) -> Result<(), Error> {
+        let name = self.user.as_deref().filter(|name| *name != "root");
+        name.map_or(Ok(()), |name| Word::Login.accepts(name).map_err(|_| Error::User { name: name.to_owned() }))
+    }
+}
+
 /// A recipe in writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -44,11 +53,7 @@ const VENV: &str = "/opt/venv";
 /// If there is no such flavour, or no base with that CUDA and Python.
 pub fn compose(found: Found, answers: &Answers, above: &str) -> Result<Written, Error> {
     let defaults = found.defaults(answers.flavour.as_deref())?;
-    if let Some(user) = &answers.user
-        && user != "root"
-    {
-        Word::Login.accepts(user).map_err(|_| Error::User { name: user.clone() })?;
-    }
+    answers.has_user()?;
     let about = about(&found);
     let Found { packages, dockerfile, variables, .. } = found;
     let mut draft = match (dockerfile, defaults.flavour) {
@@ -257,6 +262,7 @@ fn on_dockerfile(dockerfile: Dockerfile, more: Packages, answers: &Answers) -> R
     if installs || wants_more {
         finish_venv(&mut draft, &image, installed, installs, answers)?;
     }
+    name_search_path(&mut draft, &image);
     if let Some(user) = answers.user.as_deref().filter(|user| *user != "root") {
         let makes = |layer: &Layer| match &layer.kind {
             Kind::Account(account) => account.user == Some(Text::plain(user)),
@@ -269,6 +275,25 @@ fn on_dockerfile(dockerfile: Dockerfile, more: Packages, answers: &Answers) -> R
         }
     }
     Ok(draft)
+}
+
+/// Lets steps that have the base's search path speak of it by a variable, where there are several.
+fn name_search_path(draft: &mut Draft, image: &str) {
+    const NAME: &str = "base_path";
+    let base = bases::path_of(image).unwrap_or(DEFAULT_PATH);
+    let paths = draft.parts.iter_mut().filter_map(|part| match part {
+        Part::Layer(Layer { kind: Kind::Run(run), .. }) => run.env.iter_mut().find(|(name, _)| name == "PATH"),
+        _ => None,
+    });
+    let first = |path: &Text| match path {
+        Text::Plain(path) => path.strip_suffix(base).filter(|first| !first.contains('$')).map(str::to_owned),
+        Text::WithVariables(_) => None,
+    };
+    let on_base: Vec<_> = paths.filter_map(|(_, path)| Some((first(path)?, path))).collect();
+    if on_base.len() > 1 && draft.vars.iter().all(|(name, _)| name != NAME) {
+        on_base.into_iter().for_each(|(first, path)| *path = Text::WithVariables(format!("{first}${{{NAME}}}")));
+        draft.vars.push((NAME.into(), base.to_owned()));
+    }
 }
 
 /// Fills in the layer that a Dockerfile's pip installed into.

@@ -217,6 +217,21 @@ impl Found {
         Ok(Some(chosen.python))
     }
 
+    /// Whether there is a base for what is chosen so far.
+    ///
+    /// # Errors
+    /// If there is no such flavour, base, Python or account.
+    pub fn check(&self, answers: &Answers) -> Result<(), Error> {
+        answers.has_user()?;
+        let defaults = self.defaults(answers.flavour.as_deref())?;
+        let python = answers.python.as_deref();
+        if self.has_base(defaults.flavour) {
+            return python.map_or(Ok(()), |python| bases::minor(python).map(drop));
+        }
+        let cuda = answers.cuda.as_deref().unwrap_or(&defaults.cuda);
+        bases::choose((cuda != "none").then_some(cuda), python, &self.packages.python).map(drop)
+    }
+
     /// What the files suggest, for a flavour if one is chosen.
     ///
     /// # Errors

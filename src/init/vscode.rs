@@ -90,7 +90,9 @@ fn file(path: &Path, merge: impl Fn(&CstRootNode) -> Result<(), &'static str>) -
     let Ok(text) = String::from_utf8(known.unwrap_or_else(|| b"{\n}\n".to_vec())) else {
         return left("it is not UTF-8".into());
     };
-    let root = match CstRootNode::parse(&text, &JSONC) {
+    // VS Code takes a byte order mark, and keeps it.
+    let (mark, text) = text.strip_prefix('\u{feff}').map_or(("", text.as_str()), |text| ("\u{feff}", text));
+    let root = match CstRootNode::parse(text, &JSONC) {
         Ok(root) => root,
         Err(error) => return left(format!("line {}: {}", error.line_display(), error.kind())),
     };
@@ -104,7 +106,7 @@ fn file(path: &Path, merge: impl Fn(&CstRootNode) -> Result<(), &'static str>) -
     if let Some(above) = path.parent() {
         fs::create_dir_all(above).map_err(|source| Error::Write { path: above.to_owned(), source })?;
     }
-    write::replace(path, &merged)?;
+    write::replace(path, &format!("{mark}{merged}"))?;
     Ok(Outcome::Written)
 }
 

@@ -7,6 +7,7 @@ use super::super::note::Note;
 use super::run::quoted;
 use super::syntax::Instruction;
 use super::translate::Translator;
+use super::words::{Variables, meaning, split};
 use crate::recipe::Word;
 
 /// The accounts and groups that a Dockerfile makes.
@@ -22,6 +23,22 @@ impl Accounts {
     /// Where they live, where nothing else was said.
     pub(super) fn homes(&self) -> impl Iterator<Item = String> {
         self.users.keys().map(|name| format!("/home/{name}"))
+    }
+
+    /// Adds what a shell's command makes, however it is put together, where it says the numbers.
+    pub(super) fn told_by(&mut self, command: &str, variables: &dyn Variables) {
+        for simple in command.replace("\\\n", " ").split(['\n', ';', '&', '|', '(', ')']) {
+            let words: Option<Vec<String>> = split(simple).iter().map(|word| meaning(word, variables).ok()).collect();
+            let Some(words) = words.filter(|words| !words.is_empty()) else { continue };
+            if words[0] == "groupadd" {
+                self.groups.extend(groupadd(&words[1..]));
+            } else if let Some(Made { name, uid: Some(uid), group, .. }) = made(&words) {
+                let own = self.groups.get(&name).copied().unwrap_or(uid);
+                let gid =
+                    group.map_or(Some(own), |group| self.groups.get(&group).copied().or_else(|| group.parse().ok()));
+                self.users.extend(gid.map(|gid| (name, (uid, gid))));
+            }
+        }
     }
 
     /// The owner that `--chown` means, in numbers.
@@ -86,7 +103,7 @@ pub(super) fn add(translator: &mut Translator<'_>, instruction: &Instruction, wo
     }
     let Some(made) = made(words) else { return false };
     let Ok(gid) = made.gid(&translator.accounts.groups) else { return false };
-    let Made { name, uid, home, shell, groups, .. } = made;
+    let Made { name, uid, home, shell, groups, comment, .. } = made;
     // useradd(8): "the smallest ID value greater than or equal to 1000 and greater than every other user"
     let last = translator.accounts.users.values().map(|(uid, _)| *uid).max();
     let uid = uid.or_else(|| last.map(|last| last.max(999) + 1));
@@ -104,7 +121,12 @@ pub(super) fn add(translator: &mut Translator<'_>, instruction: &Instruction, wo
         venv: None,
         command: format!("{group}{}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
     };
-    translator.draft.push(vec![Note::from(&instruction.place)], Kind::Account(account));
+    let mut notes = vec![Note::from(&instruction.place)];
+    let why = "an account has no comment of its own";
+    notes.extend(
+        comment.map(|comment| Note::unsaid(&instruction.place, &format!("useradd -c {}", quoted(&comment)), why)),
+    );
+    translator.draft.push(notes, Kind::Account(account));
     true
 }
 
@@ -116,6 +138,8 @@ struct Made {
     home: Option<String>,
     shell: Option<String>,
     groups: Vec<String>,
+    /// The field of passwd(5) for a full name.
+    comment: Option<String>,
 }
 
 /// useradd(8).
@@ -170,7 +194,7 @@ fn adduser(words: &[String]) -> Option<Made> {
         let mut next = || value.map(str::to_owned).or_else(|| rest.next().cloned());
         match name {
             "--disabled-password" | "--disabled-login" | "--quiet" | "-q" => {}
-            "--gecos" | "--comment" => drop(next()),
+            "--gecos" | "--comment" => made.set('c', next()?)?,
             "--uid" | "-u" => made.set('u', next()?)?,
             "--gid" => made.set('g', next()?)?,
             "--home" => made.set('d', next()?)?,
@@ -208,6 +232,7 @@ impl Made {
             's' => self.shell = Some(value),
             'd' => self.home = Some(value),
             'G' => self.groups = value.split(',').map(str::to_owned).collect(),
+            'c' => self.comment = Some(value).filter(|comment| !comment.is_empty()),
             _ => {}
         }
         Some(())

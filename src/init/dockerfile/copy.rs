@@ -1,11 +1,14 @@
 //! COPY and ADD: files from beside the Dockerfile become `files` layers.
 
+use std::cell::Cell;
+
 use super::super::draft::{File, From, Kind, Layer, Part, Run};
 use super::super::note::Note;
 use super::ignore::{Ignored, matches, names};
-use super::syntax::Instruction;
+use super::syntax::{Heredoc, Instruction};
 use super::translate::{Translator, absolute};
-use super::words::{meaning, split};
+use super::words::{Variables as _, meaning, split};
+use crate::oci::substitute;
 use crate::recipe::Word;
 
 /// What is no part of an image though `COPY .` would bring it: the recipe and its lock, which
@@ -21,6 +24,9 @@ const APART: [&str; 9] = [
     ".vscode",
     ".mypy_cache",
 ];
+
+/// Why what is fetched is no file of a layer.
+const FETCHED: &str = "a layer of files is made of files on disk: fetch it in a `run` layer";
 
 /// One COPY or ADD.
 pub(super) fn copy(translator: &mut Translator<'_>, instruction: &Instruction) {
@@ -98,6 +104,7 @@ fn files(translator: &mut Translator<'_>, instruction: &Instruction) -> Result<V
                 .into());
             }
             "link" => {}
+            "checksum" | "keep-git-dir" => return Err(FETCHED.into()),
             _ => return Err(format!("a layer of files has no `{name}`")),
         }
     }
@@ -124,15 +131,12 @@ fn files(translator: &mut Translator<'_>, instruction: &Instruction) -> Result<V
         let at = |name: &str| if into { absolute(&target, name) } else { target.clone() };
         if source.starts_with("<<") {
             let Some(heredoc) = heredocs.next() else { continue };
-            if heredoc.expands && heredoc.content.contains('$') {
-                return Err("variables in its text are not filled in: write it into a file".into());
-            }
-            let from = From::Content(heredoc.content.clone());
+            let from = From::Content(text(translator, heredoc)?);
             files.push(File { from, to: at(&heredoc.name), mode: mode.clone(), owner: owner.clone() });
             continue;
         }
         if source.contains("://") || source.starts_with("git@") {
-            return Err("a layer of files is made of files on disk: fetch it in a `run` layer".into());
+            return Err(FETCHED.into());
         }
         for (from, to) in on_disk(translator, &ignored, source, &target, into)? {
             files.push(File { from: From::Path(from), to, mode: mode.clone(), owner: owner.clone() });
@@ -142,6 +146,21 @@ fn files(translator: &mut Translator<'_>, instruction: &Instruction) -> Result<V
         Some(file) => Err(format!("`{}` is no place for a file", file.to)),
         None => Ok(files),
     }
+}
+
+/// The text of a here-document: "If the delimiter is not quoted, variables are expanded" by the builder.
+fn text(translator: &Translator<'_>, heredoc: &Heredoc) -> Result<String, String> {
+    if !heredoc.expands {
+        return Ok(heredoc.content.clone());
+    }
+    let is_unknown = Cell::new(false);
+    let value = |name: &str| {
+        let value = translator.value(name);
+        is_unknown.set(is_unknown.get() || value.is_none());
+        value
+    };
+    let text = substitute(&heredoc.content, &value).ok().filter(|_| !is_unknown.get());
+    text.ok_or_else(|| "a variable in its text has no value that is known here".into())
 }
 
 /// The files and directories that a source means, each with where it goes.

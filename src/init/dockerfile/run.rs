@@ -82,7 +82,7 @@ pub(super) fn run(translator: &mut Translator<'_>, instruction: &Instruction) ->
     translator.copied.extend(setting.mounts.iter().map(|(from, to)| (to.clone(), from.clone())));
     translator.has_sources |= adds_source(&command);
     translator.removes |= apt::removes(&command);
-    let mut tree = std::mem::take(&mut translator.tree);
+    let mut tree = take(&mut translator.tree);
     tree.told_by(&command, &translator.workdir, translator);
     translator.tree = tree;
     let divided = segments(&command.replace("\\\n", "")).filter(|_| instruction.heredocs.is_empty());
@@ -165,8 +165,16 @@ fn add_mount(translator: &Translator<'_>, setting: &mut Setting, mount: &str) ->
 /// The whole command as one layer.
 fn whole(translator: &mut Translator<'_>, instruction: &Instruction, setting: &Setting, command: String) {
     let is_local = setting.is_offline;
+    know_accounts(translator, &command);
     let workdir = translator.workdir.clone();
     layer(translator, instruction, setting, command, is_local, workdir);
+}
+
+/// Remembers the accounts that a step makes, for `--chown`.
+fn know_accounts(translator: &mut Translator<'_>, command: &str) {
+    let mut accounts = take(&mut translator.accounts);
+    accounts.told_by(command, translator);
+    translator.accounts = accounts;
 }
 
 /// A list of commands, of which some become layers of their own.
@@ -185,7 +193,10 @@ fn list_of_commands(
     for Command { segment, role, environment } in commands {
         match role {
             Role::Cleared => {}
-            Role::Left => waiting.push(segment),
+            Role::Left => {
+                know_accounts(translator, &segment.text);
+                waiting.push(segment);
+            }
             Role::Lasting(Simple { words, .. }) => {
                 if words.first().is_some_and(|word| word == "cd") {
                     translator.workdir = absolute(&translator.workdir, words.get(1).map_or("/root", String::as_str));

@@ -3,7 +3,7 @@
 use super::super::error::Error;
 use super::super::note::Place;
 use super::syntax::Instruction;
-use super::words::{Variables, meaning};
+use super::words::{Variables, meaning, split};
 
 /// A Dockerfile by stages.
 pub(super) struct Stages {
@@ -52,9 +52,11 @@ impl Stages {
                 ("FROM", _) => stages.push(stage(instruction, &arguments)),
                 (_, Some(stage)) => stage.instructions.push(instruction),
                 ("ARG", None) => {
-                    let (name, value) = argument(&instruction.arguments);
-                    let value = value.map(|value| meaning(&value, &Global(&arguments)).unwrap_or(value));
-                    arguments.push((name, value));
+                    for word in split(&instruction.arguments) {
+                        let (name, value) = argument(&word);
+                        let value = value.map(|value| meaning(&value, &Global(&arguments)).unwrap_or(value));
+                        arguments.push((name, value));
+                    }
                 }
                 (keyword, None) => {
                     return Err(Error::Syntax {

@@ -138,7 +138,7 @@ impl Translator<'_> {
             "COPY" | "ADD" => copy::copy(self, instruction),
             "RUN" => run::run(self, instruction)?,
             "HEALTHCHECK" => self.unsaid(instruction, "an OCI image has no health check"),
-            "STOPSIGNAL" => self.unsaid(instruction, "containers are stopped with SIGTERM"),
+            "STOPSIGNAL" => self.unsaid(instruction, "a recipe has no word for it: the base's is kept"),
             "VOLUME" => self.unsaid(instruction, "mount it when a container starts: `mounts` in [run], or -v"),
             "MAINTAINER" => self.unsaid(instruction, "a label says it: org.opencontainers.image.authors"),
             _ => self.unsaid(instruction, "a recipe has no word for it"),
@@ -182,10 +182,10 @@ impl Translator<'_> {
             .into_iter()
             .map(|(name, value)| {
                 let meant = meaning(&value, &OfBase(self));
-                (name, meant, meaning(&value, self), meaning(&value, &Empty(self)))
+                (name, meant, meaning(&value, self), meaning(&value, &Empty(self)), value)
             })
             .collect();
-        for (name, meant, known, without) in pairs {
+        for (name, meant, known, without, typed) in pairs {
             if Word::Variable.accepts(&name).is_err() {
                 self.config_note(instruction, "an environment variable's name is letters, digits and `_`");
                 continue;
@@ -195,7 +195,7 @@ impl Translator<'_> {
                 continue;
             };
             if let Err(unknown) = known {
-                self.left.push((instruction.place.clone(), instruction.original.clone(), unknown));
+                self.left.push((instruction.place.clone(), format!("ENV {name}={typed}"), unknown));
             }
             self.environment.retain(|(known, _)| *known != name);
             self.environment.push((name.clone(), value));
