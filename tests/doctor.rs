@@ -109,6 +109,7 @@ fn what_is_broken_is_a_finding_and_the_rest_is_shown() {
     assert_eq!((&registry["severity"], &registry["problem"]), (&"error".into(), &"misconfigured".into()), "{said}");
     let found = registry["found"].as_str().unwrap();
     assert!(found.starts_with("can't be asked: ") && found.contains("registries.conf"), "{found}");
+    assert!(found.ends_with("TOML parse error at line 1, column 12: unclosed array table, expected `]`"), "{found}");
     assert!(registry["advice"].as_str().unwrap().contains("registries.conf(5)"), "{registry}");
     let remedies = about(&said, "remedies");
     assert_eq!((&remedies["severity"], &remedies["problem"]), (&"warning".into(), &"unreadable-remedies".into()));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::command::Dlpack;
 use crate::support::image::{Form, Image, Layout, Packing, Tar};
+use crate::support::machine::{Machine, UUIDS};
 use crate::support::registry::DebianRegistry;
 use crate::support::sandbox::UID;
 use crate::support::shown::Shown;
@@ -71,12 +72,10 @@ fn image(layout: &Layout, tar: PathBuf) -> Image<'_> {
 }
 
 /// The recipe without what takes minutes, for a Python of Debian's version in place of 3.8.
-fn flavour(gpus: &str) -> String {
+fn flavour() -> String {
     let version = wheel::python();
     let python = format!("python = \"{version}\"\ninterpreter = \"/{CONDA}/bin/python{version}\"\n");
-    format!(
-        "extends = \"ngc-pytorch\"\ndrop = [\"apt\"]\n[run]\ngpus = \"{gpus}\"\n[[layer]]\nname = \"python\"\n{python}"
-    )
+    format!("extends = \"ngc-pytorch\"\ndrop = [\"apt\"]\n[[layer]]\nname = \"python\"\n{python}")
 }
 
 /// A Python that runs from there, with Debian's standard library.
@@ -101,7 +100,7 @@ fn packages(lock: &toml::Table) -> &toml::Table {
 #[test]
 fn a_project_is_at_home_in_an_image_of_ngc() {
     let (_registry, dlpack) = world(|layout| with_conda(image(layout, rootfs::tar())), running(wheel::python()));
-    dlpack.write("dlpack.toml", &flavour("none"));
+    dlpack.write("dlpack.toml", &flavour());
     dlpack.write("requirements.txt", "torch>=1.12\nnumpy\nseaborn[six]\ntqdm==4.66.5\n");
     for directory in ["datasets", "data"] {
         fs::create_dir(dlpack.home().join(directory)).expect("created");
@@ -128,27 +127,36 @@ fn a_project_is_at_home_in_an_image_of_ngc() {
 
     let version = wheel::python();
     let script = "import numpy, six, torch, tqdm; print(tqdm.__file__, numpy.__version__, torch.__file__)";
-    let said = dlpack.ok(["run", "--quiet", "--", "python3", "-c", script]);
+    let machine = Machine::with_driver();
+    let imported = said(on(&dlpack, &machine, &["run", "--quiet", "--", "python3", "-c", script]), "");
     let site = format!("/home/dev/.local/lib/python{version}/site-packages");
     let base = format!("/{CONDA}/lib/python{version}/site-packages");
-    assert_eq!(said, format!("{site}/tqdm/__init__.py 1.22.2 {base}/torch/__init__.py"));
+    assert_eq!(imported, format!("{site}/tqdm/__init__.py 1.22.2 {base}/torch/__init__.py\n"));
     let say = "command -v tqdm; head -n 1 $(command -v tqdm); id -un; pwd; cat requirements.txt | tail -n 1; cat /data/file /datasets/file; \
-               df /dev/shm | grep -c ' 16777216 '; stat -c %U ~/.local/bin ~/.local; echo x >/app/made";
+               df /dev/shm | grep -c ' 16777216 '; stat -c %U ~/.local/bin ~/.local; nvidia-smi --query-gpu=uuid; echo x >/app/made";
     let expected = format!(
-        "/home/dev/.local/bin/tqdm\n#!/{CONDA}/bin/python{version}\ndev\n/app\ntqdm==4.66.5\nmy data\nmy datasets\n1\ndev\ndev\n"
+        "/home/dev/.local/bin/tqdm\n#!/{CONDA}/bin/python{version}\ndev\n/app\ntqdm==4.66.5\nmy data\nmy datasets\n1\ndev\ndev\n{}\n",
+        UUIDS.join("\n")
     );
-    assert_eq!(typed(&dlpack, &["shell", "--quiet"], say), expected);
+    assert_eq!(said(on(&dlpack, &machine, &["shell", "--quiet"]), say), expected);
     assert_eq!(fs::read_to_string(dlpack.work().join("made")).expect("it is the project's"), "x\n");
     let root = "id -u; stat -c %u:%g /home/dev /home/dev/.local/bin/tqdm; grep ^dev: /etc/passwd /etc/group";
     let owner = format!("{UID}:{UID}");
     let expected =
         format!("0\n{owner}\n{owner}\n/etc/passwd:dev:x:{owner}::/home/dev:/bin/bash\n/etc/group:dev:x:{UID}:\n");
-    assert_eq!(typed(&dlpack, &["shell", "--quiet", "--root"], root), expected);
+    assert_eq!(said(on(&dlpack, &machine, &["shell", "--quiet", "--root"]), root), expected);
 }
 
-/// What a shell says that is typed `script`.
-fn typed(dlpack: &Dlpack, arguments: &[&str], script: &str) -> String {
-    let mut child = dlpack.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+/// `dlpack ARGUMENTS` on `machine`.
+fn on(dlpack: &Dlpack, machine: &Machine, arguments: &[&str]) -> Command {
+    let mut command = dlpack.command(arguments);
+    command.env("DLPACK_DRIVER_ROOT", machine.root());
+    command
+}
+
+/// What a command says that is typed `script`.
+fn said(mut command: Command, script: &str) -> String {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
     child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("written");
     String::from_utf8(child.wait_with_output().expect("waited").stdout).expect("UTF-8")
 }
@@ -159,7 +167,7 @@ fn a_gid_of_the_base_gets_no_second_group_and_its_packages_no_other_version() {
     let group = format!("root:x:0:\nstaff:x:50:\ncluster:x:{UID}:\n");
     let more = conda(version, b"").file("etc/group", &group);
     let (registry, dlpack) = world(|layout| layout.image(), more);
-    dlpack.write("dlpack.toml", &flavour("none").replace("[\"apt\"]", "[\"apt\"]\n[test]\ncommands = []\n"));
+    dlpack.write("dlpack.toml", &flavour().replace("[\"apt\"]", "[\"apt\"]\n[test]\ncommands = []\n"));
     dlpack.write("requirements.txt", "numpy>=1.20\n");
     let digest = dlpack.ok(["build", "--no-test"]);
     let entries = |path: &str| crate::steps::entries(&dlpack, &digest).into_iter().find(|entry| entry.0 == path);

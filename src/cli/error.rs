@@ -94,6 +94,12 @@ impl<E: Explain + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
+/// What is said in `text`, without the lines of a file (`3 | …`, ` | ^`) that it points at.
+fn in_one_line(text: &str) -> String {
+    let points = |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    plain(text).lines().filter(|line| !points(line)).collect::<Vec<_>>().join(": ")
+}
+
 impl Failure {
     /// A failure that no module's error says: `error` is an error or a sentence.
     pub fn new(exit: ExitKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -129,8 +135,8 @@ impl Failure {
     /// What happened and why, for those who make a line of it.
     pub fn in_one_line(&self) -> String {
         let causes = std::iter::successors(self.error.source(), |error| (**error).source());
-        let causes = causes.map(|error| format!(": {}", plain(&error.to_string())));
-        plain(&self.error.to_string()) + &causes.collect::<String>()
+        let causes = causes.map(|error| format!(": {}", in_one_line(&error.to_string())));
+        in_one_line(&self.error.to_string()) + &causes.collect::<String>()
     }
 
     /// Writes it for a person. What can't be written is not missed: the exit status

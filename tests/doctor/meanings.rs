@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dlpack::doctor::facts::filesystem::Filesystem;
 use dlpack::doctor::facts::{Asked, Class, Docker, Gpu, Gpus, Limits, Login, Machine, Sandbox, Wanted};
-use dlpack::doctor::{Facts, Finding, Problem, Release, Remedies, Severity, findings};
+use dlpack::doctor::{Facts, Finding, Problem, Release, Remedies, Section, Severity, findings};
 use dlpack::gpu::{Compatibility, Version};
 use dlpack::registry::PullLimit;
 use dlpack::sandbox::{Fallback, Obstacle, Quota};
@@ -248,6 +248,30 @@ fn a_driver_and_a_card_are_held_against_the_recipes_cuda_and_cudnn() {
         let said = format!("{} {} {}", finding.found, finding.why.unwrap(), finding.advice.unwrap_or_default());
         assert!(said.contains(named), "{said}");
     }
+}
+
+#[test]
+fn all_of_a_gpu_is_told_where_it_is_well() {
+    let mut facts = with_gpu("580.65.06", "9.0", "13.0.1", "9.17.0");
+    let said = |facts: &Facts| {
+        let gpu = |finding: &Finding| finding.section == Section::Gpu;
+        found(facts).into_iter().filter(gpu).map(|finding| (finding.subject, finding.found)).collect::<Vec<_>>()
+    };
+    let expected = [
+        ("GPU", "2 × NVIDIA H100, compute capability 9.0"),
+        ("driver", "580.65.06, open kernel module"),
+        ("Secure Boot", "not told: this machine's firmware is no UEFI, or its variables are not shown here"),
+        ("CDI", "nvidia.com/gpu=all"),
+        ("container toolkit", "/usr/bin/nvidia-ctk"),
+        ("CUDA", "the recipe has 13.0.1 (CUDA_VERSION of the base), which driver and card run"),
+        ("cuDNN", "the recipe has 9.17.0 (NV_CUDNN_VERSION of the base), which the card runs"),
+    ];
+    assert_eq!(said(&facts), expected.map(|(subject, found)| (subject.to_owned(), found.to_owned())));
+    facts.machine.secure_boot = Some(true);
+    facts.gpus.as_mut().unwrap().open_module = false;
+    let said = said(&facts);
+    assert_eq!(said[1].1, "580.65.06, proprietary kernel module");
+    assert_eq!(said[2].1, "on; the driver's module is signed, since it is loaded");
 }
 
 #[test]

@@ -8,11 +8,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     if gpus.cards == 0 && gpus.driver.is_none() {
         return vec![fine("GPU", "none of NVIDIA's here; images are built without")];
     }
-    let mut found = vec![cards(gpus), driver(facts, gpus)];
-    found.extend(secure_boot(facts, gpus));
-    found.push(cdi(gpus));
-    found.push(toolkit(gpus));
-    found
+    vec![cards(gpus), driver(facts, gpus), secure_boot(facts, gpus), cdi(gpus), toolkit(gpus)]
 }
 
 fn fine(subject: &str, found: impl Into<String>) -> Finding {
@@ -59,15 +55,17 @@ fn driver(facts: &Facts, gpus: &Gpus) -> Finding {
     }
 }
 
-fn secure_boot(facts: &Facts, gpus: &Gpus) -> Option<Finding> {
-    let on = facts.machine.secure_boot?;
-    Some(match (on, gpus.driver.is_some()) {
-        (false, _) => fine("Secure Boot", "off"),
-        (true, true) => fine("Secure Boot", "on; the driver's module is signed, since it is loaded"),
-        (true, false) => {
+fn secure_boot(facts: &Facts, gpus: &Gpus) -> Finding {
+    match (facts.machine.secure_boot, gpus.driver.is_some()) {
+        (None, _) => {
+            fine("Secure Boot", "not told: this machine's firmware is no UEFI, or its variables are not shown here")
+        }
+        (Some(false), _) => fine("Secure Boot", "off"),
+        (Some(true), true) => fine("Secure Boot", "on; the driver's module is signed, since it is loaded"),
+        (Some(true), false) => {
             fine("Secure Boot", "on: a driver's module must be signed with a key that the firmware knows").noted()
         }
-    })
+    }
 }
 
 fn cdi(gpus: &Gpus) -> Finding {
