@@ -85,11 +85,19 @@ fn a_device_is_a_node_of_its_own_and_links_lie_in_the_root() {
         let step = Step {
             mounts: vec![Mount::new("/dev/null", "/dev/made/gpu0", MountKind::Device)],
             links: vec![link],
-            ..Step::new(["sh", "-euc", "test -c /dev/gpu; stat -Lc %t:%T /dev/gpu; echo nothing >/dev/gpu"])
+            ..Step::new([
+                "sh",
+                "-euc",
+                "test -c /dev/gpu; stat -Lc %t:%T /dev/gpu; echo nothing >/dev/gpu; echo nothing >/dev/null",
+            ])
         };
-        let (printed, result) = run(&mut sandbox, &step);
-        result.unwrap_or_else(|error| panic!("{}\n{printed}", chain(&error)));
-        assert_eq!(printed, "1:3\n");
+        // whoever the step runs as
+        for user in [None, Some("12:34".to_owned())] {
+            let step = Step { user, ..step.clone() };
+            let (printed, result) = run(&mut sandbox, &step);
+            result.unwrap_or_else(|error| panic!("{}\n{printed}", chain(&error)));
+            assert_eq!(printed, "1:3\n");
+        }
     });
 }
 

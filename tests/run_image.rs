@@ -59,10 +59,18 @@ fn layers_that_were_pushed_while_they_were_made_are_brought_back() {
 #[test]
 fn signals_are_for_the_command() {
     let dlpack = tiny();
-    let script =
-        "trap 'echo interrupted; exit 3' INT; trap 'echo terminated; exit 4' TERM; echo ready; sleep 1000 & wait";
-    for (signal, said, status) in [(Signal::INT, "interrupted\n", 3), (Signal::TERM, "terminated\n", 4)] {
-        let mut child = shell(&dlpack, script);
+    let forwarded = [
+        ("HUP", Signal::HUP),
+        ("INT", Signal::INT),
+        ("QUIT", Signal::QUIT),
+        ("TERM", Signal::TERM),
+        ("USR1", Signal::USR1),
+        ("USR2", Signal::USR2),
+    ];
+    for (name, signal) in forwarded {
+        let (said, status) = (format!("heard {name}\n"), 3);
+        let script = format!("trap 'echo heard {name}; exit {status}' {name}; echo ready; sleep 1000 & wait");
+        let mut child = shell(&dlpack, &script);
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("a line");
@@ -70,13 +78,15 @@ fn signals_are_for_the_command() {
         kill_process(Pid::from_raw(child.id().cast_signed()).expect("a pid"), signal).expect("sent");
         let mut rest = String::new();
         stdout.read_to_string(&mut rest).expect("text");
-        assert_eq!((rest.as_str(), child.wait().expect("waited").code()), (said, Some(status)));
+        assert_eq!((rest, child.wait().expect("waited").code()), (said, Some(status)));
     }
-    let mut child = shell(&dlpack, "echo ready; exec sleep 1000");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    kill_process(Pid::from_raw(child.id().cast_signed()).expect("a pid"), Signal::TERM).expect("sent");
-    assert_eq!(child.wait().expect("waited").code(), Some(143));
+    for (_, signal) in forwarded {
+        let mut child = shell(&dlpack, "echo ready; exec sleep 1000");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        kill_process(Pid::from_raw(child.id().cast_signed()).expect("a pid"), signal).expect("sent");
+        assert_eq!(child.wait().expect("waited").code(), Some(128 + signal.as_raw()));
+    }
 }
 
 #[test]

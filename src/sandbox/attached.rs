@@ -10,10 +10,11 @@ use super::spec::{Reply, receive};
 use super::sys::signals::stop;
 use super::terminal::Relay;
 
-/// Waits for what `from` says of the end of a command; none if the other side is gone. At a
-/// terminal, `relay` goes on meanwhile. When the command is stopped, so is this process; once it
+/// Waits for what `from` says of the end of a command. If the other side is gone before, it is what
+/// it said last: that the command had begun, or nothing. At a terminal, `relay` goes on meanwhile. When the command is stopped, so is this process; once it
 /// goes on, it says so over `resume`, by the number of a signal for the command.
 pub(super) fn wait(from: &UnixStream, mut relay: Option<Relay>, mut resume: impl Write) -> io::Result<Option<Reply>> {
+    let mut begun = None;
     loop {
         // the person may be gone, and the command gets SIGHUP
         relay = relay.and_then(|mut relay| relay.pass_on(from).is_ok().then_some(relay));
@@ -28,9 +29,10 @@ pub(super) fn wait(from: &UnixStream, mut relay: Option<Relay>, mut resume: impl
                 // it may have ended meanwhile
                 let _ = resume.write_all(&[Signal::CONT.as_raw() as u8]);
             }
+            Some((Reply::Begun, _)) => begun = Some(Reply::Begun),
             other => {
                 relay.iter_mut().for_each(Relay::drain);
-                return Ok(other.map(|(reply, _)| reply));
+                return Ok(other.map(|(reply, _)| reply).or(begun));
             }
         }
     }

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -139,9 +140,16 @@ pub fn call(connection: &UnixStream, exec: Exec, signals: io::PipeReader) -> Res
     };
     // a signal is a byte after the call, and none in it
     std::thread::spawn(move || io::copy(&mut { signals }, &mut { forwarded }));
-    match attached::wait(connection, relay, connection).map_err(lost)? {
+    told(attached::wait(connection, relay, connection).map_err(lost)?)
+}
+
+/// What the last that was heard of a command says of it.
+fn told(last: Option<Reply>) -> Result<Ending, Error> {
+    match last {
         Some(Reply::Ended(ending, _)) => Ok(ending),
         Some(Reply::Refused(refusal)) => Err(Error::Refused(refusal)),
+        // who was to start it ended with it in hand
+        None => Err(Error::Refused(Refusal::Shut { source: Errno::CONNRESET.into() })),
         // the step ended, and all of its processes with it
         _ => Ok(Ending::Signal(Signal::KILL.as_raw())),
     }
@@ -186,5 +194,19 @@ mod tests {
         door.let_in(Exec::default(), &[], &theirs);
         let told = receive::<Reply>(&ours).unwrap().map(|(reply, _)| reply);
         assert!(matches!(told, Some(Reply::Refused(Refusal::Shut { .. }))), "{told:?}");
+    }
+
+    #[test]
+    fn a_command_that_nobody_began_is_none_that_was_killed() {
+        let heard = |answers: &[Reply]| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            answers.iter().for_each(|reply| send(&theirs, reply, &[]).unwrap());
+            drop(theirs);
+            told(attached::wait(&ours, None, io::sink()).unwrap())
+        };
+        let lost = heard(&[]);
+        assert!(matches!(lost, Err(Error::Refused(Refusal::Shut { .. }))), "{lost:?}");
+        assert_eq!(heard(&[Reply::Begun]).unwrap(), Ending::Signal(9));
+        assert_eq!(heard(&[Reply::Begun, Reply::Ended(Ending::Exit(3), Vec::new())]).unwrap(), Ending::Exit(3));
     }
 }

@@ -164,6 +164,8 @@ fn attend(
     if let Ok(refusal) = serde_json::from_slice(&text) {
         return Err(refusal);
     }
+    // who asked may be gone by now
+    let _ = send(connection, &Reply::Begun, &[]);
     let heard = connection.try_clone().map_err(|source| Refusal::call("copy", "a socket", source))?;
     std::thread::spawn(move || watch_over(command, &ended, &heard));
     let failed = |source: Errno| Refusal::call("wait for", "the command", source);

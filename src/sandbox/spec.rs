@@ -77,6 +77,8 @@ pub(super) struct Task {
 pub(super) enum Reply {
     /// It is open, or was looked at; these are the ways in which it differs from what was wanted.
     Opened(Vec<Fallback>),
+    /// The further command that was asked for runs.
+    Begun,
     /// The command, to which somebody is attached, was stopped by this signal.
     Stopped(i32),
     /// The command ended.

@@ -13,7 +13,7 @@ MACHINES = {
     "aarch64": (0xC00000B7, {"unshare": 97, "clone": 220, "mount": 40, "pivot_root": 41, "seccomp": 277}),
 }
 ARCHITECTURE, NUMBERS = MACHINES[platform.machine()]
-NUMBERS |= {"fsopen": 430, "fsmount": 432, "move_mount": 429, "open_tree": 428}
+NUMBERS |= {"fsopen": 430, "fsmount": 432, "move_mount": 429, "open_tree": 428, "close_range": 436}
 CLONE_NEWUSER = 0x10000000
 CLONE_NAMESPACES = 0x7E020000
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8

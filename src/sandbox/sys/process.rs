@@ -5,8 +5,12 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, getrlimit};
 use rustix::thread::UnshareFlags;
+
+/// The most descriptors that are looked for by their numbers: fs.nr_open of proc_sys_fs(5), if nobody
+/// changed it.
+const MOST_OPEN: u64 = 1 << 20;
 
 /// What [`clone`] returns, on either side.
 pub(in crate::sandbox) enum Cloned {
@@ -58,13 +62,36 @@ pub(in crate::sandbox) fn execute(program: &CStr, arguments: &[CString], environ
 /// Closes all descriptors but stdin, stdout, stderr and `kept`. Whatever owned the others is
 /// dropped no more: the process ends with exit(3).
 pub(in crate::sandbox) fn close_all_but(kept: RawFd) -> io::Result<()> {
-    let kept = kept.cast_unsigned();
+    match close_ranges_but(kept.cast_unsigned()) {
+        // before Linux 5.9
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => close_each_but(kept),
+        closed => closed,
+    }
+}
+
+fn close_ranges_but(kept: libc::c_uint) -> io::Result<()> {
     for (first, last) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1).max(3), libc::c_uint::MAX)] {
         // close_range(2): EINVAL where the last comes before the first
         // SAFETY: closing touches no memory; who owned these descriptors uses them no more.
         if first <= last && unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } < 0 {
             return Err(io::Error::last_os_error());
         }
+    }
+    Ok(())
+}
+
+/// proc_pid_fd(5); where there is no /proc, whatever number a descriptor may have: getrlimit(2).
+fn close_each_but(kept: RawFd) -> io::Result<()> {
+    let open: Vec<RawFd> = match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
+        Err(_) => {
+            let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).min(MOST_OPEN);
+            (0..most as RawFd).collect()
+        }
+    };
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2 && *descriptor != kept) {
+        // SAFETY: closing touches no memory; who owned this descriptor uses it no more.
+        unsafe { libc::close(descriptor) };
     }
     Ok(())
 }
