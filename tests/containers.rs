@@ -4,14 +4,15 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 
 use super::steps::layer;
 use super::support::command::Dlpack;
-use super::support::sandbox::refusing;
+use super::support::image::{Layout, Packing};
+use super::support::sandbox::{UID, refusing};
 use super::support::shown::Shown;
 use super::support::tiny;
 
@@ -38,10 +39,13 @@ impl Running {
     /// The same for all that stands after `dlpack run`.
     #[track_caller]
     fn start_words(dlpack: &Dlpack, words: &[&str]) -> Self {
-        let mut command = dlpack.command([&["run", "--quiet"], words].concat());
-        // setpgid(2): a process group that nobody could make go on is not stopped
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
+        Self::of(dlpack.command([&["run", "--quiet"], words].concat()))
+    }
+
+    /// The same for a command.
+    #[track_caller]
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut running = Self { child, stdout };
         assert_eq!(running.line(), "ready\n");
@@ -117,6 +121,26 @@ fn a_command_that_comes_in_later_sees_the_same_owners_and_may_be_another_user() 
 }
 
 #[test]
+fn commands_come_in_whatever_this_machine_lacks() {
+    let root = Dlpack::new();
+    tiny::layout(&root.work());
+    // a kernel before 5.9; what a container's profile refuses its root
+    for (dlpack, lacks) in
+        [(&base(), &["close_range=ENOSYS"][..]), (&root, &["unshare=EPERM", "clone-new=EPERM", "mount=EPERM"])]
+    {
+        let script = "echo mine >/file; echo ready; cat";
+        let started = ["run", "--quiet", "--name", "box", "oci:base", "sh", "-c", script];
+        let running = Running::of(dlpack.command_in(&refusing(lacks), started));
+        let mut exec = dlpack.command(["exec", "box", "sh", "-c", "cat /file - >/said; cat /said; exit 7"]);
+        let mut exec = exec.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        exec.stdin.take().expect("a pipe").write_all(b"typed\n").expect("written");
+        let ended = exec.wait_with_output().expect("waited");
+        assert_eq!((&*ended.stdout, ended.status.code()), (&b"mine\ntyped\n"[..], Some(7)), "{lacks:?}");
+        assert_eq!(running.ended(), Some(0));
+    }
+}
+
+#[test]
 fn a_command_gets_no_directory_as_a_stream() {
     let dlpack = base();
     let running = Running::start(&dlpack, &["--name", "box"], "echo ready; cat");
@@ -168,6 +192,38 @@ fn stopping_is_a_signal_first_and_force_then() {
     let deaf = Running::start(&dlpack, &["--name", "deaf"], "trap '' TERM; echo ready; sleep 1000");
     dlpack.ok(["stop", "--time", "0", "deaf"]);
     assert_eq!(deaf.ended(), Some(137));
+}
+
+#[test]
+fn stopping_sends_the_images_stop_signal() {
+    let dlpack = Dlpack::unprivileged();
+    for (named, trapped) in [("SIGUSR2", "USR2"), ("3", "QUIT")] {
+        let layout = Layout::create(dlpack.work().join(trapped));
+        let config = |config: &mut serde_json::Value| config["config"]["StopSignal"] = json!(named);
+        layout.image().layer(Packing::Gzip, tiny::tar()).config(config).tagged("base");
+        let script = format!("trap 'exit 4' {trapped}; trap '' TERM; echo ready; sleep 1000 & wait");
+        let image = format!("oci:{trapped}");
+        let running = Running::start_words(&dlpack, &["--name", "box", &image, "sh", "-c", &script]);
+        dlpack.ok(["stop", "--time", "1000", "box"]);
+        assert_eq!(running.ended(), Some(4), "{named}");
+    }
+}
+
+#[test]
+fn what_a_kill_left_before_anything_was_noted_blocks_no_name() {
+    let dlpack = base();
+    assert_eq!(Running::start(&dlpack, &[], "echo ready").ended(), Some(0));
+    for name in ["empty", "locked"] {
+        let directory = dlpack.store().join("containers").join(name);
+        fs::create_dir(&directory).expect("created");
+        std::os::unix::fs::chown(&directory, Some(UID), Some(UID)).expect("root may chown");
+        if name == "locked" {
+            fs::write(directory.join("lock"), "").expect("written");
+            std::os::unix::fs::chown(directory.join("lock"), Some(UID), Some(UID)).expect("root may chown");
+        }
+        assert_eq!(Running::start(&dlpack, &["--name", name], "echo ready").ended(), Some(0));
+        assert!(!directory.exists(), "{name}");
+    }
 }
 
 #[test]
@@ -252,14 +308,30 @@ fn what_cannot_be_read_or_is_another_machines_is_not_swept() {
     assert_eq!(dlpack.json(["ps", "-a"])[0]["name"], "work");
     let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let elsewhere = known.replace(&format!("\"host\":\"{own}\""), "\"host\":\"node-7\"");
+    let elsewhere = elsewhere.replace("\"ended\":\"exit status 0\"", "\"ended\":null");
+    let kept_elsewhere = elsewhere.clone();
     let elsewhere = elsewhere.replace("\"kept\":true", "\"kept\":false");
     fs::write(&record, &elsewhere).expect("written");
     assert_eq!(ps(&dlpack, &[]), [("work".to_owned(), false, false)]);
     show("the name of one on another machine", &again);
+    show("a command in one on another machine", &["exec", "work", "true"]);
+    show("the end of one on another machine", &["stop", "work"]);
+    show("one on another machine, to be removed", &["rm", "work"]);
+    let listed = dlpack.ok(["ps"]);
+    assert!(listed.ends_with("runs on node-7, or was killed there"), "{listed}");
+    // the same of one that is to be kept, until it has said that it ended
+    fs::write(&record, kept_elsewhere).expect("written");
+    show("the name of a kept one on another machine", &again);
+    show("a kept one on another machine, to be removed", &["rm", "work"]);
     fs::write(&record, &known).expect("written");
     assert_eq!(run(&[], "cat /x"), "x", "all of it was left alone");
     fs::write(&record, "{}").expect("written");
     dlpack.ok(["rm", "work"]);
+    assert!(!directory.exists());
+    fs::create_dir(&directory).expect("created");
+    std::os::unix::fs::chown(&directory, Some(UID), Some(UID)).expect("root may chown");
+    fs::write(&record, &elsewhere).expect("written");
+    dlpack.ok(["rm", "--force", "work"]);
     assert!(!directory.exists());
     shown.is("run/records");
 }
@@ -416,7 +488,10 @@ fn a_command_that_comes_in_at_a_terminal_has_one_of_its_own() {
 #[test]
 fn a_container_is_stopped_and_goes_on_with_its_dlpack() {
     let dlpack = base();
-    let mut running = Running::start(&dlpack, &[], "echo ready; cat");
+    let mut command = dlpack.command(["run", "--quiet", "oci:base", "sh", "-c", "echo ready; cat"]);
+    // setpgid(2): a process group that nobody could make go on is not stopped
+    command.process_group(0);
+    let mut running = Running::of(command);
     running.signal(Signal::TSTP);
     let pid = Pid::from_raw(running.child.id().cast_signed());
     let status = waitpid(pid, WaitOptions::UNTRACED).expect("waited").expect("a child").1;

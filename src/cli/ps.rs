@@ -6,7 +6,7 @@ use serde_json::json;
 use super::context::Context;
 use super::display::{ago, show, table};
 use super::error::Failure;
-use crate::run::{Containers, Found};
+use crate::run::{Containers, Found, Record};
 
 /// Show the containers that run
 #[derive(Debug, clap::Args)]
@@ -18,8 +18,7 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let mut found = Containers::of(&context.store()?).list()?;
-    // one of another machine ends there
-    found.retain(|it| arguments.all || it.running || it.record.as_ref().is_ok_and(|record| !record.kept));
+    found.retain(|it| arguments.all || it.running || it.record.as_ref().is_ok_and(Record::may_run_elsewhere));
     if context.json() {
         return show(serde_json::Value::from(found.iter().map(as_json).collect::<Vec<_>>()));
     }
@@ -40,7 +39,7 @@ fn as_row(found: &Found) -> Vec<String> {
     let started = started.map(|then| ago(Timestamp::now().duration_since(then).try_into().unwrap_or_default()));
     let state = match (found.running, &record.ended) {
         (true, _) => format!("runs on {}, pid {}", record.host, record.pid),
-        (false, _) if !record.kept => format!("of {}: runs there, or was killed", record.host),
+        (false, None) if record.may_run_elsewhere() => format!("runs on {}, or was killed there", record.host),
         (false, Some(ending)) => format!("kept, {ending}"),
         (false, None) => "kept, was killed".to_owned(),
     };
@@ -59,7 +58,8 @@ fn as_json(found: &Found) -> serde_json::Value {
     json!({
         "name": found.name.as_str(), "image": record.image, "digest": record.manifest.digest,
         "command": record.command, "user": record.user, "started": record.started, "ended": record.ended,
-        "running": found.running, "kept": record.kept, "host": record.host, "pid": record.pid,
+        "running": found.running, "elsewhere": record.may_run_elsewhere(), "kept": record.kept,
+        "host": record.host, "pid": record.pid,
         "ports": record.ports,
     })
 }

@@ -156,8 +156,8 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// The container runs on another machine that shares the store.
-    #[error("the container `{name}` runs on {host}")]
+    /// The container runs on another machine that shares the store, unless it was killed there.
+    #[error("the container `{name}` runs on {host}, and not here")]
     Elsewhere {
         /// The name.
         name: String,
@@ -242,7 +242,7 @@ impl Error {
             ),
             Self::NameInUse { name } => Some(format!("`dlpack stop {name}` ends it; or take another name")),
             Self::OfAnotherMachine { name, host } => Some(format!(
-                "`dlpack ps` on {host} tells, and sweeps it if it was killed; `dlpack rm {name}` does if {host} is gone; or take another name"
+                "`dlpack ps` on {host} tells; `dlpack rm --force {name}` removes it if {host} is gone; or take another name"
             )),
             // serde's errors have no number
             Self::Unreadable { name, source } => Some(match source.raw_os_error() {
@@ -257,7 +257,9 @@ impl Error {
             Self::NoContainer { .. } => Some("`dlpack ps -a` shows those that there are".to_owned()),
             Self::Runs { name } => Some(format!("`dlpack stop {name}` ends it")),
             Self::NotRunning { name } => Some(format!("`dlpack run --name {name} IMAGE` goes on with it")),
-            Self::Elsewhere { host, .. } => Some(format!("call dlpack there: `ssh {host}`")),
+            Self::Elsewhere { name, host } => Some(format!(
+                "call dlpack there: `ssh {host}`; `dlpack rm --force {name}` removes it if {host} is gone"
+            )),
             Self::State { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space with `dlpack cache gc`, or name another store with --store".to_owned())
             }

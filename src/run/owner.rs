@@ -75,11 +75,11 @@ impl Owner {
 /// [`Error::NotRunning`], [`Error::Elsewhere`], [`Error::Owner`].
 pub fn connect(listed: &Listed) -> Result<UnixStream, Error> {
     let name = || listed.name.to_string();
+    if listed.record.may_run_elsewhere() {
+        return Err(Error::Elsewhere { name: name(), host: listed.record.host.clone() });
+    }
     if !listed.running {
         return Err(Error::NotRunning { name: name() });
-    }
-    if listed.record.host != host() {
-        return Err(Error::Elsewhere { name: name(), host: listed.record.host.clone() });
     }
     short(&listed.record.directory, |path| UnixStream::connect(path))
         .map_err(|source| Error::Owner { name: name(), source })

@@ -130,6 +130,12 @@ impl Record {
     fn goes_with_its_owner(&self) -> bool {
         !self.kept && self.host == host()
     }
+
+    /// Whether it was started on another machine, and has not ended there as far as anybody knows:
+    /// where locks are not shared, its lock seems to be free.
+    pub fn may_run_elsewhere(&self) -> bool {
+        self.ended.is_none() && self.host != host()
+    }
 }
 
 /// The containers of a store.
@@ -193,13 +199,15 @@ impl Containers {
         match read(&path) {
             None => {}
             Some(Err(source)) => return Err(Error::Unreadable { name: name.to_string(), source }),
+            Some(Ok(record)) if record.may_run_elsewhere() => {
+                return Err(Error::OfAnotherMachine { name: name.to_string(), host: record.host });
+            }
             Some(Ok(record)) if record.kept => earlier = Some(record),
-            Some(Ok(record)) if record.goes_with_its_owner() => {
+            Some(Ok(record)) => {
                 gone.extend(self.set_aside(&record.directory)?);
                 let record = path.join(CONTAINER);
                 fs::remove_file(&record).map_err(failed("remove", &record))?;
             }
-            Some(Ok(record)) => return Err(Error::OfAnotherMachine { name: name.to_string(), host: record.host }),
         }
         let (containers, name) = (self.clone(), name.clone());
         Ok((Claim { containers, name, path, earlier, keeps: false, goes: None, lock: file }, gone))
@@ -274,14 +282,18 @@ impl Containers {
         }
     }
 
-    /// Removes the container `name`, which must not run, with all that it has written.
+    /// Removes the container `name`, which must not run, with all that it has written. `force`
+    /// says that the machine on which it may run is gone.
     ///
     /// # Errors
-    /// [`Error::NoContainer`], [`Error::Runs`], [`Error::State`]; [`Error::Unreadable`] if its
-    /// record may be sound.
-    pub fn remove(&self, name: &Name) -> Result<(), Error> {
+    /// [`Error::NoContainer`], [`Error::Runs`], [`Error::Elsewhere`], [`Error::State`];
+    /// [`Error::Unreadable`] if its record may be sound.
+    pub fn remove(&self, name: &Name, force: bool) -> Result<(), Error> {
         let alone = self.alone()?;
         let found = self.look(name.clone()).ok_or_else(|| Error::NoContainer { name: name.to_string() })?;
+        if let Some(record) = found.record.as_ref().ok().filter(|record| record.may_run_elsewhere() && !force) {
+            return Err(Error::Elsewhere { name: name.to_string(), host: record.host.clone() });
+        }
         if found.running {
             return Err(Error::Runs { name: name.to_string() });
         }
