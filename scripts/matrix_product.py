@@ -105,8 +105,10 @@ class Driver:
 
 def with_torch(ordinal):
     """The same with torch, whose product on the CPU it is held against."""
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        sys.exit(f"the image has no torch ({error}): scripts/gpu --no-torch leaves it out")
     if not torch.cuda.is_available():
         sys.exit("torch sees no GPU")
     a = torch.randn(2048, 2048, device=f"cuda:{ordinal}")
