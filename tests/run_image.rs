@@ -260,6 +260,8 @@ fn what_a_container_cannot_be_started_with() {
     run("a mount of nothing", &["-v", "./none:/data", "oci:base", "true"]);
     run("a mount without a place", &["-v", "./none", "oci:base", "true"]);
     run("a mount of the root", &["-v", "./none:/", "oci:base", "true"]);
+    run("a mount with another option", &["-v", ".:/data:z", "oci:base", "true"]);
+    run("two mounts at one place", &["-v", ".:/data", "-v", "./base:/data/", "oci:base", "true"]);
     run("a place that is a file", &["-v", ".:/etc/passwd", "oci:base", "true"]);
     run("a file of variables that is not there", &["--env-file", "none", "oci:base", "true"]);
     run("a line that is no variable", &["--env-file", "env", "oci:base", "true"]);

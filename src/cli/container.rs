@@ -83,7 +83,7 @@ impl Options {
         let given =
             self.env.iter().filter_map(|(name, value)| Some((name.clone(), value.clone().or_else(|| caller(name))?)));
         env.extend(given);
-        Ok(Settings {
+        let settings = Settings {
             workdir: self.workdir.clone(),
             mounts: self.volumes.clone(),
             cwd: None,
@@ -94,7 +94,8 @@ impl Options {
             gpus: self.gpus.clone(),
             read_only: self.read_only,
             user: if self.root { Some("0".to_owned()) } else { self.user.clone() },
-        })
+        };
+        Ok(settings.distinct()?)
     }
 }
 

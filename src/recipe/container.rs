@@ -84,12 +84,15 @@ pub enum Cwd {
     At(String),
 }
 
+/// How a mount is written.
+const MOUNT: &str = "write HOST:CONTAINER or HOST:CONTAINER:ro";
+
 /// A file or directory of this machine that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
     /// Where it is on this machine, `~/` being the caller's home.
     pub from: String,
-    /// Where the container sees it, absolute.
+    /// Where the container sees it: absolute, in its shortest form.
     pub to: String,
     /// Whether it can't be written to.
     pub read_only: bool,
@@ -103,14 +106,14 @@ impl FromStr for Bind {
         let (rest, read_only) = match text.rsplit_once(':') {
             Some((rest, "ro")) => (rest, true),
             Some((rest, "rw")) => (rest, false),
+            // docker's other options: `z`, `cached`, `rprivate`
+            Some((rest, option)) if rest.contains(":/") && !option.starts_with('/') => {
+                return Err(format!("`{option}` is no option of a mount: those are `ro` and `rw`"));
+            }
             _ => (text, false),
         };
-        let (from, to) = rest.rsplit_once(':').ok_or("write HOST:CONTAINER or HOST:CONTAINER:ro")?;
-        if from.is_empty() || to.contains(',') {
-            return Err("write HOST:CONTAINER or HOST:CONTAINER:ro".to_owned());
-        }
-        container_path(to)?;
-        Ok(Self { from: from.to_owned(), to: to.to_owned(), read_only })
+        let (from, to) = rest.rsplit_once(':').filter(|(from, _)| !from.is_empty()).ok_or(MOUNT)?;
+        Ok(Self { from: from.to_owned(), to: mount_point(to)?, read_only })
     }
 }
 
@@ -148,6 +151,17 @@ pub fn container_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The shortest form of a path in a container where something may be mounted.
+pub fn mount_point(path: &str) -> Result<String, String> {
+    container_path(path)?;
+    let names: Vec<&str> = path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    // runtime-spec `config-linux.md`, Default Filesystems; in /dev and /sys there are places for more
+    match *names {
+        [own @ ("proc" | "sys" | "dev")] | [own @ "proc", ..] => Err(format!("the container has a /{own} of its own")),
+        _ => Ok(format!("/{}", names.join("/"))),
+    }
+}
+
 /// A size of memory in bytes, with units of 1024 as docker-run(1) has it: `16g`, `512m`.
 pub fn memory_size(text: &str) -> Result<u64, String> {
     let form = || "write a number and a unit: 16g, 512m".to_owned();
@@ -176,8 +190,16 @@ mod tests {
         assert_eq!(bind("~/data:/data:ro"), Ok(("~/data".into(), "/data".into(), true)));
         assert_eq!(bind(".:/app"), Ok((".".into(), "/app".into(), false)));
         assert_eq!(bind("/a:b:/c:rw"), Ok(("/a:b".into(), "/c".into(), false)));
-        for wrong in ["/data", "", ":/data", "/a:b", "/a:/", "/a:/b/../c", "/a:/b:rx"] {
+        assert_eq!(bind("a://b/./c,d/"), Ok(("a".into(), "/b/c,d".into(), false)));
+        assert_eq!(bind("/dev/shm:/dev/shm"), Ok(("/dev/shm".into(), "/dev/shm".into(), false)));
+        for wrong in ["/data", "", ":/data", "/a:b", "/a:/", "/a:/b/../c"] {
             assert!(bind(wrong).is_err(), "{wrong}");
+        }
+        for own in ["/a:/proc", "/a:/proc//1", "/a:/./dev/", "/a:/sys"] {
+            assert!(bind(own).is_err_and(|why| why.ends_with("of its own")), "{own}");
+        }
+        for option in ["z", "ro,Z", "cached", "rprivate", ""] {
+            assert!(bind(&format!("/a:/b:{option}")).is_err_and(|why| why.contains("`ro` and `rw`")), "{option}");
         }
     }
 

@@ -26,7 +26,7 @@ mod values;
 mod variables;
 
 pub use accepts::Word;
-pub use container::{Bind, Container, Cwd, Net, container_path, memory_size};
+pub use container::{Bind, Container, Cwd, Net, container_path, memory_size, mount_point};
 pub use error::{Error, Problem};
 pub use load::{Loaded, Sources, directory_of};
 pub use model::{

@@ -10,7 +10,7 @@ use super::owner::{Owner, stop_signal};
 use super::settings::mount;
 use super::{Devices, Error, Ports, Record, Settings, Wanted, loader, streams};
 use crate::oci::ContainerConfig;
-use crate::recipe::{Bind, Cwd, Net, container_path};
+use crate::recipe::{Bind, Cwd, Net, mount_point};
 use crate::sandbox::{
     Account, Door, Ending, Identity, Lasting, Log, Machine, Mount, MountKind, Network, Rootfs, Sandbox, Step,
 };
@@ -180,7 +180,7 @@ fn step(
 fn binds(settings: &Settings, project: Option<String>) -> Result<Vec<Mount>, Error> {
     let mut binds = settings.mounts.clone();
     if let Some(to) = project {
-        container_path(&to).map_err(|why| Error::Project { to: to.clone(), why })?;
+        let to = mount_point(&to).map_err(|why| Error::Project { to, why })?;
         let project = Bind { from: ".".to_owned(), to, read_only: false };
         if !binds.iter().any(|bind| bind.to == project.to) {
             binds.push(project);

@@ -25,6 +25,16 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Two mounts are at one place.
+    #[error("both {first} and {second} are to be mounted at `{to}`")]
+    MountedTwice {
+        /// Where the container was to see them.
+        to: String,
+        /// What is mounted, as it was written.
+        first: String,
+        /// What else is.
+        second: String,
+    },
     /// The recipe wants the directory that dlpack is called in where none can be mounted: the
     /// image's working directory, if it is `/`.
     #[error("can't mount the directory that dlpack is called in at `{to}`: {why}")]
@@ -215,6 +225,7 @@ impl Error {
             Self::Source { source, from, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some(format!("`mkdir -p {}` makes it, if it is to be an empty directory", from.display()))
             }
+            Self::MountedTwice { .. } => Some("one would hide the other: take another place for it".to_owned()),
             Self::Project { .. } => {
                 Some("say where with `cwd = \"/work\"` in the recipe's [run], or give the image a workdir".to_owned())
             }

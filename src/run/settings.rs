@@ -42,11 +42,28 @@ impl Settings {
         of_image.chain(self.env.iter().cloned()).collect()
     }
 
+    /// These as one command line says them, which has a place for each mount.
+    ///
+    /// # Errors
+    /// [`Error::MountedTwice`].
+    pub fn distinct(self) -> Result<Self, Error> {
+        for (n, second) in self.mounts.iter().enumerate() {
+            if let Some(first) = self.mounts[..n].iter().find(|first| first.to == second.to) {
+                let (first, second, to) = (first.from.clone(), second.from.clone(), second.to.clone());
+                return Err(Error::MountedTwice { to, first, second });
+            }
+        }
+        Ok(self)
+    }
+
     /// These over what a recipe says: single values replace it, lists are added to it.
     pub fn over(self, recipe: &Container) -> Self {
-        // a mount at the same place is another one in its stead
-        let hidden = |bind: &&Bind| !self.mounts.iter().any(|mount| mount.to == bind.to);
-        let mounts = recipe.mounts.iter().filter(hidden).cloned().chain(self.mounts.iter().cloned()).collect();
+        // a later mount at the same place is another one in its stead
+        let mut mounts: Vec<Bind> = Vec::new();
+        for bind in recipe.mounts.iter().chain(&self.mounts) {
+            mounts.retain(|mount| mount.to != bind.to);
+            mounts.push(bind.clone());
+        }
         // and so is another port that leads to the same one
         let led = |port: &&Port| !self.ports.iter().any(|own| own.to == port.to);
         let ports = recipe.ports.iter().filter(led).chain(&self.ports).copied().collect();
