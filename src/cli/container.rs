@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::builder::NonEmptyStringValueParser;
+
 use super::context::Context;
 use super::error::{ExitKind, Failure};
 use super::signals::{self, Signals};
@@ -35,7 +37,7 @@ pub struct Options {
     #[arg(long = "env-file", value_name = "FILE")]
     env_files: Vec<PathBuf>,
     /// The user to run as, `user`, `uid` or `uid:gid` [default: the image's]
-    #[arg(short, long, conflicts_with = "root")]
+    #[arg(short, long, conflicts_with = "root", value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
     /// Run as root, who can install packages and give files away
     #[arg(long)]

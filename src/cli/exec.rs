@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
+
 use super::blocking;
 use super::container::{directory, status, variable};
 use super::context::Context;
@@ -25,7 +27,7 @@ pub struct Arguments {
     #[arg(short, long = "env", value_name = "KEY[=VALUE]", value_parser = variable)]
     env: Vec<(String, Option<String>)>,
     /// The user to run as, `user`, `uid` or `uid:gid` [default: the container's]
-    #[arg(short, long, conflicts_with = "root")]
+    #[arg(short, long, conflicts_with = "root", value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
     /// Run as root, in a container that was started as root
     #[arg(long)]

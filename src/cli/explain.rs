@@ -3,7 +3,6 @@
 use super::error::{ExitKind, Explain};
 use crate::oci::LayoutError;
 use crate::registry::{self, ErrorKind, SourceError};
-use crate::sandbox::Refusal;
 use crate::{apt, assemble, cache, changeset, diff, doctor, export, init, lock, plan, python, rebase, store};
 
 /// An error whose status depends on which one it is.
@@ -120,7 +119,7 @@ explain!(crate::sandbox::Error, self => match self {
 });
 
 explain!(crate::run::Error, self => match self {
-    Self::Sandbox(crate::sandbox::Error::Refused(Refusal::Program { source, .. })) => match source.kind() {
+    Self::Program { source, .. } => match source.kind() {
         std::io::ErrorKind::NotFound => ExitKind::NotFound,
         _ => ExitKind::NotExecutable,
     },
@@ -133,7 +132,10 @@ explain!(crate::run::Error, self => match self {
 
 explain!(crate::run::TestError, self => match self {
     Self::Failed { .. } => ExitKind::Test,
-    Self::Container { source, .. } => source.exit(),
+    Self::Container { source, .. } => match source.exit() {
+        ExitKind::Usage | ExitKind::NotFound | ExitKind::NotExecutable => ExitKind::Recipe,
+        exit => exit,
+    },
 });
 
 explain!(crate::gpu::Error, self => match self {

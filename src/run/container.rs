@@ -110,7 +110,7 @@ impl Container {
     /// # Errors
     /// If it can't be started, or fails.
     pub(super) fn run_logged(&mut self, log: &mut Log) -> Result<(), Error> {
-        Ok(self.sandbox.run_logged(&self.step, log)?)
+        self.sandbox.run_logged(&self.step, log).map_err(|error| Error::with_binds(error, &self.step.binds))
     }
 
     /// Runs the command to its end, as if it were a program of this machine's. Each byte
@@ -120,7 +120,8 @@ impl Container {
     /// # Errors
     /// If it can't be started; however it ends is no error.
     pub fn attach(&mut self, signals: &PipeReader, signal: &PipeWriter) -> Result<Ending, Error> {
-        Ok(self.sandbox.attach(&self.step, signals, signal, self.inside.take())?)
+        let ended = self.sandbox.attach(&self.step, signals, signal, self.inside.take());
+        ended.map_err(|error| Error::with_binds(error, &self.step.binds))
     }
 }
 

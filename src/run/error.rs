@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{sandbox, store};
+use crate::sandbox::{self, Mount, Refusal, Unfit};
+use crate::store;
 
 /// Why a container can't be started.
 #[derive(Debug, Error)]
@@ -43,6 +44,42 @@ pub enum Error {
         to: String,
         /// Why not there.
         why: String,
+    },
+    /// The container has something else where a mount is to be.
+    #[error("can't mount {} at `{to}`: {}", from.display(), unfit(*is))]
+    Place {
+        /// What was to be mounted.
+        from: PathBuf,
+        /// Where.
+        to: String,
+        /// What is there.
+        is: Unfit,
+    },
+    /// The image knows no such user or group.
+    #[error("the image has no {} `{name}`", if database == "group" { "group" } else { "user" })]
+    User {
+        /// `passwd` or `group`.
+        database: String,
+        /// Who was looked for.
+        name: String,
+    },
+    /// The command can't start where it is to.
+    #[error("can't start in `{path}`")]
+    Workdir {
+        /// The directory.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The program can't be started.
+    #[error("can't run `{program}`")]
+    Program {
+        /// As it was named.
+        program: String,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// Nothing can be mounted here, and a person's directory is not replaced by a copy.
     #[error("can't mount {} at `{to}` so that it can be written to: dlpack is root in a container without namespaces", from.display())]
@@ -208,10 +245,45 @@ pub enum Error {
     Store(#[from] store::Error),
     /// The sandbox.
     #[error(transparent)]
-    Sandbox(#[from] sandbox::Error),
+    Sandbox(sandbox::Error),
+}
+
+impl From<sandbox::Error> for Error {
+    /// What a step of a build and a command in an image may both lack has two remedies.
+    fn from(error: sandbox::Error) -> Self {
+        match error {
+            sandbox::Error::Refused(Refusal::User { database, name }) => Self::User { database, name },
+            sandbox::Error::Refused(Refusal::Workdir { path, source }) => Self::Workdir { path, source },
+            sandbox::Error::Refused(Refusal::Program { program, source }) => Self::Program { program, source },
+            error => Self::Sandbox(error),
+        }
+    }
+}
+
+/// Why nothing can be mounted on what `is` there.
+fn unfit(is: Unfit) -> &'static str {
+    match is {
+        Unfit::NoDirectory => "it is a directory, and what the container has there is none",
+        Unfit::Directory => "it is no directory, and what the container has there is one",
+        Unfit::Under => "a file of the container is on the way there",
+        Unfit::Link | Unfit::Nowhere => "symbolic links of the image lead nowhere there",
+        Unfit::Root => "it leads to the container's root, which is the image's",
+        Unfit::Up => "it has `..` in it",
+        Unfit::Own => "the container has a /proc, a /sys and a /dev of its own",
+    }
 }
 
 impl Error {
+    /// `error`, which befell a container with these mounts of a person's.
+    pub(super) fn with_binds(error: sandbox::Error, binds: &[Mount]) -> Self {
+        if let sandbox::Error::Refused(Refusal::MountPoint { path, is }) = &error
+            && let Some(bind) = binds.iter().find(|bind| bind.to.trim_start_matches('/') == path)
+        {
+            return Self::Place { from: bind.from.clone(), to: bind.to.clone(), is: *is };
+        }
+        error.into()
+    }
+
     /// Whether it is that the store can't be written.
     pub fn is_of_a_closed_store(&self) -> bool {
         let Self::State { source, .. } = self else { return false };
@@ -228,6 +300,25 @@ impl Error {
             Self::MountedTwice { .. } => Some("one would hide the other: take another place for it".to_owned()),
             Self::Project { .. } => {
                 Some("say where with `cwd = \"/work\"` in the recipe's [run], or give the image a workdir".to_owned())
+            }
+            Self::Place { from, to, is: Unfit::Directory } => {
+                let name = from.file_name().unwrap_or_default().to_string_lossy();
+                Some(format!("name the file, too: `{to}/{name}`"))
+            }
+            Self::Place { is: Unfit::NoDirectory, .. } => {
+                Some("take a directory of the image, or a place where nothing is: it is made".to_owned())
+            }
+            Self::User { .. } => Some("name one of its /etc/passwd and /etc/group, or a number".to_owned()),
+            Self::Workdir { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("name a directory that is in the container".to_owned())
+            }
+            Self::Workdir { .. } => Some("name a directory, or one that can be made".to_owned()),
+            Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
+                "is it in the image, and in its PATH? A script needs the program that its first line names, too"
+                    .to_owned(),
+            ),
+            Self::Program { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+                Some("it is for another processor, or a script without #!".to_owned())
             }
             Self::Copied { from, to } => Some(format!(
                 "`-v {}:{to}:ro` gives the container a copy to read; copy what it makes out of it",
@@ -280,6 +371,8 @@ impl Error {
             Self::Store(error) => error.hint(),
             Self::Sandbox(error) => error.hint(),
             Self::Source { .. }
+            | Self::Place { .. }
+            | Self::Program { .. }
             | Self::EnvFile { .. }
             | Self::Listen { .. }
             | Self::Owner { .. }

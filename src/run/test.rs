@@ -42,6 +42,9 @@ impl Error {
                  builds and pushes without testing"
                     .into(),
             ),
+            Self::Container { source: super::Error::User { .. }, .. } => {
+                Some("make the user in a layer, or name a number".into())
+            }
             Self::Container { source, .. } => source.hint(),
         }
     }

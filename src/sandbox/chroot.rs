@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::places::{Kind, Root};
 use super::spec::Task;
 use super::user::Credentials;
-use super::{Mount, MountKind, Refusal, copy, devices, enter};
+use super::{Mount, MountKind, Refusal, Unfit, copy, devices, enter};
 
 /// Where what a copy hides is kept meanwhile, under the sandbox's own directory.
 const ASIDE: &str = "aside";
@@ -63,14 +63,21 @@ impl Furniture {
         let dev = self.clear(root, root.directory("dev")?)?;
         nodes(&dev).map_err(|source| Refusal::call("make devices in", &dev, source))?;
         self.filled(&dev, Kind::Directory, None)?;
-        task.mounts.iter().try_for_each(|mount| self.put_one(root, mount, user))?;
+        for mount in &task.mounts {
+            let kind = Kind::of(&mount.from)?;
+            self.put_one(root, root.place(&mount.to, kind)?, mount, user)?;
+        }
         root.make_links(&task.links)?;
-        task.binds.iter().try_for_each(|bind| self.put_one(root, bind, user))
+        for bind in &task.binds {
+            let kind = Kind::of(&bind.from)?;
+            self.put_one(root, root.place_of_bind(&bind.to, kind)?, bind, user)?;
+        }
+        Ok(())
     }
 
-    fn put_one(&mut self, root: &Root, mount: &Mount, user: &Credentials) -> Result<(), Refusal> {
+    fn put_one(&mut self, root: &Root, place: OwnedFd, mount: &Mount, user: &Credentials) -> Result<(), Refusal> {
         let kind = Kind::of(&mount.from)?;
-        let place = self.clear(root, root.place(&mount.to, kind)?)?;
+        let place = self.clear(root, place)?;
         fill(mount, &place, kind, user)?;
         // what a step makes of a device is the device's
         if mount.kind == MountKind::Device {
@@ -86,7 +93,7 @@ impl Furniture {
         let path = path_of(&place);
         let place = fs::read_link(&path).map_err(|source| Refusal::call("find", path, source))?;
         let (Some(parent), Some(name)) = (place.parent().filter(|_| place != root.path()), place.file_name()) else {
-            return Err(Refusal::MountPoint { path: String::new(), is: "the root itself".to_owned() });
+            return Err(Refusal::MountPoint { path: String::new(), is: Unfit::Root });
         };
         let parent = directory_at(parent)?;
         renameat(&parent, name, &self.aside, self.pieces.len().to_string())

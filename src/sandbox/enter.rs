@@ -40,11 +40,13 @@ pub(super) fn bare(view: &View) -> Result<Root, Refusal> {
 pub(super) fn furnish(root: &Root, isolation: &Isolation, task: &Task, user: &Credentials) -> Result<(), Refusal> {
     let dev = system(root, isolation, task)?;
     for mount in &task.mounts {
-        given(root, &dev, mount, user)?;
+        let place = root.place(&mount.to, Kind::of(&mount.from)?)?;
+        given(place, &dev, mount, user)?;
     }
     root.make_links(&task.links)?;
     for bind in &task.binds {
-        given(root, &dev, bind, user)?;
+        let place = root.place_of_bind(&bind.to, Kind::of(&bind.from)?)?;
+        given(place, &dev, bind, user)?;
     }
     if isolation.own_network(task.network) {
         loopback_up().map_err(|source| Refusal::call("set up", "lo", source))?;
@@ -77,10 +79,9 @@ fn sysfs(own_network: bool) -> io::Result<OwnedFd> {
     Ok(sys)
 }
 
-/// Mounts what a step is given.
-fn given(root: &Root, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Result<(), Refusal> {
+/// Mounts what a step is given on `place`.
+fn given(place: OwnedFd, dev: &OwnedFd, mount: &Mount, user: &Credentials) -> Result<(), Refusal> {
     let failed = |source| Refusal::call("mount", &mount.from, source);
-    let place = root.place(&mount.to, Kind::of(&mount.from)?)?;
     let tree = match mount.kind {
         MountKind::Secret => secret(dev, &mount.from, user)?,
         MountKind::ReadOnly | MountKind::Writable | MountKind::Device => existing(&mount.from).map_err(failed)?,

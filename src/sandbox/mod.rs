@@ -66,7 +66,7 @@ pub use lookup::{Below, Entry, EntryKind};
 pub(crate) use lookup::{MOST_LINKS, components};
 pub use network::CA_BUNDLE;
 pub use probe::{Attempt, Facts, Obstacle, diagnose};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Unfit};
 pub use rootfs::{Lasting, Rootfs, Sandbox};
 pub use scratch::Directory;
 pub use spec::VERB;

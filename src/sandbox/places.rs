@@ -2,8 +2,9 @@
 //! holds them.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
@@ -13,7 +14,7 @@ use rustix::io::Errno;
 
 use super::spec::Task;
 use super::upper::{Upper, View};
-use super::{Link, Refusal};
+use super::{Link, Refusal, Unfit};
 
 /// A directory under the lowest of a root, with nothing but mount points.
 pub(super) const BELOW: &str = "mountpoints";
@@ -53,11 +54,12 @@ fn prepare_one(view: &View, path: &str, kind: Kind) -> Result<(), Refusal> {
     place.extend(normal(path)?);
     let failed = |source| Refusal::call("create", &place, source);
     let directory = if kind == Kind::Directory { Some(&*place) } else { place.parent() };
-    fs::create_dir_all(directory.unwrap_or(&place)).map_err(failed)?;
-    if kind == Kind::File {
-        File::create(&place).map_err(failed)?;
+    let made = fs::create_dir_all(directory.unwrap_or(&place));
+    match made.and_then(|()| if kind == Kind::File { File::create(&place).map(drop) } else { Ok(()) }) {
+        // on the way to another mount, which is there by then: [`Root::place`] says what is wrong
+        Err(error) if matches!(error.kind(), AlreadyExists | NotADirectory | IsADirectory) => Ok(()),
+        made => made.map_err(failed),
     }
-    Ok(())
 }
 
 /// The components of an absolute path, which may not go up.
@@ -65,13 +67,13 @@ fn normal(path: &str) -> Result<Vec<&Path>, Refusal> {
     let component = |component| match component {
         Component::Normal(name) => Some(Ok(Path::new(name))),
         Component::RootDir | Component::CurDir => None,
-        Component::ParentDir | Component::Prefix(_) => Some(Err(mount_point(path, "a path with `..`"))),
+        Component::ParentDir | Component::Prefix(_) => Some(Err(mount_point(path, Unfit::Up))),
     };
     Path::new(path).components().filter_map(component).collect()
 }
 
-fn mount_point(path: &str, is: &str) -> Refusal {
-    Refusal::MountPoint { path: path.trim_start_matches('/').to_owned(), is: is.to_owned() }
+fn mount_point(path: &str, is: Unfit) -> Refusal {
+    Refusal::MountPoint { path: path.trim_start_matches('/').to_owned(), is }
 }
 
 /// A root filesystem under which mounts go. What is looked up in it never leads out.
@@ -140,9 +142,9 @@ impl Root {
         let place =
             openat2(&self.descriptor, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS);
         match place {
-            Err(Errno::LOOP) => Err(mount_point(path, "a symbolic link")),
+            Err(Errno::LOOP) => Err(mount_point(path, Unfit::Link)),
             // with O_DIRECTORY a symbolic link that is not followed is no directory
-            Err(Errno::NOTDIR) => Err(mount_point(path, "no directory")),
+            Err(Errno::NOTDIR) => Err(mount_point(path, Unfit::NoDirectory)),
             Err(Errno::NOENT) => self.make(path, Kind::Directory),
             place => place.map_err(|source| Refusal::call("open", path, source)),
         }
@@ -160,20 +162,39 @@ impl Root {
             Err(Errno::NOENT) => self.make(path, kind)?,
             place => place.map_err(|source| self.refusal(path, source))?,
         };
-        let is = statat(&place, "", AtFlags::EMPTY_PATH).map_err(|source| Refusal::call("look at", path, source))?;
-        match (kind, FileType::from_raw_mode(is.st_mode)) {
-            (Kind::Directory, FileType::Directory) => Ok(place),
-            (Kind::Directory, _) => Err(mount_point(path, "no directory")),
-            (Kind::File, FileType::Directory) => Err(mount_point(path, "a directory")),
-            (Kind::File, _) => Ok(place),
+        fits(&place, path, kind).map(|()| place)
+    }
+
+    /// The same for what a person mounts: a link at the end is followed, too, unless it leads
+    /// nowhere, and neither the root nor what a step has of its own is a place.
+    pub(super) fn place_of_bind(&self, path: &str, kind: Kind) -> Result<OwnedFd, Refusal> {
+        let place = match self.open_inside(path, OFlags::PATH | OFlags::CLOEXEC) {
+            Ok(place) => fits(&place, path, kind).map(|()| place)?,
+            // to be made, or the link itself
+            Err(Errno::NOENT) => self.place(path, kind)?,
+            Err(source) => return Err(self.refusal(path, source)),
+        };
+        let way = self.way_to(&place).map_err(|source| Refusal::call("find", path, source))?;
+        let names: Vec<_> = way.iter().map(|name| name.as_encoded_bytes()).collect();
+        match *names {
+            [] => Err(mount_point(path, Unfit::Root)),
+            [b"proc", ..] | [b"sys" | b"dev"] => Err(mount_point(path, Unfit::Own)),
+            _ => Ok(place),
         }
+    }
+
+    /// The path of `place` under this root, without links.
+    fn way_to(&self, place: &OwnedFd) -> io::Result<PathBuf> {
+        let real = |file: &OwnedFd| fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let (root, place) = (real(&self.descriptor)?, real(place)?);
+        place.strip_prefix(&root).map(Path::to_owned).map_err(io::Error::other)
     }
 
     /// Makes a symbolic link at `path` that says `target`, in place of what is there but a mount.
     fn link(&self, path: &str, target: &str) -> Result<(), Refusal> {
         let failed = |errno| self.refusal(path, errno);
         let names = normal(path)?;
-        let Some((name, parents)) = names.split_last() else { return Err(mount_point(path, "the root itself")) };
+        let Some((name, parents)) = names.split_last() else { return Err(mount_point(path, Unfit::Root)) };
         let parent = parents.iter().collect::<PathBuf>();
         let parent = match parent.to_string_lossy() {
             root if root.is_empty() => self.open_inside(".", OFlags::PATH | OFlags::CLOEXEC).map_err(failed)?,
@@ -222,11 +243,21 @@ impl Root {
 
     fn refusal(&self, path: &str, errno: Errno) -> Refusal {
         match errno {
-            Errno::LOOP => mount_point(path, "behind symbolic links that lead nowhere"),
-            Errno::NOTDIR => mount_point(path, "under something that is no directory"),
-            Errno::EXIST => mount_point(path, "behind a symbolic link that leads nowhere"),
+            Errno::LOOP | Errno::EXIST => mount_point(path, Unfit::Nowhere),
+            Errno::NOTDIR => mount_point(path, Unfit::Under),
             errno => Refusal::call("make a place for a mount at", path, errno),
         }
+    }
+}
+
+/// Whether something of `kind` can be mounted on `place`, which is at `path`.
+fn fits(place: &OwnedFd, path: &str, kind: Kind) -> Result<(), Refusal> {
+    let is = statat(place, "", AtFlags::EMPTY_PATH).map_err(|source| Refusal::call("look at", path, source))?;
+    match (kind, FileType::from_raw_mode(is.st_mode)) {
+        (Kind::Directory, FileType::Directory) => Ok(()),
+        (Kind::Directory, _) => Err(mount_point(path, Unfit::NoDirectory)),
+        (Kind::File, FileType::Directory) => Err(mount_point(path, Unfit::Directory)),
+        (Kind::File, _) => Ok(()),
     }
 }
 

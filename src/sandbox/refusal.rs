@@ -1,5 +1,6 @@
 //! Why a sandbox's first process gave up, told to the dlpack that started it.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -39,8 +40,8 @@ pub enum Refusal {
     MountPoint {
         /// Relative to the root.
         path: String,
-        /// `a symbolic link` …
-        is: String,
+        /// What it has there.
+        is: Unfit,
     },
     /// The working directory can't be made or entered.
     #[error("can't work in `{path}` of the root filesystem")]
@@ -117,6 +118,42 @@ pub enum Refusal {
     Killed,
 }
 
+/// What a root filesystem has where a mount has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unfit {
+    /// A symbolic link, where none is followed.
+    Link,
+    /// Something else than the directory that a directory needs.
+    NoDirectory,
+    /// A directory, on which no file can be mounted.
+    Directory,
+    /// A file on the way.
+    Under,
+    /// Symbolic links that lead nowhere.
+    Nowhere,
+    /// It is the root.
+    Root,
+    /// A path that goes up.
+    Up,
+    /// /proc, /sys or /dev, which a step has of its own.
+    Own,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Link => "a symbolic link",
+            Self::NoDirectory => "no directory",
+            Self::Directory => "a directory",
+            Self::Under => "under something that is no directory",
+            Self::Nowhere => "behind symbolic links that lead nowhere",
+            Self::Root => "the root itself",
+            Self::Up => "a path with `..`",
+            Self::Own => "the sandbox's own",
+        })
+    }
+}
+
 impl Refusal {
     /// A failed system call.
     pub(super) fn call(doing: &str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
@@ -134,6 +171,12 @@ impl Refusal {
                 Some("the sandbox needs Linux 5.12, and a container profile that knows its system calls".to_owned())
             }
             Self::Call { .. } => None,
+            Self::MountPoint { path, is: Unfit::Directory } => {
+                Some(format!("a file is to be mounted there: name another place than /{path}, or one in it"))
+            }
+            Self::MountPoint { is: Unfit::Up | Unfit::Root, .. } => {
+                Some("name a place below the root, without `..`".to_owned())
+            }
             Self::MountPoint { path, .. } => {
                 Some(format!("the base must have a directory at /{path}: take another base, or repair this one"))
             }

@@ -9,7 +9,7 @@ use dlpack::changeset::account;
 use dlpack::changeset::apt::AptError;
 use dlpack::changeset::bytecode;
 use dlpack::oci::Digest;
-use dlpack::sandbox::{self, Ending, ExtractError, Obstacle, Refusal, Tail};
+use dlpack::sandbox::{self, Ending, ExtractError, Obstacle, Refusal, Tail, Unfit};
 use rustix::io::Errno;
 
 use crate::support::shown::Shown;
@@ -55,7 +55,7 @@ fn a_sandbox_that_ends_early() {
     shown.add("a mount that fails", call("mount", Errno::INVAL));
     shown.add("a full disk in it", call("write", Errno::NOSPC));
     shown.add("a kernel that is too old", call("mount", Errno::NOSYS));
-    let (path, is) = ("run/secrets".to_owned(), "a symbolic link".to_owned());
+    let (path, is) = ("run/secrets".to_owned(), Unfit::Link);
     shown.add("a mount point that leads elsewhere", refused(Refusal::MountPoint { path, is }));
     shown.add("a file name that is not UTF-8", refused(Refusal::Name { path: "srv/caf\u{fffd}".into() }));
     shown.add("killed", refused(Refusal::Killed));
