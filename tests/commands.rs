@@ -17,7 +17,7 @@ use crate::support::output;
 use crate::support::registry::DebianRegistry;
 use crate::support::shown::redacted;
 
-const VERBS: [&str; 26] = [
+const VERBS: [&str; 27] = [
     "init",
     "lock",
     "plan",
@@ -25,6 +25,7 @@ const VERBS: [&str; 26] = [
     "push",
     "rebase",
     "pull",
+    "images",
     "inspect",
     "diff",
     "verify",
@@ -172,6 +173,43 @@ fn the_whole_way_in_json() {
     let count = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
     assert_eq!((count("begin"), count("end")), (8, 8), "two wheels and six layers: {}", built.stderr);
     way.is(file!["snapshots/commands/json.txt"]);
+}
+
+#[test]
+fn images_are_shown_by_name_with_what_of_them_is_here_and_a_look_is_no_use() {
+    let dlpack = Dlpack::new();
+    dlpack.write_recipe("\"scratch\"");
+    let digest = dlpack.ok(["build", "team/env:1"]);
+    dlpack.ok(["build", "alice/other"]);
+    let images = || serde_json::from_str::<Value>(&dlpack.ok(["images", "--json"])).expect("JSON");
+    let layers = dlpack.layers_of(&digest);
+    let size: u64 = layers.iter().map(|layer| fs::metadata(dlpack.blob(layer)).expect("a layer").len()).sum();
+    let found = images();
+    let [other, env] = &found.as_array().expect("a list")[..] else { panic!("{found}") };
+    assert_eq!(
+        (&other["name"], &env["name"]),
+        (&"docker.io/alice/other:latest".into(), &"docker.io/team/env:1".into())
+    );
+    for image in [other, env] {
+        assert_eq!(
+            (&image["digest"], &image["size"], &image["here"]),
+            (&digest.clone().into(), &size.into(), &size.into())
+        );
+    }
+    let manifest = fs::File::options().write(true).open(dlpack.blob(&digest)).expect("a manifest");
+    manifest.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(86_400)).expect("set");
+    let gone = dlpack.blob(&layers[0]);
+    let less = size - fs::metadata(&gone).expect("a layer").len();
+    fs::remove_file(gone).expect("removed");
+    dlpack.ok(["cache", "list"]);
+    for _ in 0..2 {
+        let env = images()[1].clone();
+        assert_eq!((&env["here"], &env["lastUsed"]), (&less.into(), &"1970-01-02T00:00:00Z".into()));
+    }
+    let shown = dlpack.ok(["images"]);
+    let lines: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["name", "digest", "size", "here", "last", "used"]);
+    assert_eq!((lines[2][0], lines.len()), ("docker.io/team/env:1", 3), "{shown}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod exec;
 mod explain;
 mod export;
 mod forward;
+mod images;
 mod init;
 mod inspect;
 mod limits;
@@ -110,6 +111,7 @@ enum Verb {
     Push(push::Arguments),
     Rebase(Box<rebase::Arguments>),
     Pull(pull::Arguments),
+    Images(images::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
     Verify(verify::Arguments),
@@ -199,6 +201,10 @@ async fn run(context: &Arc<Context>, verb: Verb) -> Result<(), Failure> {
         Verb::Push(arguments) => push::run(context, arguments).await,
         Verb::Rebase(arguments) => rebase::run(context, *arguments).await,
         Verb::Pull(arguments) => pull::run(context, arguments).await,
+        Verb::Images(arguments) => {
+            let context = Arc::clone(context);
+            blocking(move || images::run(&context, &arguments)).await
+        }
         Verb::Inspect(arguments) => inspect::run(context, arguments).await,
         Verb::Diff(arguments) => diff::run(context, arguments).await,
         Verb::Verify(arguments) => verify::run(context, arguments).await,

@@ -55,12 +55,15 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if it is here and can't be opened.
     pub fn open_blob(&self, area: Area, digest: &Digest) -> Result<Option<BlobReader>, Error> {
+        let reader = self.open_unused(area, digest)?;
+        Ok(reader.inspect(|reader| touch(&reader.file)))
+    }
+
+    /// The same for a look at it that is no use of it.
+    fn open_unused(&self, area: Area, digest: &Digest) -> Result<Option<BlobReader>, Error> {
         let path = self.path(area, digest);
         match File::open(&path) {
-            Ok(file) => {
-                touch(&file);
-                Ok(Some(BlobReader { file, path, expected: *digest, seen: Hasher::new(), done: false }))
-            }
+            Ok(file) => Ok(Some(BlobReader { file, path, expected: *digest, seen: Hasher::new(), done: false })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("open", &path)(error)),
         }
@@ -72,12 +75,15 @@ impl Store {
     /// [`Error::Damaged`] if its bytes are not what its name says; it is then
     /// removed. [`Error::Io`].
     pub fn read(&self, area: Area, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
-        let Some(mut reader) = self.open_blob(area, digest)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        match reader.read_to_end(&mut bytes) {
-            Ok(_) => Ok(Some(bytes)),
-            Err(error) => Err(reader.explain(error)),
-        }
+        self.open_blob(area, digest)?.map(BlobReader::whole).transpose()
+    }
+
+    /// The same for a look at it that is no use of it.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn peek(&self, area: Area, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        self.open_unused(area, digest)?.map(BlobReader::whole).transpose()
     }
 
     /// Begins a file whose digest is not known yet.
@@ -210,6 +216,15 @@ pub struct BlobReader {
 }
 
 impl BlobReader {
+    /// All of it.
+    fn whole(mut self) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        match self.read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
     /// Whether it has been read to its end, and was not what its name says.
     pub fn is_damaged(&self) -> bool {
         self.done && self.seen.clone().finish().0 != self.expected

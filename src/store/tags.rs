@@ -86,7 +86,8 @@ impl Store {
     }
 
     /// `root` and everything that it leads to: an index's manifests, a manifest's
-    /// config and layers. What is not in the store leads nowhere further.
+    /// config and layers. What is not in the store leads nowhere further. To look at them is
+    /// no use of them.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -108,7 +109,7 @@ impl Store {
         if descriptor.size > MAX_MANIFEST || !is_manifest(&descriptor.media_type) {
             return Ok(Vec::new());
         }
-        let bytes = match self.read(Area::Blobs, &descriptor.digest) {
+        let bytes = match self.peek(Area::Blobs, &descriptor.digest) {
             Ok(Some(bytes)) => bytes,
             Ok(None) | Err(Error::Damaged { .. }) => return Ok(Vec::new()),
             Err(error) => return Err(error),
