@@ -552,7 +552,7 @@ fn what_containers_cannot_be_asked_for() {
     run("a command in one that is not there", &["exec", "none", "true"]);
     run("the end of one that is not there", &["stop", "box", "none"]);
     run("one that runs, to be removed", &["rm", "box"]);
-    run("a user that is not there", &["exec", "--user", "nobody", "box", "true"]);
+    run("a user that is not there", &["exec", "-it", "--user", "nobody", "box", "true"]);
     run("a directory that is not there", &["exec", "-w", "/none", "box", "true"]);
     let record = dlpack.store().join("containers/box/container.json");
     let known = fs::read_to_string(&record).expect("text");

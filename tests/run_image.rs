@@ -193,6 +193,32 @@ fn variables_are_the_images_then_those_of_files_then_those_given() {
 }
 
 #[test]
+fn what_docker_is_told_of_terminals_and_networks_is_taken() {
+    let dlpack = base();
+    for options in [
+        &["-it", "--network", "none"][..],
+        &["-i", "-t", "--net=private"],
+        &["--interactive", "--tty", "--net", "none"],
+    ] {
+        assert_eq!(says(&dlpack, &[options, &["oci:base"]].concat(), "ls /sys/class/net"), "lo");
+    }
+    let mut shown = Shown::new();
+    for line in [
+        "run -itd oci:base sh",
+        "run --rm --ipc=host oci:base sh",
+        "exec -d box sh",
+        "build -t team/env:1 .",
+        "build --file Dockerfile",
+        "build .",
+        "push --tag team/env:1",
+        "run --memory 1g oci:base sh",
+    ] {
+        shown.run(line, &mut dlpack.command(line.split_whitespace()));
+    }
+    shown.is("run/habits");
+}
+
+#[test]
 fn a_container_may_be_closed_small_and_alone() {
     let dlpack = base();
     let options = ["--read-only", "--shm-size", "16m", "--net", "private", "oci:base"];

@@ -1,5 +1,7 @@
 //! `dlpack build`: the image in the store.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::building::{self, Ends};
@@ -17,12 +19,22 @@ use crate::registry::Reference;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The name that the image gets in the store
-    #[arg(value_parser = super::reference)]
+    #[arg(value_parser = name)]
     name: Option<Reference>,
     #[command(flatten)]
     building: building::Arguments,
     #[command(flatten)]
     testing: testing::Arguments,
+}
+
+/// An image's name: docker has the directory of its Dockerfile there.
+fn name(text: &str) -> Result<Reference, String> {
+    match super::reference(text) {
+        Err(_) if Path::new(text).is_dir() => {
+            Err("it is a directory: the recipe is ./dlpack.toml, or what `-r FILE` names".to_owned())
+        }
+        name => name,
+    }
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::context::Context;
 use super::error::{ExitKind, Failure};
+use super::habits::Terminal;
 use super::signals::{self, Signals};
 use super::{blocking, building, forward};
 use crate::assemble::{self, Described};
@@ -45,9 +46,9 @@ pub struct Options {
     /// How large /dev/shm may grow: 16g, 512m [default: half of the memory]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     shm_size: Option<u64>,
-    /// The network: `host` is this machine's, `private` the container's own loopback
+    /// The network: `host` is this machine's, `private`, or `none`, the container's own loopback
     /// [default: host]
-    #[arg(long, value_name = "NET")]
+    #[arg(long, alias = "network", value_name = "NET")]
     net: Option<Net>,
     /// Have a port of this machine lead to one of the container, which needs `--net private`; on
     /// loopback unless another address is given; may be given more than once
@@ -69,6 +70,8 @@ pub struct Options {
     /// Let nothing be written but /tmp, /var/tmp, /run and mounts
     #[arg(long)]
     read_only: bool,
+    #[command(flatten)]
+    _terminal: Terminal,
     // in place of the option of every verb, whose -v is docker's --volume here
     /// Print every piece of work as it begins and ends
     #[arg(long)]

@@ -9,6 +9,7 @@ use super::container::{directory, status, variable};
 use super::context::Context;
 use super::error::Failure;
 use super::forward;
+use super::habits::Terminal;
 use crate::run::{self, Containers, Name};
 use crate::sandbox::Exec;
 
@@ -32,6 +33,8 @@ pub struct Arguments {
     /// Run as root, in a container that was started as root
     #[arg(long)]
     root: bool,
+    #[command(flatten)]
+    _terminal: Terminal,
     /// The container
     name: Name,
     /// The command with its arguments
@@ -40,7 +43,7 @@ pub struct Arguments {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { workdir, env, user, root, name, command } = arguments;
+    let Arguments { workdir, env, user, root, name, command, .. } = arguments;
     let caller = |name: &str| std::env::var(name).ok();
     let given = env.into_iter().filter_map(|(name, value)| Some((name.clone(), value.or_else(|| caller(&name))?)));
     let terminal = caller("TERM").map(|term| ("TERM".to_owned(), term));

@@ -17,6 +17,7 @@ mod exec;
 mod explain;
 mod export;
 mod forward;
+mod habits;
 mod images;
 mod init;
 mod inspect;
@@ -138,7 +139,7 @@ pub fn main() -> ExitCode {
     if let Some(exit) = sandbox::helper() {
         return exit;
     }
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| habits::answered(error).exit());
     let context = Arc::new(Context::new(cli.options));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

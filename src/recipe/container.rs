@@ -133,7 +133,7 @@ impl FromStr for Net {
         match text {
             "host" => Ok(Self::Host),
             "private" | "none" => Ok(Self::Private),
-            _ => Err("it is `host` or `private`".to_owned()),
+            _ => Err("it is `host`, or `private`, which may be called `none`".to_owned()),
         }
     }
 }
