@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 
 use super::Error;
-use super::output::{Folder, Job, Output, parent};
+use super::folder::Folder;
+use super::output::{Job, Output, parent};
 use crate::layer::{Attributes, EPOCH, tar};
 use crate::oci::Descriptor;
 

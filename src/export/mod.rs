@@ -13,6 +13,7 @@
 
 mod docker_archive;
 mod error;
+mod folder;
 mod image;
 mod members;
 mod oci;
@@ -32,8 +33,9 @@ pub use output::{Destination, Stop};
 
 use crate::layer::Compression;
 use crate::progress::{Activity, Progress};
+use folder::Folder;
 use members::{Directory, Tar};
-use output::{Folder, Job, Output};
+use output::{Job, Output};
 use tree::Tree;
 
 /// The forms in which an image can be had.

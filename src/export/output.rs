@@ -8,13 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::TempPath;
 
 use super::{Error, Format, Image};
 use crate::progress::Task;
-use crate::store::remove_tree;
 
 /// How much is written at once, in bytes.
 const BUFFER: usize = 1 << 20;
@@ -146,111 +144,6 @@ impl<R: Read> Read for Counted<'_, R> {
         let count = self.blob.read(buffer)?;
         self.task.advance(count as u64);
         Ok(count)
-    }
-}
-
-/// A directory in the making. Dropped before [`Folder::keep`], it is gone.
-pub(super) struct Folder {
-    unfinished: PathBuf,
-    path: PathBuf,
-    /// The permission bits that it gets with its name.
-    mode: u32,
-    written: u64,
-}
-
-impl Folder {
-    /// An empty one, which will be `destination`.
-    pub(super) fn create(destination: &Destination) -> Result<Self, Error> {
-        let path = destination.path().to_owned();
-        // what the umask takes away is taken away
-        let unfinished = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o777))
-            .tempdir_in(parent(&path))
-            .map_err(Error::write("create", &path))?;
-        let mut folder = Self { unfinished: unfinished.keep(), path, mode: 0, written: 0 };
-        let made = folder.unfinished.metadata().map_err(Error::write("look at", &folder.path))?;
-        folder.mode = made.permissions().mode() & 0o7777;
-        // whoever else is on this machine must not reach the set-user-ID files of an image before it is whole
-        folder.set_mode(0o700)?;
-        Ok(folder)
-    }
-
-    fn set_mode(&self, mode: u32) -> Result<(), Error> {
-        let set = std::fs::set_permissions(&self.unfinished, Permissions::from_mode(mode));
-        set.map_err(Error::write("change", &self.path))
-    }
-
-    /// Lets it have other permission bits than the umask gives.
-    pub(super) fn with_mode(&mut self, mode: u32) {
-        self.mode = mode;
-    }
-
-    /// Where it is meanwhile.
-    pub(super) fn unfinished(&self) -> &Path {
-        &self.unfinished
-    }
-
-    /// What it will be called.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Notes that `bytes` more are in its files.
-    pub(super) fn count(&mut self, bytes: u64) {
-        self.written += bytes;
-    }
-
-    /// Gives the directory its name: synced, and renamed in one step. Returns how many bytes are in its files.
-    pub(super) fn keep(self) -> Result<u64, Error> {
-        self.seal()?;
-        match rustix::fs::renameat_with(CWD, &self.unfinished, CWD, &self.path, RenameFlags::NOREPLACE) {
-            // renameat2(2): "EINVAL … The filesystem does not support one of the flags": then rename, which
-            // replaces nothing but an empty directory
-            Err(Errno::INVAL) => {
-                std::fs::rename(&self.unfinished, &self.path).map_err(Error::write("rename to", &self.path))?;
-            }
-            Err(Errno::EXIST) => return Err(Error::Exists { path: self.path.clone(), is_file: false }),
-            renamed => renamed.map_err(|error| Error::write("rename to", &self.path)(error.into()))?,
-        }
-        self.sync(parent(&self.path))?;
-        Ok(self.written)
-    }
-
-    /// Puts the directory in place of the one that has its name, in one step.
-    pub(super) fn replace(self) -> Result<(), Error> {
-        self.seal()?;
-        let failed = |error| Error::write("replace", &self.path)(error);
-        // what was there is cleared away with what has no name
-        match rustix::fs::renameat_with(CWD, &self.unfinished, CWD, &self.path, RenameFlags::EXCHANGE) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => std::fs::rename(&self.unfinished, &self.path).map_err(failed)?,
-            // as in `keep`
-            Err(Errno::INVAL) => {
-                remove_tree(&self.path).map_err(failed)?;
-                std::fs::rename(&self.unfinished, &self.path).map_err(failed)?;
-            }
-            Err(error) => return Err(failed(error.into())),
-        }
-        self.sync(parent(&self.path))
-    }
-
-    /// What is in it is on disk before it has its name.
-    fn seal(&self) -> Result<(), Error> {
-        self.set_mode(self.mode)?;
-        self.sync(&self.unfinished)
-    }
-
-    fn sync(&self, directory: &Path) -> Result<(), Error> {
-        // one sync for all files: they are many, and small
-        let synced = File::open(directory).and_then(|directory| Ok(rustix::fs::syncfs(directory)?));
-        synced.map_err(Error::write("sync", &self.path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // under its new name it is not there any more
-        let _ = remove_tree(&self.unfinished);
     }
 }
 

@@ -12,7 +12,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, X
 use rustix::io::Errno;
 
 use super::Error;
-use super::output::{Folder, Job};
+use super::folder::Folder;
+use super::output::Job;
 use super::tree::{Bytes, Content, Id, Kind, Node, ROOT, Tree};
 
 /// How much of a file is written at a time, in bytes.

@@ -79,6 +79,27 @@ fn an_interrupted_export_leaves_no_file_though_what_it_reads_hangs() {
 }
 
 #[test]
+fn a_venv_whose_export_was_interrupted_is_not_there_and_the_next_clears_up() {
+    let dlpack = Dlpack::new();
+    super::venv::recipe(&dlpack, "\"six==1.16.0\"");
+    dlpack.ok(["export", "venv", "before"]);
+    let unpacked = walkdir::WalkDir::new(dlpack.store().join("unpacked")).into_iter().flatten();
+    let six = unpacked.map(walkdir::DirEntry::into_path).find(|path| path.ends_with("six.py")).expect("six");
+    let mut lease = Lease::take(&six);
+    let mut child = dlpack.command(["export", "venv"]).stderr(Stdio::null()).spawn().expect("it starts");
+    lease.hear("wanted\n");
+    let unfinished = || leftovers(&dlpack.work()).into_iter().filter(|name| name.starts_with(".dlpack-")).count();
+    assert_eq!(unfinished(), 1);
+    interrupt(&child);
+    assert_eq!(child.wait().expect("waited").code(), Some(130));
+    assert!(!dlpack.work().join(".venv").exists());
+    drop(lease);
+    dlpack.ok(["export", "venv"]);
+    assert_eq!(unfinished(), 0);
+    assert!(dlpack.work().join(".venv/bin/python").exists());
+}
+
+#[test]
 fn an_export_that_is_interrupted_while_nobody_reads_it_ends() {
     let many = Many::new();
     let dlpack = Dlpack::new();

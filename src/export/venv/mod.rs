@@ -34,7 +34,8 @@ pub use origin::{LeftOut, Origin};
 pub use place::Placed;
 pub use target::Target;
 
-use super::output::{Destination, Folder, Stop};
+use super::folder::Folder;
+use super::output::{Destination, Stop};
 use crate::changeset::Need;
 use crate::locked::locked as guard;
 use crate::progress::{Activity, Progress};
