@@ -100,6 +100,14 @@ fn a_dockerfile_on_a_flavour_adds_to_the_layers_that_it_has() {
 }
 
 #[test]
+fn a_project_that_is_copied_and_installed_is_one_of_the_recipes() {
+    let dlpack = project("pyproject");
+    dlpack.write("Dockerfile", "FROM python:3.12-slim\nWORKDIR /app\nCOPY . .\nRUN pip install --no-cache-dir .\n");
+    dlpack.ok(["init"]);
+    assert_eq!(venv(&load(&dlpack)).projects, ["."]);
+}
+
+#[test]
 fn an_account_that_a_step_makes_is_not_made_again() {
     let dlpack = Dlpack::new();
     let made = "FROM debian:12\nRUN set -e; if true; then useradd -m -u 1000 dev; fi\n";

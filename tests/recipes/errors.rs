@@ -164,6 +164,7 @@ fn a_base_or_platform_that_cannot_be() {
 fn a_config_that_cannot_be() {
     let said = said_of_recipes(&[
         "base = 'debian:12'\n[config]\nenv = { 1A = 'x' }\n",
+        "base = 'debian:12'\n[config]\nenv = { A = 'x:$${B:=y}' }\n",
         "base = 'debian:12'\n[config]\nexpose = [0]\n",
         "base = 'debian:12'\n[config]\nexpose = ['http']\n",
         "base = 'debian:12'\n[config]\nworkdir = 'work'\n",

@@ -166,6 +166,13 @@ pub(super) fn apt(translator: &mut Translator<'_>, instruction: &Instruction, wo
 
 /// Adds packages to the apt layer that stands last, or as a new one.
 fn add_packages(draft: &mut Draft, place: &Place, recommends: bool, items: Vec<Item>) {
+    if !items.iter().any(|item| matches!(item, Item::Said(_))) {
+        let notes = items.into_iter().filter_map(|item| match item {
+            Item::Said(_) => None,
+            Item::Note(note) => Some(Part::Note(note)),
+        });
+        return draft.parts.extend(notes);
+    }
     if let Some(Part::Layer(Layer { notes, kind: Kind::Apt(last), .. })) = draft.parts.last_mut()
         && last.recommends == recommends
     {

@@ -40,7 +40,13 @@ pub(super) fn install(
             packages.unsaid(place, &words.join(" "), &format!("the layer's venv has no `{option}`"));
         }
         if let Some(venv) = &mut translator.venv {
-            venv.path.get_or_insert(path);
+            match &venv.path {
+                Some(first) if *first != path => {
+                    let why = format!("all packages are in one venv, {first}");
+                    venv.packages.unsaid(&instruction.place, &words.join(" "), &why);
+                }
+                _ => venv.path = Some(path),
+            }
         }
         return Ok(true);
     }

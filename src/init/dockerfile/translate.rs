@@ -329,13 +329,23 @@ impl Translator<'_> {
     /// The path on disk of what COPY put at `path` of the image.
     pub(super) fn on_disk(&self, path: &str) -> Option<String> {
         let path = self.tree.resolved(&absolute(&self.workdir, path));
-        self.copied.iter().rev().find_map(|(to, from)| {
+        let copied = self.copied.iter().rev().find_map(|(to, from)| {
             if *to == path {
                 return Some(from.clone());
             }
             let inside = path.strip_prefix(to.trim_end_matches('/'))?.strip_prefix('/')?;
             Some(if from == "." { inside.to_owned() } else { format!("{from}/{inside}") })
-        })
+        });
+        copied.or_else(|| self.project_on_disk(&path))
+    }
+
+    /// The directory on disk of a project that COPY brought entry by entry.
+    fn project_on_disk(&self, path: &str) -> Option<String> {
+        const FILE: &str = "pyproject.toml";
+        let file = absolute(path, FILE);
+        let (_, from) = self.copied.iter().rev().find(|(to, _)| *to == file)?;
+        let directory = from.strip_suffix(FILE)?.trim_end_matches('/');
+        Some(if directory.is_empty() { ".".to_owned() } else { directory.to_owned() })
     }
 }
 

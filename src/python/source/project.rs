@@ -53,7 +53,7 @@ enum Kind {
 }
 
 /// The files of the source tree at `root` that count: all but version control's own,
-/// caches, `*.pyc`, `*.egg-info`, and `build`, `dist` and `venv` at the top.
+/// caches, `*.pyc`, `*.egg-info`, and at the top `build`, `dist`, `venv`, `dlpack.toml` and `dlpack.lock`.
 ///
 /// # Errors
 /// [`Error::NotAFile`] for what is neither a file nor a link, or is not named in UTF-8;
@@ -93,6 +93,8 @@ fn counts(entry: &DirEntry) -> bool {
     }
     let ignored = CACHES.contains(&name.as_ref())
         || entry.depth() == 1 && entry.file_type().is_dir() && BUILDS.contains(&name.as_ref())
+        // A lock can't hold its own hash.
+        || entry.depth() == 1 && matches!(name.as_ref(), "dlpack.toml" | "dlpack.lock")
         || name.ends_with(".pyc")
         || name.ends_with(".egg-info");
     !ignored
@@ -166,7 +168,9 @@ mod tests {
         write("pyproject.toml", "[project]");
         write("src/build/a.py", "x");
         let before = files(root).unwrap().digest().unwrap();
-        for path in [".git/HEAD", "src/__pycache__/a.pyc", "a.egg-info/PKG-INFO", "build/lib/a.py", "dist/a.whl"] {
+        for path in
+            [".git/HEAD", "src/__pycache__/a.pyc", "a.egg-info/PKG-INFO", "build/lib/a.py", "dist/a.whl", "dlpack.lock"]
+        {
             write(path, "noise");
         }
         assert_eq!(files(root).unwrap().digest().unwrap(), before);
