@@ -62,6 +62,18 @@ fn ctrl_z_stops_a_command_and_fg_lets_it_go_on() {
 }
 
 #[test]
+fn a_container_that_ctrl_z_stopped_can_be_ended() {
+    let dlpack = base();
+    let mut terminal = Terminal::open(&dlpack);
+    terminal.type_in(&format!("{}\n", line(&dlpack, &format!("run --quiet --name box oci:base {READER}"))));
+    terminal.wait_for("up42");
+    terminal.type_in(SUSPEND);
+    terminal.wait_for("Stopped");
+    dlpack.ok(["stop", "--time", "1000", "box"]);
+    assert_eq!(dlpack.json(["ps", "-a"]).as_array().map(Vec::len), Some(0));
+}
+
+#[test]
 fn a_command_goes_on_in_the_background() {
     let dlpack = base();
     let data = dlpack.work().join("data");

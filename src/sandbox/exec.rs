@@ -15,7 +15,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::spec::{Reply, receive, send};
@@ -108,6 +109,10 @@ pub fn hear(connection: &UnixStream) -> io::Result<Option<(Call, Vec<OwnedFd>)>>
 /// If it can't be asked.
 pub fn stop(connection: &UnixStream, seconds: u64) -> io::Result<()> {
     send(connection, &Call::Stop { seconds }, &[])?;
+    // signal(7): who is stopped, as by Ctrl-Z, does nothing before SIGCONT
+    if let Ok(owner) = socket_peercred(connection) {
+        let _ = kill_process(owner.pid, Signal::CONT);
+    }
     // it says nothing
     receive::<Reply>(connection).map(drop)
 }
