@@ -266,6 +266,16 @@ fn a_link_at_the_end_of_a_place_is_followed_inside_of_the_root() {
     let mounts = ["-v", "./here:/data", "-v", "./here/file:/greeting", "-v", "./here/file:/nowhere"];
     let script = "cat /srv/file /etc/motd /nowhere; test -L /data && test -L /greeting && ls /srv";
     assert_eq!(says(&dlpack, &mounts, script), "seen\nseen\nseen\nfile");
+    // /dev is the container's own, and has room for a device of this machine's
+    let device = ["-v", "/dev/zero:/dev/nought", "-v", "/dev/shm:/dev/shm:ro"];
+    assert_eq!(
+        says(
+            &dlpack,
+            &device,
+            "test -c /dev/null && dd if=/dev/nought of=/dev/null bs=4 count=1 2>&1 | grep -c '^1+0'"
+        ),
+        "2"
+    );
     let mut shown = Shown::new();
     shown.replace(dlpack.home().display().to_string(), "HOME");
     for place in ["kernel", "all", "nowhere"] {

@@ -162,7 +162,7 @@ fn gc(context: &Context, forget: &[Reference], policy: &Policy) -> Result<(), Fa
     for name in forget {
         if !store.untag(&name.whole())? {
             return Err(Failure::new(ExitKind::Store, format!("the store has no {}", name.whole()))
-                .hint("`dlpack cache list` shows its names under `needed by`"));
+                .hint("`dlpack images` shows its names"));
         }
     }
     let collected = store.gc(policy)?;
