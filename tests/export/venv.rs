@@ -210,6 +210,12 @@ fn the_images_own_python_comes_along_and_damage_in_the_store_does_not() {
     let program = "import six, ssl, sys; print(six.__version__, sys.prefix, sys.base_prefix)";
     let said = format!("1.16.0 {0} {0}/.python\n", venv.display());
     assert_eq!(python(&venv, program), said);
+    // of the image without its recipe, too
+    dlpack.ok(["build", "mine"]);
+    let mut of_image = dlpack.command(["export", "venv", "--image", "mine", "other"]);
+    output(of_image.env("PATH", "/none"), "python3.11");
+    let other = dlpack.work().join("other");
+    assert_eq!(python(&other, program), format!("1.16.0 {0} {0}/.python\n", other.display()));
     let unpacked = dlpack.store().join("unpacked/sha256");
     let files = walkdir::WalkDir::new(&unpacked).into_iter().map(|entry| entry.expect("an entry").into_path());
     let six = files.into_iter().find(|path| path.ends_with("site-packages/six.py")).expect("six");
