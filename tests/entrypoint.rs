@@ -181,6 +181,16 @@ fn as_the_images_user_it_has_an_sshd_of_its_own() {
 }
 
 #[test]
+fn root_that_may_not_bind_the_port_of_ssh_takes_the_users() {
+    let host = shared();
+    let env = [PATH, "HOME=/root"];
+    let start = |args: &[&str]| Container::start(&host.root, &Settings { args, user: ROOT, env: &env });
+    // as root of a user namespace on the machine's own network has it
+    start(&["setpriv", "--bounding-set=-net_bind_service", ENTRYPOINT]).wait_for("port 2222, host key");
+    start(&[ENTRYPOINT]).wait_for("port 22, host key");
+}
+
+#[test]
 fn arguments_are_passed_through_with_their_output_and_exit_status() {
     let host = shared();
     for user in [ROOT, DEV] {
