@@ -379,6 +379,9 @@ fn the_recipes_run_table_is_a_default_and_no_part_of_the_lock() {
     for start in ["/", "/tmp", "/srv/data", "/made"] {
         assert_eq!(says(&dlpack, &["-w", start], "pwd; cat /srv/data/file"), format!("{start}\ndata"));
     }
+    dlpack.edit("dlpack.toml", "cwd = true", "cwd = true\nuser = \"0\"");
+    assert_eq!(says(&dlpack, &[], "id -u"), "0");
+    assert_eq!(says(&dlpack, &["--user", "worker"], "id -u"), "1234");
     assert_eq!(says(&dlpack, &["-v", "./other:/srv"], "pwd; ls"), "/srv");
     dlpack.edit("dlpack.toml", "workdir = \"/srv\"\n", "");
     assert_eq!(says(&dlpack, &["-w", "/"], "pwd; cat /home/worker/data/file"), "/\ndata");

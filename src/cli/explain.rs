@@ -42,7 +42,8 @@ explain!(init::Error, self => match self {
     }
     Self::UnknownPython { .. } | Self::UnknownKind { .. } | Self::Selected { .. } => ExitKind::Usage,
     Self::Syntax { .. } | Self::Depth { .. } | Self::NoPython { .. } | Self::NotAccepted { .. } => ExitKind::Recipe,
-    Self::Directory { .. } | Self::Unreadable { .. } | Self::Exists { .. } | Self::Write { .. } => ExitKind::Other,
+    Self::Write { .. } => ExitKind::Store,
+    Self::Directory { .. } | Self::Unreadable { .. } | Self::Exists { .. } => ExitKind::Other,
 });
 
 explain!(registry::serve::Error, self => ExitKind::Network);
@@ -234,6 +235,7 @@ explain!(lock::Error, self => match self {
         _ => ExitKind::Recipe,
     },
     Self::Interrupted { .. } => ExitKind::Other,
+    Self::Write { .. } => ExitKind::Store,
     _ => ExitKind::Recipe,
 });
 

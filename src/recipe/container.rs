@@ -14,6 +14,8 @@ use super::values::{self, Complaint};
 /// What a container is started with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Container {
+    /// Who it runs as, as the image's config has it; the image's user if not given.
+    pub user: Option<String>,
     /// Where its command starts; the image's if not given.
     pub workdir: Option<String>,
     /// What it sees of this machine.
@@ -46,9 +48,10 @@ impl Container {
 
 /// The `[run]` table.
 pub(super) fn container(field: Field<'_>) -> Result<Container, Fault> {
-    const KEYS: [&str; 8] = ["workdir", "mounts", "cwd", "env", "shm-size", "gpus", "net", "ports"];
+    const KEYS: [&str; 9] = ["user", "workdir", "mounts", "cwd", "env", "shm-size", "gpus", "net", "ports"];
     let table = Table::open(field, "[run]", &KEYS)?;
     Ok(Container {
+        user: table.text("user", values::image_user)?,
         workdir: table.text("workdir", values::image_directory)?,
         mounts: table.list("mounts", |field| read(field, str::parse))?,
         cwd: table.field("cwd").map(cwd).transpose()?.flatten(),

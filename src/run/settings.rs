@@ -83,7 +83,7 @@ impl Settings {
             ports,
             gpus: self.gpus.or_else(|| recipe.gpus.clone()),
             read_only: self.read_only,
-            user: self.user,
+            user: self.user.or_else(|| recipe.user.clone()),
         }
     }
 
