@@ -165,6 +165,7 @@ fn plain(packages: Packages, answers: &Answers, defaults: &Defaults) -> Result<D
     if user != "root" {
         draft.vars = vec![("user".into(), user.to_owned()), ("uid".into(), chosen.uid.to_string())];
         draft.config.workdir = Some(Text::WithVariables("/home/${user}".into()));
+        draft.run = vec![("user", Text::WithVariables("${user}".into())), ("cwd", Text::plain("/workspace"))];
         draft.push(Vec::new(), Kind::Account(account()));
     }
     Ok(draft)

@@ -19,6 +19,8 @@ pub(super) struct Draft {
     pub(super) vars: Vec<(String, String)>,
     /// The image config.
     pub(super) config: Config,
+    /// How containers of it are started.
+    pub(super) run: Vec<(&'static str, Text)>,
     /// The layers, lowest first, and comments in their places.
     pub(super) parts: Vec<Part>,
 }

@@ -26,6 +26,12 @@ pub(super) fn render(draft: &Draft) -> (String, usize) {
         draft.vars.iter().for_each(|(name, value)| page.set(&key(name), &default(value)));
     }
     page.config(&draft.config);
+    if !draft.run.is_empty() {
+        page.gap();
+        page.line("# How `dlpack run` and `shell` start it, with this directory at `cwd`; no part of the image.");
+        page.line("[run]");
+        draft.run.iter().for_each(|(key, value)| page.set(key, &text(value)));
+    }
     for part in &draft.parts {
         match part {
             Part::Note(note) => {
