@@ -12,6 +12,7 @@ use super::user;
 use super::venv::{self, Context};
 use crate::oci::Platform;
 use crate::progress::Activity;
+use crate::python::uv::Uv;
 use crate::recipe::{Account, Apt, IdSetting, Layer, LayerKind, Loaded, Recipe};
 use crate::registry::Registries;
 use crate::sandbox::{Host, Rootfs};
@@ -47,6 +48,13 @@ pub async fn resolve(
 ) -> Result<Lock, Error> {
     let progress = &host.progress;
     let recipe = &loaded.recipe;
+    // before what may take minutes: without it there is no lock
+    if recipe.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Venv(_))) {
+        tokio::task::spawn_blocking(Uv::find)
+            .await
+            .map_err(|_| Error::Interrupted { doing: "looking for uv" })?
+            .map_err(crate::python::resolve::Error::from)?;
+    }
     let needs = Needs::of(recipe);
     let base = base::resolve(&recipe.base, &loaded.directory, platform, needs, registries, store, host).await?;
     let mut packages = resolve_packages(recipe, &loaded.directory, &base, registries, store, host).await?.into_iter();

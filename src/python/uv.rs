@@ -124,6 +124,7 @@ fn quoted(hint: &str) -> Vec<String> {
 #[derive(Clone, Debug)]
 pub struct Uv {
     path: PathBuf,
+    said: String,
 }
 
 impl Uv {
@@ -145,9 +146,14 @@ impl Uv {
         let output = output.map_err(|_| Error::Missing { looked_for: path.to_owned() })?;
         let said = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned();
         match version(&said) {
-            Some(version) if version >= OLDEST => Ok(Self { path: path.to_owned() }),
+            Some(version) if version >= OLDEST => Ok(Self { path: path.to_owned(), said }),
             _ => Err(Error::Version { path: path.to_owned(), said }),
         }
+    }
+
+    /// What it says that it is: `uv 0.13.9 (…)`.
+    pub fn said(&self) -> &str {
+        &self.said
     }
 
     /// Runs `uv pip compile` in `directory` with `input` as its requirements, and

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dlpack::doctor::facts::filesystem::Filesystem;
-use dlpack::doctor::facts::{Asked, Class, Docker, Gpu, Gpus, Limits, Login, Machine, Sandbox, Wanted};
+use dlpack::doctor::facts::{Asked, Class, Docker, Gpu, Gpus, Limits, Login, Machine, Sandbox, Uv, Wanted};
 use dlpack::doctor::{Facts, Finding, Problem, Release, Remedies, Section, Severity, findings};
 use dlpack::gpu::{Compatibility, Version};
 use dlpack::registry::PullLimit;
@@ -35,6 +35,7 @@ fn well() -> Facts {
         },
         sandbox: Sandbox::default(),
         limits: Limits { memory_available: Some(64 << 30), open_files: Some(1024), ..Limits::default() },
+        uv: Uv::Found("uv 0.13.9".into()),
         scratch: Some(Filesystem { path: store.path.join("scratch"), ..store.clone() }),
         store: Some(store),
         better_scratch: None,
@@ -105,6 +106,13 @@ fn each_fallback_is_told_with_what_it_costs() {
         let finding = matter(&Facts { sandbox: Sandbox { fallbacks: vec![fallback], ..Sandbox::default() }, ..well() });
         assert_eq!((finding.severity, finding.problem), (severity, Some(problem)));
     }
+}
+
+#[test]
+fn without_uv_there_are_no_new_locks() {
+    let finding = matter(&Facts { uv: Uv::Unusable("there is no `uv`".into()), ..well() });
+    assert_eq!((finding.severity, finding.problem), (Severity::Warning, Some(Problem::NoUv)));
+    assert_eq!(finding.commands, ["sudo apt-get install pipx", "pipx install uv"]);
 }
 
 #[test]

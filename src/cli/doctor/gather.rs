@@ -8,11 +8,12 @@ use crate::cli::context::{Context, program, scratch};
 use crate::cli::error::Failure;
 use crate::doctor::Facts;
 use crate::doctor::facts::{
-    self, Asked, Docker, Filesystem, Gpus, Limits, Login, Machine, Sandbox, Wanted, ask, filesystem, likely_scratch,
+    self, Asked, Docker, Filesystem, Gpus, Limits, Login, Machine, Sandbox, Uv, Wanted, ask, filesystem, likely_scratch,
 };
 use crate::gpu;
 use crate::lock::{self, Lock, LockedLayer};
 use crate::oci::{Descriptor, ImageConfig, Layout};
+use crate::python;
 use crate::recipe::{self, Base};
 use crate::registry::{Reference, Registries};
 
@@ -52,6 +53,10 @@ fn local(program: &Path, store: Option<PathBuf>, registries: Vec<Asked>, wanted:
         machine: Machine::read(root, uid, user.as_deref()),
         sandbox: Sandbox::tried(program),
         limits: Limits::read(root),
+        uv: match python::uv::Uv::find() {
+            Ok(uv) => Uv::Found(uv.said().to_owned()),
+            Err(error) => Uv::Unusable(error.to_string()),
+        },
         store: store.and_then(on),
         scratch,
         better_scratch,

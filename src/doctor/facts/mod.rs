@@ -8,6 +8,7 @@ mod machine;
 mod registry;
 mod release;
 mod sandbox;
+mod uv;
 mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use machine::Machine;
 pub use registry::{Asked, Login, ask};
 pub use release::{Manager, Release};
 pub use sandbox::Sandbox;
+pub use uv::Uv;
 pub use wanted::{Stated, Wanted};
 
 /// Everything that is known.
@@ -34,6 +36,8 @@ pub struct Facts {
     pub sandbox: Sandbox,
     /// What this process may use.
     pub limits: Limits,
+    /// What resolves Python packages.
+    pub uv: Uv,
     /// What the store lies on, or would.
     pub store: Option<Filesystem>,
     /// What steps write to.

@@ -6,6 +6,7 @@ mod gpu;
 mod machine;
 mod registry;
 mod store;
+mod uv;
 
 use std::collections::BTreeMap;
 
@@ -93,6 +94,8 @@ pub enum Problem {
     LittleMemory,
     /// A person's own table of remedies can't be read.
     UnreadableRemedies,
+    /// No uv, or one that is too old.
+    NoUv,
     /// The store can't be written to.
     StoreNotWritable,
     /// The store is on a filesystem of other machines.
@@ -220,6 +223,7 @@ pub fn findings(facts: &Facts, compatibility: &Compatibility, remedies: &Remedie
     let manager: Option<Manager> = facts.machine.release.as_ref().and_then(|release| release.manager());
     let found = [
         machine::findings(facts),
+        vec![uv::finding(facts)],
         store::findings(facts),
         registry::findings(facts),
         gpu::findings(facts),
