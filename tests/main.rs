@@ -41,6 +41,7 @@ mod manual;
 mod ngc;
 mod owners;
 mod plan;
+mod process_groups;
 mod pull;
 mod push;
 mod rebase;

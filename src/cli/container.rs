@@ -189,13 +189,14 @@ pub async fn run(context: &Context, what: What, options: &Options, wanted: &Want
     let _lease = store.lease()?;
     let mut claim = claim(&store, options)?;
     let ports = Ports::listen(&settings.ports)?;
-    let (mut container, mut record) = {
-        let listening = Signals::listen()?;
-        let work = open(context, &store, what, options, settings, wanted, claim.as_mut());
-        signals::until_heard(work, listening.heard(), context.interrupt()).await?
-    };
-    context.sum_up();
+    let listening = Signals::listen()?;
+    let work = open(context, &store, what, options, settings, wanted, claim.as_mut());
+    let opened = signals::until_heard(work, listening.heard(), context.interrupt()).await;
+    let (mut container, mut record) = opened?;
+    // each is heard by one of the two, whenever it comes
     let (signals, heard, signal) = forward::pipe()?;
+    listening.hand_over()?;
+    context.sum_up();
     record.ports = ports.open().iter().map(ToString::to_string).collect();
     container.listen(&signal, ports)?;
     claim.as_mut().map_or(Ok(()), |claim| claim.note(&record))?;

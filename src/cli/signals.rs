@@ -52,6 +52,14 @@ impl Signals {
         Ok(Self { heard })
     }
 
+    /// Leaves those that come from now on to whoever listens besides.
+    ///
+    /// # Errors
+    /// [`failure`], if one has come.
+    pub fn hand_over(self) -> Result<(), Failure> {
+        self.heard.borrow().map_or(Ok(()), |kind| Err(failure(kind)))
+    }
+
     /// Waits for a signal.
     pub async fn heard(&self) -> ExitKind {
         let mut heard = self.heard.clone();
@@ -101,7 +109,10 @@ pub fn failure(kind: ExitKind) -> Failure {
 
 fn listen(ready: &mpsc::Sender<std::io::Result<()>>, tell: &watch::Sender<Option<ExitKind>>) {
     let heard = |kind: ExitKind| {
-        tell.send_replace(Some(kind));
+        // nobody listens here any more: it is somebody else's
+        if tell.send(Some(kind)).is_err() {
+            return;
+        }
         std::thread::sleep(LAST);
         settle(kind as u8, || failure(kind).show(&mut std::io::stderr(), Colour::of_stderr()));
         std::process::exit(STATUS.get().copied().unwrap_or(kind as u8).into());

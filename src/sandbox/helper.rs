@@ -25,13 +25,13 @@ use super::containment::{Containment, Isolation};
 use super::spec::{Opening, Reply, Request, Task, receive, send};
 use super::step::Network;
 use super::sys::process::{Cloned, clone};
-use super::sys::signals::ignore_terminal_signals;
+use super::sys::signals::leave_signals_to_command;
 use super::upper::{Upper, View};
 use super::{Fallback, Identity, Refusal, changes, descendants, init, supervisor, upper};
 
 /// Serves the dlpack that started this process, over its stdin, until that one hangs up.
 pub fn main() -> ExitCode {
-    ignore_terminal_signals();
+    leave_signals_to_command();
     match control().and_then(|control| serve(&control)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

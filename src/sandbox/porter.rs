@@ -23,7 +23,7 @@ use super::init::{Streams, ending};
 use super::program::{self, Place};
 use super::spec::{Reply, Task, receive_text, send};
 use super::sys::process::{Cloned, clone, close_all_but};
-use super::sys::signals::{ignore_terminal_signals, leave_no_zombies, reset_signals};
+use super::sys::signals::{leave_no_zombies, wait_for_children};
 use super::user::{self, Credentials};
 use super::{Exec, Refusal, session, watch};
 
@@ -64,7 +64,7 @@ fn serve(door: &OwnedFd, task: &Task, place: &Place<'_>) -> io::Result<()> {
             Ok(Cloned::Child) => {
                 // once this process' parent is gone, nobody is behind the door
                 drop(door);
-                reset_signals();
+                wait_for_children();
                 match entry {
                     Entry::Exec(exec) => admit(task, exec, place, streams),
                     Entry::Connection(port) => drop(join(port, place, streams)),
@@ -146,7 +146,6 @@ fn attend(
     connection: &UnixStream,
 ) -> Result<Reply, Refusal> {
     let (task, user) = joined(task, exec, place)?;
-    ignore_terminal_signals();
     session::lead(task.interactive.then_some(&streams.input))?;
     let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
     let (command, ended) = match clone(UnshareFlags::empty()) {

@@ -8,10 +8,22 @@ use std::sync::OnceLock;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, kill_current_process_group};
 
-/// Ignores the signals that a terminal sends: the process ends when its parent does.
-pub(in crate::sandbox) fn ignore_terminal_signals() {
-    const SENT: [libc::c_int; 7] =
-        [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE];
+/// Ignores what a terminal sends, and whoever signals all of a process group or of a job: it is
+/// for the command. This process ends when its parent does, and so do its children, which ignore
+/// as much (fork(2), execve(2)) until [`reset_signals`].
+pub(in crate::sandbox) fn leave_signals_to_command() {
+    const SENT: [libc::c_int; 10] = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGPIPE,
+    ];
     for signal in SENT {
         // SAFETY: SIG_IGN is no handler that could run.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -37,6 +49,12 @@ pub(in crate::sandbox) fn reset_signals() {
 pub(in crate::sandbox) fn leave_no_zombies() {
     // SAFETY: SIG_IGN is no handler that could run.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Undoes [`leave_no_zombies`]: a process waits for its children again.
+pub(in crate::sandbox) fn wait_for_children() {
+    // SAFETY: SIG_DFL is no handler that could run.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Stops this process as Ctrl-Z does, and with it the others of its process group if
