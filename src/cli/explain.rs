@@ -1,5 +1,7 @@
 //! Which exit status each module's errors have.
 
+use std::io;
+
 use super::error::{ExitKind, Explain};
 use crate::oci::LayoutError;
 use crate::registry::{self, ErrorKind, SourceError};
@@ -42,6 +44,7 @@ explain!(init::Error, self => match self {
     }
     Self::UnknownPython { .. } | Self::UnknownKind { .. } | Self::Selected { .. } => ExitKind::Usage,
     Self::Syntax { .. } | Self::Depth { .. } | Self::NoPython { .. } | Self::NotAccepted { .. } => ExitKind::Recipe,
+    Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::InvalidData => ExitKind::Recipe,
     Self::Write { .. } => ExitKind::Store,
     Self::Directory { .. } | Self::Unreadable { .. } | Self::Exists { .. } => ExitKind::Other,
 });

@@ -1,7 +1,6 @@
 //! Reads conda's `environment.yml`: packages that the package index has under the same
 //! name are said, the rest are comments.
 
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use super::error::Error;
 use super::note::{Item, Note, Place};
 use super::packages::Packages;
 use super::python::Wanted;
-use super::{project, requirements};
+use super::{file, project, requirements};
 
 /// What conda-env(1) reads of an environment's file.
 #[derive(Deserialize)]
@@ -57,8 +56,7 @@ pub(super) struct Conda {
 /// # Errors
 /// If it can't be read or is not such a file.
 pub(super) fn read(directory: &Path, name: &str) -> Result<Conda, Error> {
-    let path = directory.join(name);
-    let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable { path, source })?;
+    let text = file::read(directory, name)?;
     let environment: Environment = serde_saphyr::from_str(&text).map_err(|error| Error::Syntax {
         place: Place::new(name, error.location().map_or(1, |location| location.line() as usize)).to_string(),
         message: format!("this is no conda environment: {}", error.without_snippet()),

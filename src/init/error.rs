@@ -1,7 +1,7 @@
 //! Why no recipe can be written from what lies in a directory.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use crate::recipe;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The directory to write for.
-    #[error("there is no directory {}", path.display())]
+    #[error("{}", directory(path, source.kind()))]
     Directory {
         /// Its path.
         path: PathBuf,
@@ -140,13 +140,31 @@ pub enum Error {
     },
 }
 
+/// Why a directory can't be looked into, in a sentence.
+fn directory(path: &Path, kind: io::ErrorKind) -> String {
+    let path = path.display();
+    match kind {
+        io::ErrorKind::NotFound => format!("there is no directory {path}"),
+        io::ErrorKind::NotADirectory => format!("{path} is no directory"),
+        _ => format!("can't look into the directory {path}"),
+    }
+}
+
 impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Directory { path, source } if source.kind() == io::ErrorKind::NotADirectory => {
+                let name = path.file_name().unwrap_or(path.as_os_str()).display();
+                Some(format!("name the directory that it is in: `--from {name}` reads this file of it"))
+            }
+            Self::Directory { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => None,
             Self::Directory { .. } => Some("name a directory that is there, or leave it out for this one".into()),
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("paths start from the directory of the file that names them".into())
+            }
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
+                Some("`--from FILE` reads another file".into())
             }
             Self::Unreadable { .. } => None,
             Self::UnknownKind { .. } => Some(

@@ -15,7 +15,7 @@ use super::note::Place;
 use super::packages::Packages;
 use super::pyproject::{Pyproject, Selection, is_in};
 use super::python::Wanted;
-use super::requirements;
+use super::{file, requirements};
 
 /// The flavour that has nothing but what the project's files say.
 pub(super) const PLAIN: &str = "plain";
@@ -119,7 +119,7 @@ pub fn look(directory: &Path, from: &[String], selection: &Selection) -> Result<
         optional: Selection::default(),
     };
     if from.is_empty() {
-        let there = NAMES.into_iter().filter(|name| directory.join(name).is_file());
+        let there = NAMES.into_iter().filter(|name| directory.join(name).exists());
         let mut there: Vec<String> = there.map(str::to_owned).collect();
         if let Some(at) = there.iter().position(|name| name == "pyproject.toml") {
             let pyproject = Pyproject::read(directory, "pyproject.toml")?;
@@ -132,19 +132,28 @@ pub fn look(directory: &Path, from: &[String], selection: &Selection) -> Result<
         let taken = there.next();
         taken.iter().try_for_each(|name| found.read(name))?;
         // What a Dockerfile copies or installs from is not left out.
-        let text = taken.filter(|_| found.dockerfile.is_some()).map(|name| fs::read_to_string(directory.join(name)));
-        let text = text.and_then(Result::ok).unwrap_or_default();
+        let dockerfile = taken.filter(|_| found.dockerfile.is_some());
+        let text = dockerfile.map(|name| file::read(directory, &name)).transpose()?.unwrap_or_default();
         found.left = there.filter(|name| !text.contains(name.as_str())).collect();
     }
     from.iter().try_for_each(|name| found.read(name))?;
     found.has_selected()?;
-    if let Ok(text) = fs::read_to_string(directory.join(".python-version"))
-        && let Some(version) = text.lines().map(str::trim).find(|line| line.starts_with("3."))
-    {
-        let minor = version.split('.').take(2).collect::<Vec<_>>().join(".");
-        found.packages.python.push(Wanted::new(Place::new(".python-version", 1), format!("=={minor}.*")));
-    }
+    found.packages.python.extend(pinned(directory)?);
     Ok(found)
+}
+
+/// What `.python-version` of `directory` says, where there is one.
+fn pinned(directory: &Path) -> Result<Option<Wanted>, Error> {
+    const NAME: &str = ".python-version";
+    if !directory.join(NAME).exists() {
+        return Ok(None);
+    }
+    let text = file::read(directory, NAME)?;
+    let version = text.lines().map(str::trim).find(|line| line.starts_with("3."));
+    Ok(version.map(|version| {
+        let minor = version.split('.').take(2).collect::<Vec<_>>().join(".");
+        Wanted::new(Place::new(NAME, 1), format!("=={minor}.*"))
+    }))
 }
 
 impl Found {

@@ -12,6 +12,7 @@ mod conda;
 mod dockerfile;
 mod draft;
 mod error;
+mod file;
 mod found;
 mod note;
 mod order;

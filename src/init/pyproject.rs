@@ -2,7 +2,6 @@
 //! the table of older versions of Poetry.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -14,7 +13,7 @@ use super::error::Error;
 use super::note::{Item, Note, Place};
 use super::packages::Packages;
 use super::python::Wanted;
-use super::{poetry, project};
+use super::{file, poetry, project};
 
 /// What is installed of a project besides what it depends on: names as uv's `--extra` and
 /// `--group` take them.
@@ -54,8 +53,7 @@ impl Pyproject {
     /// # Errors
     /// If it can't be read or is not TOML.
     pub(super) fn read(directory: &Path, name: &str) -> Result<Self, Error> {
-        let path = directory.join(name);
-        let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable { path, source })?;
+        let text = file::read(directory, name)?;
         let document = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             Error::Syntax {

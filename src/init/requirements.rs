@@ -1,6 +1,5 @@
 //! Reads pip's requirements files: "Requirements File Format" in pip's manual.
 
-use std::fs;
 use std::path::Path;
 
 use crate::recipe::Word;
@@ -8,7 +7,7 @@ use crate::recipe::Word;
 use super::error::Error;
 use super::note::{Item, Place};
 use super::packages::Packages;
-use super::project;
+use super::{file, project};
 
 /// How deep requirements files may include each other.
 const DEPTH: usize = 16;
@@ -111,11 +110,10 @@ fn add(directory: &Path, packages: &mut Packages, line: Line, whole: bool) {
 }
 
 fn include(directory: &Path, file: &str, constrains: bool, depth: usize, lines: &mut Vec<Line>) -> Result<(), Error> {
-    let path = directory.join(file);
     if depth > DEPTH {
-        return Err(Error::Depth { path, depth: DEPTH });
+        return Err(Error::Depth { path: directory.join(file), depth: DEPTH });
     }
-    let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable { path, source })?;
+    let text = file::read(directory, file)?;
     let beside = file.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
     for (number, text) in logical_lines(&text) {
         let place = Place::new(file, number);

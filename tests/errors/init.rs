@@ -32,6 +32,31 @@ fn what_init_refuses_is_said_with_the_line_that_is_wrong() {
         shown.run(case, &mut dlpack.command(["init"]));
         fs::remove_file(dlpack.work().join(name)).unwrap();
     }
+    let bytes: [(&str, &str, &[u8]); 5] = [
+        ("a requirements file in UTF-16", "requirements.txt", b"\xff\xfes\0i\0x\0"),
+        ("an environment.yml with a byte that is no text", "environment.yml", b"dependencies:\n  - caf\xe9\n"),
+        ("a pyproject.toml with a byte that is no text", "pyproject.toml", b"[project]\n# caf\xe9\n"),
+        ("a Dockerfile with a byte that is no text", "Dockerfile", b"FROM debian:12\nLABEL a=caf\xe9\n"),
+        ("a .python-version in UTF-16", ".python-version", b"\xff\xfe3\0.\0"),
+    ];
+    for (case, name, bytes) in bytes {
+        fs::write(dlpack.work().join(name), bytes).unwrap();
+        shown.run(case, &mut dlpack.command(["init"]));
+        fs::remove_file(dlpack.work().join(name)).unwrap();
+    }
+    dlpack.write("Dockerfile", "FROM debian:12\nCOPY . /app\n");
+    fs::write(dlpack.work().join(".dockerignore"), b"*.log\n\xff\n").unwrap();
+    shown.run("a .dockerignore with a byte that is no text", &mut dlpack.command(["init"]));
+    fs::remove_file(dlpack.work().join("Dockerfile")).unwrap();
+    fs::create_dir(dlpack.work().join("requirements.txt")).unwrap();
+    shown.run("a directory that is called as a file of requirements is", &mut dlpack.command(["init"]));
+    fs::remove_dir(dlpack.work().join("requirements.txt")).unwrap();
+    dlpack.write("requirements.txt", "six\n");
+    shown.run("a file in place of the directory", &mut dlpack.command(["init", "requirements.txt"]));
+    fs::remove_file(dlpack.work().join("requirements.txt")).unwrap();
+    fs::create_dir(dlpack.work().join("closed")).unwrap();
+    fs::set_permissions(dlpack.work().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    shown.run("a directory that can't be looked into", &mut dlpack.command(["init", "closed"]));
     let options: [(&str, &[&str]); 9] = [
         ("a directory that is not there", &["elsewhere"]),
         ("an extra of no file", &["--extra", "gpu"]),

@@ -1,6 +1,7 @@
 //! COPY and ADD: files from beside the Dockerfile become `files` layers.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use super::super::draft::{File, From, Kind, Layer, Part, Run};
 use super::super::note::Note;
@@ -124,7 +125,7 @@ fn files(translator: &mut Translator<'_>, instruction: &Instruction) -> Result<V
         || to.ends_with('/')
         || matches!(to.as_str(), "." | "./")
         || is_directory(translator, &target);
-    let ignored = Ignored::read(translator.directory, &instruction.place.file);
+    let ignored = Rc::clone(&translator.ignored);
     let mut files = Vec::new();
     let mut heredocs = instruction.heredocs.iter();
     for source in sources {

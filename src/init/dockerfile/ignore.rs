@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::super::error::Error;
+use super::super::file;
 use super::super::found::listed;
 
 /// The lines of a `.dockerignore`.
@@ -14,10 +16,14 @@ pub(super) struct Ignored {
 impl Ignored {
     /// Those for a Dockerfile in `directory`: "the builder looks for an ignore-file named after
     /// the Dockerfile", and else for `.dockerignore`.
-    pub(super) fn read(directory: &Path, dockerfile: &str) -> Self {
-        let own = fs::read_to_string(directory.join(format!("{dockerfile}.dockerignore")));
-        let text = own.or_else(|_| fs::read_to_string(directory.join(".dockerignore"))).unwrap_or_default();
-        Self::of(&text)
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub(super) fn read(directory: &Path, dockerfile: &str) -> Result<Self, Error> {
+        let own = format!("{dockerfile}.dockerignore");
+        let there = [own.as_str(), ".dockerignore"].into_iter().find(|name| directory.join(name).exists());
+        let text = there.map(|name| file::read(directory, name)).transpose()?;
+        Ok(Self::of(&text.unwrap_or_default()))
     }
 
     fn of(text: &str) -> Self {

@@ -16,13 +16,13 @@ mod translate;
 mod tree;
 mod words;
 
-use std::fs;
 use std::path::Path;
 
 pub(super) use account::makes;
 
 use super::draft::Draft;
 use super::error::Error;
+use super::file;
 use super::packages::Packages;
 
 /// What a Dockerfile says.
@@ -46,14 +46,12 @@ pub(super) struct Installed {
     pub(super) packages: Packages,
 }
 
-/// What the Dockerfile `file` in `directory` says.
+/// What the Dockerfile `name` in `directory` says.
 ///
 /// # Errors
 /// If it can't be read or is none, with the line.
-pub(super) fn read(directory: &Path, file: &str) -> Result<Dockerfile, Error> {
-    let path = directory.join(file);
-    let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable { path, source })?;
-    let instructions = syntax::parse(file, &text)?;
-    let stages = stages::Stages::of(file, instructions)?;
+pub(super) fn read(directory: &Path, name: &str) -> Result<Dockerfile, Error> {
+    let instructions = syntax::parse(name, &file::read(directory, name)?)?;
+    let stages = stages::Stages::of(name, instructions)?;
     translate::translate(directory, &stages)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
 use super::super::bases;
 use super::super::draft::{Base, Draft, Kind, Layer, Part, Text, Venv, itself};
@@ -9,6 +10,7 @@ use super::super::error::Error;
 use super::super::note::{Note, Place};
 use super::super::packages::Packages;
 use super::account::Accounts;
+use super::ignore::Ignored;
 use super::stages::{Stages, argument};
 use super::syntax::Instruction;
 use super::tree::Tree;
@@ -47,6 +49,8 @@ pub(super) struct Translator<'a> {
     /// What `ENV`s speak of that only the base knows, which no step sees.
     left: Vec<(Place, String, String)>,
     pub(super) tree: Tree,
+    /// What COPY does not bring.
+    pub(super) ignored: Rc<Ignored>,
 }
 
 impl Variables for Translator<'_> {
@@ -80,6 +84,7 @@ pub(super) fn translate(directory: &Path, stages: &Stages) -> Result<Dockerfile,
         temporary: BTreeSet::new(),
         left: Vec::new(),
         tree: Tree::default(),
+        ignored: Rc::new(Ignored::read(directory, &stages.base.place.file)?),
     };
     translator.base(stages)?;
     for instruction in &stages.instructions {
