@@ -64,9 +64,9 @@ impl Compatibility {
         Some(brought.map_or(Version::new(0, 0), |line| line.version.clone()))
     }
 
-    /// The first branch of the driver that runs CUDA `version` whatever it uses of it.
-    pub fn branch_for(&self, version: &Version) -> Option<u32> {
-        self.cuda.iter().find(|line| line.version >= *version).map(|line| line.own.major())
+    /// The branches of the driver that came with a CUDA, oldest first.
+    pub fn branches(&self) -> impl Iterator<Item = Version> {
+        self.cuda.iter().map(|line| line.own.branch())
     }
 
     /// What CUDA `version` needs: its own line, or the last before it of the same major version.
@@ -126,8 +126,7 @@ mod tests {
             assert_eq!(brings(driver).as_deref(), Some(cuda), "{driver}");
         }
         assert_eq!(brings("900.1"), None, "nobody knows it yet");
-        assert_eq!(table.branch_for(&version("12.4")), Some(550));
-        assert_eq!(table.branch_for(&version("99.0")), None);
+        assert!(table.branches().is_sorted() && table.branches().any(|branch| branch == version("550")));
     }
 
     #[test]

@@ -74,7 +74,8 @@ pub enum Error {
         requirement: String,
         /// What this machine has.
         has: String,
-        /// The driver that would do, or its branch, where one would.
+        /// The newer driver that would do, or its branch, and `or newer` where those after it would as well; none
+        /// where no such is known.
         driver: Option<String>,
     },
     /// What an image requires can't be read.
@@ -156,9 +157,11 @@ impl Error {
                 "{}; `-e NVIDIA_DISABLE_REQUIRE=1` runs it all the same",
                 match driver {
                     Some(driver) => format!(
-                        "install the NVIDIA driver {driver} or newer, for which `dlpack doctor` has the commands, or take an older base"
+                        "install the NVIDIA driver {driver}, for which `dlpack doctor` has the commands, or take an older base"
                     ),
-                    None => "no driver changes that: take a base that is made for this GPU".to_owned(),
+                    None =>
+                        "no newer driver is known to change that: take a base that is made for this GPU and its driver"
+                            .to_owned(),
                 }
             )),
             Self::Condition { .. } => Some("`-e NVIDIA_DISABLE_REQUIRE=1` runs it all the same".to_owned()),

@@ -60,7 +60,9 @@ impl<'a> Machine<'a> {
         for gpu in self.gpus {
             let arch = capabilities.get(&gpu.pci).and_then(|capability| capability.parse().ok());
             let mut alternatives = terms.iter();
-            if !terms.is_empty() && !alternatives.any(|term| term.iter().all(|one| self.holds(one, gpu, arch.as_ref())))
+            if !terms.is_empty()
+                && !alternatives
+                    .any(|term| term.iter().all(|one| self.holds(one, &self.driver.version, gpu, arch.as_ref())))
             {
                 return Err(self.refusal(requirement, &terms, gpu, arch.as_ref()));
             }
@@ -68,11 +70,12 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn holds(&self, condition: &Condition, gpu: &Gpu, arch: Option<&Version>) -> bool {
-        let cuda = self.driver.cuda();
+    /// Whether the condition holds with this driver.
+    fn holds(&self, condition: &Condition, driver: &Version, gpu: &Gpu, arch: Option<&Version>) -> bool {
+        let cuda = Compatibility::shipped().brought_by(driver);
         let has = match condition.property {
             Some(Property::Cuda) => cuda.as_ref(),
-            Some(Property::Driver) => Some(&self.driver.version),
+            Some(Property::Driver) => Some(driver),
             Some(Property::Arch) => arch,
             // libnvidia-container compares names whatever their case
             Some(Property::Brand) => {
@@ -96,25 +99,22 @@ impl<'a> Machine<'a> {
             // NVIDIA's own go on for a page: the first is what it is about
             requirement: requirement.split_whitespace().next().unwrap_or(requirement).to_owned(),
             has: format!("the driver of this machine's {} is {}{cuda}{arch}", gpu.model, self.driver.version),
-            driver: driver.map(|driver| driver.to_string()),
+            driver,
         }
     }
 
-    /// The oldest driver with which `term` would hold, if it is an older one alone that keeps it
-    /// from that.
-    fn driver_for(&self, term: &[Condition], gpu: &Gpu, arch: Option<&Version>) -> Option<Version> {
-        let (bounds, others): (Vec<_>, Vec<_>) = term.iter().partition(|condition| condition.is_lower_bound());
-        if !others.into_iter().all(|condition| self.holds(condition, gpu, arch)) {
-            return None;
-        }
-        let driver = |condition: &Condition| {
-            let value: Version = condition.value.parse().ok()?;
-            match condition.property {
-                Some(Property::Cuda) => Compatibility::shipped().branch_for(&value)?.to_string().parse().ok(),
-                _ => Some(value),
-            }
+    /// The oldest driver with which `term` would hold, of those that are newer than this machine's:
+    /// the branches that are known, and the drivers that it names.
+    fn driver_for(&self, term: &[Condition], gpu: &Gpu, arch: Option<&Version>) -> Option<String> {
+        let of_driver = |condition: &&Condition| condition.property == Some(Property::Driver);
+        let named = term.iter().filter(of_driver).filter_map(|condition| condition.value.parse().ok());
+        let known = Compatibility::shipped().branches().chain(named);
+        let would_do = |driver: &Version| {
+            *driver > self.driver.version && term.iter().all(|condition| self.holds(condition, driver, gpu, arch))
         };
-        bounds.into_iter().map(driver).collect::<Option<Vec<_>>>()?.into_iter().max()
+        let driver = known.filter(would_do).min()?;
+        let has_end = term.iter().any(Condition::bounds_driver);
+        Some(if has_end { driver.to_string() } else { format!("{driver} or newer") })
     }
 }
 
@@ -159,10 +159,10 @@ impl Operator {
 }
 
 impl Condition {
-    /// Whether a newer driver may satisfy it.
-    fn is_lower_bound(&self) -> bool {
-        let bound = matches!(self.operator, Operator::Greater | Operator::GreaterEqual | Operator::Equal);
-        bound && matches!(self.property, Some(Property::Cuda | Property::Driver))
+    /// Whether a driver that satisfies it may have a newer one that doesn't.
+    fn bounds_driver(&self) -> bool {
+        let has_no_end = matches!(self.operator, Operator::Greater | Operator::GreaterEqual);
+        !has_no_end && matches!(self.property, Some(Property::Cuda | Property::Driver))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -304,20 +304,31 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_driver_that_would_do() {
+        const NONE: &str = "no newer driver is known to change that";
         let hint = |driver: &str, requirement: &str| {
             let refused = held(driver, "Tesla T4", "7.5", &[("NVIDIA_REQUIRE_CUDA", requirement)]);
             refused.unwrap_err().hint().unwrap()
         };
         for (driver, requirement, expected) in [
             ("450.51.05", CUDA_12_4, "install the NVIDIA driver 550 or newer"),
-            ("450.51.05", "cuda>=99.0 brand=tesla,driver>=470,driver<471", "install the NVIDIA driver 470 or newer"),
+            ("450.51.05", "cuda>=99.0 brand=tesla,driver>=470,driver<471", "install the NVIDIA driver 470,"),
             ("450.51.05", "driver>=525.60.13", "install the NVIDIA driver 525.60.13 or newer"),
             ("450.51.05", "cuda>=11.8,driver>=535", "install the NVIDIA driver 535 or newer"),
-            ("450.51.05", "arch>=8.0,cuda>=12.4", "no driver changes that"),
-            ("550.54.15", "brand=geforce", "no driver changes that"),
+            ("535.104.05", "cuda>12.4", "install the NVIDIA driver 555 or newer"),
+            ("550.54.15", "cuda>12.4", "install the NVIDIA driver 555 or newer"),
+            ("535.104.05", "driver>535.104.05", "install the NVIDIA driver 545 or newer"),
+            ("470.82.01", "cuda=12.2", "install the NVIDIA driver 535,"),
+            ("550.54.15", "cuda=12.2", NONE),
+            ("470.82.01", "driver=535.104.05", "install the NVIDIA driver 535.104.05,"),
+            ("550.54.15", "driver=535.104.05", NONE),
+            ("550.54.15", "driver>=470,driver<471", NONE),
+            ("470.82.01", "driver>=535,cuda<=12.1", NONE),
+            ("450.51.05", "cuda>=99.0", NONE),
+            ("450.51.05", "arch>=8.0,cuda>=12.4", NONE),
+            ("550.54.15", "brand=geforce", NONE),
         ] {
             let said = hint(driver, requirement);
-            assert!(said.starts_with(expected), "{requirement}: {said}");
+            assert!(said.starts_with(expected), "{requirement} on {driver}: {said}");
         }
     }
 }

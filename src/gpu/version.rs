@@ -25,6 +25,11 @@ impl Version {
         self.number(0)
     }
 
+    /// Its first number alone.
+    pub fn branch(&self) -> Self {
+        Self { numbers: vec![self.major()], text: self.major().to_string() }
+    }
+
     /// Its first two numbers.
     pub fn short(&self) -> Self {
         Self::new(self.number(0), self.number(1))
