@@ -321,7 +321,7 @@ fn a_base_of_this_machines_archive_is_made_by_an_ordinary_user_and_is_a_whole_sy
     let files = config["rootfs"]["diff_ids"][1].as_str().expect("a DiffID");
     dlpack.write("dlpack.lock", &lock.replace(base, &other).replace(files, &other));
     let refused = dlpack.fails(["build"]);
-    assert!(refused.contains("the base comes to") && refused.contains("--update"), "{refused}");
+    assert!(refused.contains("the base comes to") && refused.contains("`dlpack lock`"), "{refused}");
 }
 
 /// The content of `path` in the layer `digest`.

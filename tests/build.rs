@@ -108,7 +108,7 @@ fn a_variable_that_was_set_is_remembered_by_the_lock() {
     assert_eq!(greeting(&set), "hi");
     assert_eq!(dlpack.ok(["build"]), set);
     let other = dlpack.refuses(3, ["build", "--set", "greeting=ahoy"]);
-    assert!(other.contains("--update"), "{other}");
+    assert!(other.contains("`dlpack lock`"), "{other}");
     assert_eq!(greeting(&dlpack.ok(["build", "--update", "--set", "greeting=ahoy"])), "ahoy");
     assert!(dlpack.refuses(3, ["build", "--set", "greting=hi"]).contains("greting"));
 }

@@ -104,7 +104,7 @@ async fn settled(interrupt: &Interrupt) {
 /// The failure that a signal is.
 pub fn failure(kind: ExitKind) -> Failure {
     let what = if kind == ExitKind::Interrupted { "interrupted" } else { "terminated" };
-    Failure::new(kind, what).hint("what has come into the store stays there, and is not made or fetched again")
+    Failure::new(kind, what).hint("what has come into the store stays there: the same command goes on from there")
 }
 
 fn listen(ready: &mpsc::Sender<std::io::Result<()>>, tell: &watch::Sender<Option<ExitKind>>) {

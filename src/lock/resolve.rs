@@ -49,12 +49,10 @@ pub async fn resolve(
     let progress = &host.progress;
     let recipe = &loaded.recipe;
     // before what may take minutes: without it there is no lock
-    if recipe.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Venv(_))) {
-        tokio::task::spawn_blocking(Uv::find)
-            .await
-            .map_err(|_| Error::Interrupted { doing: "looking for uv" })?
-            .map_err(crate::python::resolve::Error::from)?;
-    }
+    let uv = match recipe.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Venv(_))) {
+        true => Some(find_uv().await?),
+        false => None,
+    };
     let needs = Needs::of(recipe);
     let base = base::resolve(&recipe.base, &loaded.directory, platform, needs, registries, store, host).await?;
     let mut packages = resolve_packages(recipe, &loaded.directory, &base, registries, store, host).await?.into_iter();
@@ -80,7 +78,9 @@ pub async fn resolve(
             }
             LayerKind::Account(account) => resolve_account(&layer.name, account, loaded)?,
             LayerKind::Venv(venv) => {
+                let Some(uv) = &uv else { return Err(Error::Interrupted { doing: "looking for uv" }) };
                 let context = Context {
+                    uv,
                     layer: &layer.name,
                     directory: &loaded.directory,
                     platform,
@@ -109,6 +109,13 @@ pub async fn resolve(
         layers,
         recipe: recipe.clone(),
     })
+}
+
+/// The uv of this machine, which resolves venvs.
+async fn find_uv() -> Result<Uv, Error> {
+    let found = tokio::task::spawn_blocking(Uv::find).await;
+    let found = found.map_err(|_| Error::Interrupted { doing: "looking for uv" })?;
+    Ok(found.map_err(crate::python::resolve::Error::from)?)
 }
 
 /// What each apt layer installs, in their order. The base is brought onto the disk for it.

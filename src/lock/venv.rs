@@ -32,6 +32,8 @@ pub(super) const AT_ONCE: usize = 8;
 
 /// What resolving a venv needs besides its recipe.
 pub(super) struct Context<'a> {
+    /// What resolves it.
+    pub(super) uv: &'a Uv,
     /// The layer's name.
     pub(super) layer: &'a str,
     /// The recipe's directory.
@@ -107,8 +109,8 @@ impl Asked {
     async fn of(context: &Context<'_>, venv: &Venv, python: &str) -> Result<Self, Error> {
         let glibc = interpreter::glibc(context.layer, context.platform, context.base)?;
         let (directory, venv, python) = (context.directory.to_owned(), venv.clone(), python.to_owned());
+        let uv = context.uv.clone();
         let asked = tokio::task::spawn_blocking(move || {
-            let uv = Uv::find().map_err(crate::python::resolve::Error::from)?;
             let indexes = Indexes::configured(&directory, venv.index_url.as_deref(), &venv.extra_index_url)?;
             Ok::<_, Error>(Self { venv, indexes, uv, python, glibc })
         });

@@ -16,7 +16,7 @@ type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// How many times a host is called that does not answer at all.
-const KNOCKS: u32 = 3;
+const KNOCKS: u32 = 4;
 
 /// How often, and after how long, a failed request is sent again.
 #[derive(Clone)]
@@ -66,8 +66,8 @@ impl Retry {
         Attempts { policy: Self { attempts: 1, ..self.clone() }, failed: 0 }
     }
 
-    /// The attempts to reach a host that nobody has heard of yet: most often its name is wrong, and
-    /// a person waits.
+    /// The attempts to reach a host that nobody has heard of yet, within some seconds: it may be
+    /// starting, but most often its name is wrong, and a person waits.
     pub(super) fn knocks(&self) -> Attempts {
         Attempts { policy: Self { attempts: self.attempts.min(KNOCKS), ..self.clone() }, failed: 0 }
     }

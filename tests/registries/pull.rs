@@ -297,11 +297,12 @@ fn what_refers_to_a_manifest_is_listed_by_type_and_a_registry_without_referrers_
 }
 
 #[test]
-fn a_host_that_nobody_has_heard_of_is_called_three_times() {
+fn a_host_that_nobody_has_heard_of_is_not_called_for_long() {
     let watched = Watched::new(Settings::default());
     // who has had this port is gone
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let repository = watched.repository(&format!("127.0.0.1:{port}/team/env:1"));
     block_on(repository.manifest("1")).unwrap_err();
-    assert_eq!(watched.pauses().len(), 2);
+    let pauses = watched.pauses();
+    assert!(pauses.len() == 3 && pauses.iter().sum::<Duration>() < Duration::from_secs(4), "{pauses:?}");
 }

@@ -53,7 +53,7 @@ fn a_push_that_is_killed_or_ended_in_the_middle_of_a_blob_is_finished_by_the_nex
         kill_process(Pid::from_child(&child), signal).unwrap();
         let (code, said) = ended(child);
         assert_eq!(code, status, "{said}");
-        assert_eq!(said.contains("hint: what was finished is kept"), status.is_some(), "{said}");
+        assert_eq!(said.contains("hint: what has come into the store stays there"), status.is_some(), "{said}");
 
         let next = dlpack.json(["push", &target]);
         let resumed = next["resumed"].as_u64().unwrap();
