@@ -183,7 +183,10 @@ fn a_command_that_comes_in_gets_signals_and_ends_with_the_container() {
 fn stopping_is_a_signal_first_and_force_then() {
     let dlpack = base();
     let polite = Running::start(&dlpack, &["--name", "polite"], "trap 'exit 4' TERM; echo ready; sleep 1000 & wait");
-    dlpack.ok(["stop", "--time", "1000", "polite"]);
+    assert_eq!(dlpack.ok(["ps", "--quiet"]), "polite");
+    // one that is not there keeps none from ending
+    let said = dlpack.fails(["stop", "--time", "1000", "nobody", "polite", "nothing"]);
+    assert!(said.contains("no container `nobody`") && said.contains("no container `nothing`"), "{said}");
     assert_eq!(ps(&dlpack, &["-a"]), [], "it is over when stop(1) is");
     assert_eq!(polite.ended(), Some(4));
     let deaf = Running::start(&dlpack, &["--name", "deaf"], "trap '' TERM; echo ready; sleep 1000");
@@ -550,7 +553,7 @@ fn what_containers_cannot_be_asked_for() {
     run("a name that is none", &["run", "--quiet", "--name", "../box", "oci:base", "true"]);
     run("one to keep without a name", &["run", "--quiet", "--keep", "oci:base", "true"]);
     run("a command in one that is not there", &["exec", "none", "true"]);
-    run("the end of one that is not there", &["stop", "box", "none"]);
+    run("the end of one that is not there", &["stop", "none"]);
     run("one that runs, to be removed", &["rm", "box"]);
     run("a user that is not there", &["exec", "-it", "--user", "nobody", "box", "true"]);
     run("a directory that is not there", &["exec", "-w", "/none", "box", "true"]);

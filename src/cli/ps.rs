@@ -8,7 +8,12 @@ use super::display::{ago, show, table};
 use super::error::Failure;
 use crate::run::{Containers, Found, Record};
 
+/// How many characters of a command are shown.
+const COMMAND: usize = 40;
+
 /// Show the containers that run
+///
+/// With --quiet their names alone.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Those that have ended and were kept, too
@@ -21,6 +26,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     found.retain(|it| arguments.all || it.running || it.record.as_ref().is_ok_and(Record::may_run_elsewhere));
     if context.json() {
         return show(serde_json::Value::from(found.iter().map(as_json).collect::<Vec<_>>()));
+    }
+    if context.quiet() {
+        return found.iter().try_for_each(|it| show(&it.name));
     }
     let header = ["name", "image", "command", "user", "started", "state"].map(str::to_owned).to_vec();
     let rows: Vec<_> = std::iter::once(header).chain(found.iter().map(as_row)).collect();
@@ -43,9 +51,19 @@ fn as_row(found: &Found) -> Vec<String> {
         (false, Some(ending)) => format!("kept, {ending}"),
         (false, None) => "kept, was killed".to_owned(),
     };
-    let command: String = record.command.join(" ").escape_default().take(40).collect();
+    let command = short(&record.command.join(" "));
     let cells = [found.name.as_str(), &record.image, &command, &record.user];
     cells.into_iter().map(str::to_owned).chain([started.unwrap_or_default(), state]).collect()
+}
+
+/// As much of a command as a column has room for, on one line.
+fn short(command: &str) -> String {
+    let mut line: String = command.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if let Some((end, _)) = line.char_indices().nth(COMMAND) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }
 
 fn as_json(found: &Found) -> serde_json::Value {

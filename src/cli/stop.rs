@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::blocking;
 use super::context::Context;
-use super::error::Failure;
+use super::error::{ExitKind, Failure};
 use crate::run::{self, Containers, Name};
 use crate::sandbox;
 
@@ -21,22 +21,24 @@ pub struct Arguments {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     let containers = Arc::new(Containers::of(&context.store()?));
-    // all of them are found before the first is ended
-    let found = arguments.names.iter().map(|name| containers.find(name)).collect::<Result<Vec<_>, _>>()?;
-    let called = found.iter().map(run::connect).collect::<Result<Vec<_>, _>>()?;
-    let stopping = called.into_iter().zip(found).map(|(connection, listed)| {
+    // one that is not there keeps none from ending: it is told of when the others have
+    let stopping = arguments.names.into_iter().map(|name| {
         let (containers, seconds) = (Arc::clone(&containers), arguments.time);
         blocking(move || {
-            let name = listed.name;
-            let stopped = sandbox::stop(&connection, seconds);
+            let stopped = sandbox::stop(&run::connect(&containers.find(&name)?)?, seconds);
             stopped.map_err(|source| run::Error::Owner { name: name.to_string(), source })?;
             Ok(containers.await_end(&name)?)
         })
     });
+    let mut outcome: Result<(), Failure> = Ok(());
     for stopped in stopping.map(tokio::spawn).collect::<Vec<_>>() {
-        stopped.await.unwrap_or_else(|ended| Err(Failure::new(super::error::ExitKind::Other, ended)))?;
+        let stopped = stopped.await.unwrap_or_else(|ended| Err(Failure::new(ExitKind::Other, ended)));
+        if let (Err(earlier), Err(_)) = (&outcome, &stopped) {
+            context.progress().warn(earlier.in_one_line());
+        }
+        outcome = stopped.and(outcome);
     }
-    Ok(())
+    outcome
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
