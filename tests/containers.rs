@@ -323,6 +323,7 @@ fn what_cannot_be_read_or_is_another_machines_is_not_swept() {
     fs::write(&record, kept_elsewhere).expect("written");
     show("the name of a kept one on another machine", &again);
     show("a kept one on another machine, to be removed", &["rm", "work"]);
+    assert_eq!(run(&["--force"], "cat /x"), "x", "its machine is gone");
     fs::write(&record, &known).expect("written");
     assert_eq!(run(&[], "cat /x"), "x", "all of it was left alone");
     fs::write(&record, "{}").expect("written");

@@ -63,6 +63,9 @@ pub struct Options {
     /// Keep what it writes under its name: `run --name NAME` goes on with it, `rm` removes it
     #[arg(long, requires = "name")]
     keep: bool,
+    /// Go on with a kept container of a machine that is gone and never said that it ended
+    #[arg(long, requires = "name")]
+    force: bool,
     /// The GPUs it has: all, none, or indexes and UUIDs with commas [default: those that the
     /// image asks for]
     #[arg(long, value_name = "GPUS", value_parser = gpus)]
@@ -220,7 +223,7 @@ pub async fn run(context: &Context, what: What, options: &Options, wanted: &Want
 fn claim(store: &Store, options: &Options) -> Result<Option<Claim>, Failure> {
     let containers = Containers::of(store);
     let claimed = match &options.name {
-        Some(name) => containers.claim(name),
+        Some(name) => containers.claim(name, options.force),
         None => containers.claim_any(),
     };
     match claimed {

@@ -344,7 +344,7 @@ impl Error {
             ),
             Self::NameInUse { name } => Some(format!("`dlpack stop {name}` ends it; or take another name")),
             Self::OfAnotherMachine { name, host } => Some(format!(
-                "`dlpack ps` on {host} tells; `dlpack rm --force {name}` removes it if {host} is gone; or take another name"
+                "`dlpack ps` on {host} tells; if {host} is gone, `--force` goes on with it, and `dlpack rm --force {name}` removes it"
             )),
             // serde's errors have no number
             Self::Unreadable { name, source } => Some(match source.raw_os_error() {

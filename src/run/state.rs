@@ -151,14 +151,15 @@ impl Containers {
         Self { store: store.clone(), root: store.containers() }
     }
 
-    /// Takes `name` for a container that is to run, for as long as what is returned lives.
+    /// Takes `name` for a container that is to run, for as long as what is returned lives. `force`
+    /// says that the machine on which one of that name may run is gone.
     ///
     /// # Errors
     /// [`Error::NameInUse`], [`Error::OfAnotherMachine`], [`Error::Unreadable`];
     /// [`Error::State`] if the store can't be written.
-    pub fn claim(&self, name: &Name) -> Result<Claim, Error> {
+    pub fn claim(&self, name: &Name, force: bool) -> Result<Claim, Error> {
         let alone = self.alone()?;
-        let (claim, gone) = self.take(name)?;
+        let (claim, gone) = self.take(name, force)?;
         drop(alone);
         remove_all(&gone);
         Ok(claim)
@@ -174,7 +175,7 @@ impl Containers {
         let numbered = std::iter::repeat_with(Name::made_up_with_digits).take(ATTEMPTS);
         for name in plain.chain(numbered) {
             if !self.path(&name).exists() {
-                return self.take(&name).map(|(claim, _)| claim);
+                return self.take(&name, false).map(|(claim, _)| claim);
             }
         }
         Err(Error::NameInUse { name: Name::made_up().to_string() })
@@ -182,7 +183,7 @@ impl Containers {
 
     /// Takes `name` unless it runs. One that is dead, and was not to be kept, makes way: what it
     /// left is out of sight, and to be removed. The caller has the directories alone.
-    fn take(&self, name: &Name) -> Result<(Claim, Vec<PathBuf>), Error> {
+    fn take(&self, name: &Name, force: bool) -> Result<(Claim, Vec<PathBuf>), Error> {
         let path = self.path(name);
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed("create", &path))?;
         let lock = path.join("lock");
@@ -199,7 +200,7 @@ impl Containers {
         match read(&path) {
             None => {}
             Some(Err(source)) => return Err(Error::Unreadable { name: name.to_string(), source }),
-            Some(Ok(record)) if record.may_run_elsewhere() => {
+            Some(Ok(record)) if record.may_run_elsewhere() && !force => {
                 return Err(Error::OfAnotherMachine { name: name.to_string(), host: record.host });
             }
             Some(Ok(record)) if record.kept => earlier = Some(record),
@@ -294,7 +295,9 @@ impl Containers {
         if let Some(record) = found.record.as_ref().ok().filter(|record| record.may_run_elsewhere() && !force) {
             return Err(Error::Elsewhere { name: name.to_string(), host: record.host.clone() });
         }
-        if found.running {
+        // a server of NFS 3 may keep the lock of a client that is gone until it comes back
+        let is_gone = force && found.record.as_ref().is_ok_and(Record::may_run_elsewhere);
+        if found.running && !is_gone {
             return Err(Error::Runs { name: name.to_string() });
         }
         // without the record nobody knows where it wrote: only one that is damaged is given up
