@@ -180,6 +180,19 @@ fn a_command_that_comes_in_gets_signals_and_ends_with_the_container() {
 }
 
 #[test]
+fn what_a_command_that_comes_in_leaves_in_the_background_goes_on() {
+    let dlpack = base();
+    let running = Running::start(&dlpack, &["--name", "box"], "echo ready; cat");
+    for _ in 0..16 {
+        dlpack.ok(["exec", "box", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $! >>/left; exit 0"]);
+    }
+    // proc(5), stat: a process that was killed is no more, or a zombie
+    let count = "while read pid; do grep -v ' Z ' /proc/$pid/stat; done </left | grep -c sleep";
+    assert_eq!(dlpack.ok(["exec", "box", "sh", "-c", count]), "16");
+    assert_eq!(running.ended(), Some(0));
+}
+
+#[test]
 fn stopping_is_a_signal_first_and_force_then() {
     let dlpack = base();
     let polite = Running::start(&dlpack, &["--name", "polite"], "trap 'exit 4' TERM; echo ready; sleep 1000 & wait");

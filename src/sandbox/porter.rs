@@ -8,12 +8,13 @@
 //!                      └─▶ warden, which joins a connection from outside with one to a port in here
 //! ```
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 use rustix::thread::UnshareFlags;
 
@@ -22,8 +23,9 @@ use super::exec::Entry;
 use super::init::{Streams, ending};
 use super::program::{self, Place};
 use super::spec::{Reply, Task, receive_text, send};
+use super::step::Ending;
 use super::sys::process::{Cloned, clone, close_all_but};
-use super::sys::signals::{leave_no_zombies, wait_for_children};
+use super::sys::signals::{children, leave_no_zombies, wait_for_children};
 use super::user::{self, Credentials};
 use super::{Exec, Refusal, session, watch};
 
@@ -148,6 +150,7 @@ fn attend(
     let (task, user) = joined(task, exec, place)?;
     session::lead(task.interactive.then_some(&streams.input))?;
     let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
+    let children = children().map_err(|source| Refusal::call("make", "a signalfd", source))?;
     let (command, ended) = match clone(UnshareFlags::empty()) {
         Ok(Cloned::Parent(pid, ended)) => (pid, ended),
         Ok(Cloned::Child) => {
@@ -165,25 +168,44 @@ fn attend(
     }
     // who asked may be gone by now
     let _ = send(connection, &Reply::Begun, &[]);
-    let heard = connection.try_clone().map_err(|source| Refusal::call("copy", "a socket", source))?;
-    std::thread::spawn(move || watch_over(command, &ended, &heard));
-    let failed = |source: Errno| Refusal::call("wait for", "the command", source);
-    loop {
-        let waited = rustix::io::retry_on_intr(|| waitpid(Some(command), WaitOptions::UNTRACED)).map_err(failed)?;
-        let Some((_, status)) = waited else { continue };
-        match status.stopping_signal() {
-            // nobody may be there any more
-            Some(signal) => drop(send(connection, &Reply::Stopped(signal), &[])),
-            None => return Ok(Reply::Ended(ending(status), Vec::new())),
-        }
-    }
+    let ending = watch_over(command, &ended, children, connection);
+    Ok(Reply::Ended(ending.map_err(|source| Refusal::call("wait for", "the command", source))?, Vec::new()))
 }
 
-/// Passes on what comes over `connection` to `command`, which `descriptor` refers to, until nobody is there.
-fn watch_over(command: Pid, descriptor: &OwnedFd, mut connection: &UnixStream) {
-    let mut signal = [0];
-    while connection.read_exact(&mut signal).is_ok() {
-        watch::pass_on(signal[0], command, descriptor);
+/// Passes on what comes over `connection` to `command`, which `descriptor` refers to, until it has
+/// ended, which `children` tells of. One thread does both: who signals it knows that its number is
+/// nobody else's yet, and what it leaves in the background is left alone.
+fn watch_over(
+    command: Pid,
+    descriptor: &OwnedFd,
+    mut children: File,
+    mut connection: &UnixStream,
+) -> io::Result<Ending> {
+    let mut attached = true;
+    loop {
+        // signalfd(2): what comes after this is told anew
+        let _ = children.read(&mut [0; 1024]);
+        while let Some((_, status)) = waitpid(Some(command), WaitOptions::UNTRACED | WaitOptions::NOHANG)? {
+            match status.stopping_signal() {
+                // nobody may be there any more
+                Some(signal) => drop(send(connection, &Reply::Stopped(signal), &[])),
+                None => return Ok(ending(status)),
+            }
+        }
+        let mut events = [PollFd::new(&children, PollFlags::IN), PollFd::new(connection, PollFlags::IN)];
+        // who has hung up does so for ever
+        let events = &mut events[..1 + usize::from(attached)];
+        rustix::io::retry_on_intr(|| poll(events, None))?;
+        // its end comes before what else is to be done
+        if !events[0].revents().is_empty() {
+            continue;
+        }
+        let mut signal = [0];
+        if connection.read_exact(&mut signal).is_ok() {
+            watch::pass_on(signal[0], command, descriptor);
+        } else {
+            attached = false;
+            let _ = kill_process_group(command, Signal::KILL);
+        }
     }
-    let _ = kill_process_group(command, Signal::KILL);
 }

@@ -1,8 +1,9 @@
 //! What signals do to this process: sigaction(2), raise(3).
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -55,6 +56,26 @@ pub(in crate::sandbox) fn leave_no_zombies() {
 pub(in crate::sandbox) fn wait_for_children() {
     // SAFETY: SIG_DFL is no handler that could run.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// From here on, what comes in whenever a child of this process ends or is stopped: signalfd(2),
+/// SIGCHLD, which is blocked. A read takes all that came before, and returns at once.
+///
+/// # Errors
+/// As signalfd(2).
+pub(in crate::sandbox) fn children() -> io::Result<File> {
+    // SAFETY: an all-zero set is valid storage, and sigemptyset(3) makes it a set; the new
+    // descriptor is given to nobody else.
+    unsafe {
+        let mut child: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut child);
+        libc::sigaddset(&raw mut child, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const child, std::ptr::null_mut());
+        match libc::signalfd(-1, &raw const child, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(io::Error::last_os_error()),
+            descriptor => Ok(File::from_raw_fd(descriptor)),
+        }
+    }
 }
 
 /// Stops this process as Ctrl-Z does, and with it the others of its process group if
