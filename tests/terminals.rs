@@ -62,6 +62,51 @@ fn ctrl_z_stops_a_command_and_fg_lets_it_go_on() {
 }
 
 #[test]
+fn ctrl_z_lets_a_command_go_on_whose_dlpack_nobody_could_let_go_on() {
+    let dlpack = base();
+    let mut other = Terminal::open(&dlpack);
+    other.type_in(&format!("{}\n", line(&dlpack, &format!("run --quiet --name box oci:base {READER}"))));
+    other.wait_for("up42");
+    for start in ["run --quiet oci:base", "exec box"] {
+        // setpgid(2): its process group is orphaned
+        let mut terminal =
+            Terminal::of(&dlpack, &["sh", "-c", &format!("exec {}", line(&dlpack, &format!("{start} {READER}")))]);
+        terminal.wait_for("up42");
+        for round in ["one", "two"] {
+            terminal.type_in(SUSPEND);
+            terminal.wait_for("^Z");
+            terminal.type_in(&format!("{round}\n"));
+            terminal.wait_for(&format!("got:{round}:"));
+        }
+    }
+}
+
+#[test]
+fn a_command_that_runs_in_the_background_is_typed_to_after_fg() {
+    let dlpack = base();
+    let mut other = Terminal::open(&dlpack);
+    other.type_in(&format!("{}\n", line(&dlpack, &format!("run --quiet --name box oci:base {READER}"))));
+    other.wait_for("up42");
+    for start in ["run --quiet oci:base", "exec box"] {
+        let mut terminal = Terminal::open(&dlpack);
+        terminal.type_in(&format!("{} &\n", line(&dlpack, &format!("{start} {READER}"))));
+        terminal.wait_for("up42");
+        terminal.type_in("fg\none\n");
+        terminal.wait_for("got:one:");
+        terminal.type_in(SUSPEND);
+        terminal.wait_for("Stopped");
+        terminal.type_in("bg; echo bg$((40+2))\n");
+        terminal.wait_for("bg42");
+        terminal.type_in("fg\ntwo\n");
+        terminal.wait_for("got:two:");
+        terminal.type_in(END);
+        terminal.wait_for(PROMPT);
+        terminal.type_in("echo status$?\n");
+        terminal.wait_for("status7");
+    }
+}
+
+#[test]
 fn a_container_that_ctrl_z_stopped_can_be_ended() {
     let dlpack = base();
     let mut terminal = Terminal::open(&dlpack);

@@ -15,6 +15,9 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsi
 
 use super::sys::signals::notes;
 
+/// How long a terminal in whose background this process is goes without a look at it.
+const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+
 /// The most that is on its way from one end of a pseudoterminal to the other, in bytes.
 const ON_ITS_WAY: usize = 128 << 10;
 
@@ -80,11 +83,17 @@ impl Relay {
             if self.before.is_none() {
                 events[3] = PollFd::new(from, PollFlags::empty());
             }
-            match poll(&mut events, None) {
+            // bash(1), `fg`: a job that runs comes to the foreground without a signal
+            let timeout = self.before.is_none().then_some(&BACKGROUND);
+            let came = match poll(&mut events, timeout) {
                 Err(Errno::INTR) => continue,
                 polled => polled?,
             };
             let [told, noted, printed, typed] = events.map(|event| !event.revents().is_empty());
+            if came == 0 {
+                // who has no terminal any more stays in the background
+                let _ = self.look();
+            }
             if told {
                 return Ok(());
             }
@@ -128,7 +137,7 @@ impl Relay {
 
     /// Takes the person's terminal if this process is in its foreground, where a shell's `fg`
     /// brings it, and makes the other end as large; a new size is a SIGWINCH there.
-    fn look(&mut self) -> io::Result<()> {
+    pub(super) fn look(&mut self) -> io::Result<()> {
         // who has the foreground can't be told from another process namespace
         if tcgetpgrp(&self.person).is_ok_and(|foreground| foreground != getpgrp()) {
             self.before = None;

@@ -33,11 +33,16 @@ pub struct Terminal {
 impl Terminal {
     /// One of the user of `dlpack`.
     pub fn open(dlpack: &Dlpack) -> Self {
+        Self::of(dlpack, &["bash", "--norc", "--noprofile", "-i"])
+    }
+
+    /// One of the user of `dlpack`, of whose session the program `command` is the leader.
+    pub fn of(dlpack: &Dlpack, command: &[&str]) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let manager = openpt(flags).expect("a terminal");
         unlockpt(&manager).expect("unlocked");
         let theirs = || -> OwnedFd { ioctl_tiocgptpeer(&manager, flags).expect("its other end") };
-        let mut shell = dlpack.command_as_user("setsid", ["--ctty", "bash", "--norc", "--noprofile", "-i"]);
+        let mut shell = dlpack.command_as_user("setsid", [&["--ctty"], command].concat());
         shell.env("PS1", PROMPT).stdin(theirs()).stdout(theirs()).stderr(theirs());
         let shell = shell.spawn().expect("setsid(1) of util-linux");
         let mut screen = File::from(manager.as_fd().try_clone_to_owned().expect("copied"));
