@@ -590,6 +590,11 @@ fn what_containers_cannot_be_asked_for() {
     dlpack.ok(["exec", "plain", "sh", "-c", kill]);
     run("a command where nobody lets it in any more", &["exec", "plain", "true"]);
     assert_eq!(plain.ended(), Some(0));
+    running.signal(Signal::STOP);
+    let pid = Pid::from_raw(running.child.id().cast_signed());
+    assert!(waitpid(pid, WaitOptions::UNTRACED).expect("waited").expect("a child").1.stopped());
+    run("a command in one that is stopped", &["exec", "box", "true"]);
+    running.signal(Signal::CONT);
     let containers = dlpack.store().join("containers");
     fs::rename(&containers, dlpack.store().join("aside")).expect("renamed");
     fs::write(&containers, "").expect("written");

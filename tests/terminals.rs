@@ -114,6 +114,9 @@ fn a_container_that_ctrl_z_stopped_can_be_ended() {
     terminal.wait_for("up42");
     terminal.type_in(SUSPEND);
     terminal.wait_for("Stopped");
+    // bash(1) waits for it: wait(2), WUNTRACED
+    let refused = dlpack.refuses(8, ["exec", "box", "true"]);
+    assert!(refused.contains("the container is stopped"), "{refused}");
     dlpack.ok(["stop", "--time", "1000", "box"]);
     assert_eq!(dlpack.json(["ps", "-a"]).as_array().map(Vec::len), Some(0));
 }

@@ -126,6 +126,10 @@ pub fn stop(connection: &UnixStream, seconds: u64) -> io::Result<()> {
 pub fn call(connection: &UnixStream, exec: Exec, signals: io::PipeReader) -> Result<Ending, Error> {
     let failed = |source| Error::Io { doing: "use the terminal", path: "/dev/tty".into(), source };
     let lost = |source| Error::Helper { source };
+    // a terminal is not lent to who can't hear what is typed
+    if is_stopped(connection) {
+        return Err(Error::Refused(Refusal::Stopped));
+    }
     let forwarded = connection.try_clone().map_err(lost)?;
     let person = terminal::of_person().filter(|_| io::stdout().is_terminal());
     let exec = Exec { interactive: person.is_some(), ..exec };
@@ -146,6 +150,15 @@ pub fn call(connection: &UnixStream, exec: Exec, signals: io::PipeReader) -> Res
     // a signal is a byte after the call, and none in it
     std::thread::spawn(move || io::copy(&mut { signals }, &mut { forwarded }));
     told(attached::wait(connection, relay, connection).map_err(lost)?)
+}
+
+/// Whether the dlpack on the other side of `connection` is stopped, as by Ctrl-Z: proc_pid_stat(5),
+/// whose second field, which may hold anything, is in parentheses.
+fn is_stopped(connection: &UnixStream) -> bool {
+    let Ok(owner) = socket_peercred(connection) else { return false };
+    let stat = std::fs::read(format!("/proc/{}/stat", owner.pid)).unwrap_or_default();
+    let state = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+    state.starts_with(b" T")
 }
 
 /// What the last that was heard of a command says of it.

@@ -99,6 +99,9 @@ pub enum Refusal {
         #[source]
         source: io::Error,
     },
+    /// A further command can't come in: nobody lets it in before the container goes on.
+    #[error("the container is stopped")]
+    Stopped,
     /// A secret that a step can't be given.
     #[error("{} has more than the {limit} bytes that a secret may have", path.display())]
     SecretTooLarge {
@@ -196,7 +199,10 @@ impl Refusal {
             Self::WroteAsRoot { .. } => {
                 Some("go on with it as root, in a container like the one that it was made in".to_owned())
             }
-            Self::Shut { .. } => Some("something in the container killed it: start the container anew".to_owned()),
+            Self::Shut { .. } => {
+                Some("the container has ended, or something in it killed it: start the container anew".to_owned())
+            }
+            Self::Stopped => Some("`fg` where it was started lets it go on, or SIGCONT for its dlpack".to_owned()),
             Self::SecretTooLarge { .. } => Some("mount what need not be secret with `mounts`".to_owned()),
             Self::Name { .. } => Some("let the step rename or remove the file".to_owned()),
             Self::Killed => Some("was memory short? the kernel's log names who killed it".to_owned()),
