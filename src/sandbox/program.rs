@@ -53,7 +53,7 @@ pub(super) fn become_command(
             porter::post(door, task, place).map_err(|source| Refusal::call("make", "a process", source))?;
         }
         let attached = streams.signals.is_some();
-        prepare(task, streams, if attached { session::Place::Led } else { session::Place::Alone })?;
+        prepare(task, streams, if attached { session::Standing::Led } else { session::Standing::Alone })?;
         // the supervisor takes who is in a step for its user, until they become another
         if !place.supervised {
             become_user(place)?;
@@ -69,14 +69,14 @@ pub(super) fn become_command(
 /// supervisor; or says over `failure` why not.
 pub(super) fn become_further(task: &Task, place: &Place<'_>, streams: &Streams, failure: OwnedFd) -> ! {
     let Err(refusal) =
-        prepare(task, streams, session::Place::Led).and_then(|()| become_user(place)).and_then(|()| run(task));
+        prepare(task, streams, session::Standing::Led).and_then(|()| become_user(place)).and_then(|()| run(task));
     tell(failure, &refusal);
     std::process::exit(127)
 }
 
-fn prepare(task: &Task, streams: &Streams, place: session::Place) -> Result<(), Refusal> {
+fn prepare(task: &Task, streams: &Streams, standing: session::Standing) -> Result<(), Refusal> {
     let failed = |what: &'static str| move |source: Errno| Refusal::call("set", what, source);
-    session::take(place, task.interactive.then_some(&streams.input))?;
+    session::take(standing, task.interactive.then_some(&streams.input))?;
     rustix::stdio::dup2_stdin(&streams.input).map_err(failed("stdin"))?;
     rustix::stdio::dup2_stdout(&streams.output).map_err(failed("stdout"))?;
     rustix::stdio::dup2_stderr(&streams.error).map_err(failed("stderr"))?;

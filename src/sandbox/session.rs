@@ -17,7 +17,7 @@ use super::Refusal;
 
 /// How a command stands to who waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Standing {
     /// It leads a session, and nobody stops it.
     Alone,
     /// It is a process group in the session of who waits for it.
@@ -32,8 +32,8 @@ pub(super) fn lead(controlling: Option<&OwnedFd>) -> Result<(), Refusal> {
 
 /// Gives this process, which is to become a command, its place; in the foreground of the
 /// terminal `controlling`, if any. SIGTTOU is ignored: tcsetpgrp(3) stops who is in the background.
-pub(super) fn take(place: Place, controlling: Option<&OwnedFd>) -> Result<(), Refusal> {
-    if place == Place::Alone {
+pub(super) fn take(standing: Standing, controlling: Option<&OwnedFd>) -> Result<(), Refusal> {
+    if standing == Standing::Alone {
         return lead(controlling);
     }
     setpgid(None, None).map_err(failed("a process group"))?;
