@@ -56,7 +56,7 @@ enum Found {
 /// The content of the file at `path` in `layers`, lowest first. Links are followed inside
 /// of them; none if there is no file.
 pub(super) fn read(layers: &[PathBuf], path: &str) -> io::Result<Option<Vec<u8>>> {
-    match look(layers, path, true)? {
+    match look(layers, path, true)?.map(|(_, found)| found) {
         Some(Found::Other(file, metadata)) if metadata.is_file() => content(&file).map(Some),
         _ => Ok(None),
     }
@@ -70,7 +70,7 @@ fn content(file: &Path) -> io::Result<Vec<u8>> {
 
 /// What is at `path`, links on the way followed, one at its end not.
 pub(super) fn entry(layers: &[PathBuf], path: &str) -> io::Result<Option<Entry>> {
-    let (kind, at, metadata) = match look(layers, path, false)? {
+    let (kind, at, metadata) = match look(layers, path, false)?.map(|(_, found)| found) {
         None => return Ok(None),
         Some(Found::Directory(merged)) => {
             let Some(top) = merged.last().cloned() else { return Ok(None) };
@@ -95,7 +95,7 @@ pub(super) fn entry(layers: &[PathBuf], path: &str) -> io::Result<Option<Entry>>
 
 /// The names in the directory at `path`, sorted; none if there is no directory.
 pub(super) fn names(layers: &[PathBuf], path: &str) -> io::Result<Vec<String>> {
-    match look(layers, path, true)? {
+    match look(layers, path, true)?.map(|(_, found)| found) {
         Some(Found::Directory(merged)) => visible(&merged),
         _ => Ok(Vec::new()),
     }
@@ -104,7 +104,7 @@ pub(super) fn names(layers: &[PathBuf], path: &str) -> io::Result<Vec<String>> {
 /// The files and links below the directory at `path`, however deep, sorted; none if there is no
 /// directory. Links are not followed but on the way to it.
 pub(super) fn below(layers: &[PathBuf], path: &str) -> io::Result<Vec<Below>> {
-    let Some(Found::Directory(top)) = look(layers, path, true)? else { return Ok(Vec::new()) };
+    let Some((_, Found::Directory(top))) = look(layers, path, true)? else { return Ok(Vec::new()) };
     let (mut all, mut rest) = (Vec::new(), vec![(String::new(), top)]);
     while let Some((above, merged)) = rest.pop() {
         for name in visible(&merged)? {
@@ -141,22 +141,27 @@ fn visible(merged: &[PathBuf]) -> io::Result<Vec<String>> {
     Ok(visible)
 }
 
-/// What is at `path` in `layers`, lowest first. Links are followed inside of them, one at
-/// the end only if `follow` says so.
-fn look(layers: &[PathBuf], path: &str, follow: bool) -> io::Result<Option<Found>> {
+/// Where links lead from `path`, without a leading slash; nothing if nothing is there.
+pub(super) fn real(layers: &[PathBuf], path: &str) -> io::Result<Option<String>> {
+    Ok(look(layers, path, true)?.and_then(|(path, _)| path.into_os_string().into_string().ok()))
+}
+
+/// What is at `path` in `layers`, lowest first, and its path without links on the way. They are followed
+/// inside of the layers, one at the end only if `follow` says so.
+fn look(layers: &[PathBuf], path: &str, follow: bool) -> io::Result<Option<(PathBuf, Found)>> {
     let mut links = 0;
     // the directories on the way from the root
-    let mut way = vec![layers.to_vec()];
+    let mut way = vec![(PathBuf::new(), layers.to_vec())];
     let mut rest: Vec<PathBuf> = components(Path::new(path));
     while let Some(name) = rest.pop() {
         if name == Path::new("..") {
             way.truncate(way.len().saturating_sub(1).max(1));
             continue;
         }
-        let Some(here) = way.last() else { return Ok(None) };
+        let Some((above, here)) = way.last() else { return Ok(None) };
         match find(here, &name)? {
             None => return Ok(None),
-            Some(Found::Directory(directory)) => way.push(directory),
+            Some(Found::Directory(directory)) => way.push((above.join(&name), directory)),
             Some(Found::Other(link, metadata)) if metadata.is_symlink() && (follow || !rest.is_empty()) => {
                 links += 1;
                 let target = fs::read_link(link)?;
@@ -168,11 +173,11 @@ fn look(layers: &[PathBuf], path: &str, follow: bool) -> io::Result<Option<Found
                 }
                 rest.extend(components(&target));
             }
-            Some(other) if rest.is_empty() => return Ok(Some(other)),
+            Some(other) if rest.is_empty() => return Ok(Some((above.join(&name), other))),
             Some(Found::Other(..)) => return Ok(None),
         }
     }
-    Ok(way.pop().map(Found::Directory))
+    Ok(way.pop().map(|(path, directory)| (path, Found::Directory(directory))))
 }
 
 /// The names on a path, the last first.
@@ -243,6 +248,9 @@ mod tests {
         let high = entry(&layers, "lib/name").unwrap().unwrap();
         assert_eq!(high.kind, EntryKind::File(b"high".to_vec()));
         assert_eq!(names(&layers, "lib").unwrap(), ["deep", "name", "os-release"]);
+        let real = |path: &str| super::real(&layers, path).unwrap();
+        assert_eq!(real("/lib/deep/../deep/up").as_deref(), Some("usr/lib/name"), "by links on the way and at the end");
+        assert_eq!((real("lib/deep").as_deref(), real("loop"), real("out")), (Some("usr/lib/deep"), None, None));
         assert_eq!(names(&layers, "lib/name").unwrap(), Vec::<String>::new());
         for nothing in ["loop", "out", "lib", "lib/os-release/x", "none", ""] {
             assert_eq!(read(nothing), None, "{nothing}");

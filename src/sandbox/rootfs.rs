@@ -86,6 +86,16 @@ impl Rootfs {
         lookup::entry(&self.lower, path).map_err(failed)
     }
 
+    /// Where links lead from `path`, on the way and at its end, inside the root: without a leading slash;
+    /// none if nothing is there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn real(&self, path: &str) -> Result<Option<String>, Error> {
+        let failed = |source| Error::Io { doing: "read from the root filesystem", path: path.into(), source };
+        lookup::real(&self.lower, path).map_err(failed)
+    }
+
     /// The names in the directory at `path`, sorted; none if there is no directory.
     ///
     /// # Errors
