@@ -8,7 +8,7 @@ use super::entries::Entries;
 use crate::lock::{BaseFile, FileKind, Lock, LockedLayer, LockedVenv};
 use crate::oci::{Amendment, Digest};
 use crate::python::scheme::Scheme;
-use crate::python::venv::{Item, Skeleton};
+use crate::python::venv::{Item, SHARED, Skeleton, shared};
 use crate::recipe::LayerKind;
 
 /// Debian's adduser.conf(5), DIR_MODE.
@@ -164,11 +164,8 @@ impl OwnVenv {
                 Item::Link(target) => entries.symlink(path, link, target),
             }
         }
-        // site: lines that begin with `import` are executed. Unlike a bare path, addsitedir
-        // also reads the .pth files that wheels brought there.
-        let shared = json!(format!("{}/{}", self.shared, scheme.site_packages()));
-        let pth = format!("{root}/{}/shared.pth", scheme.site_packages());
-        entries.file(pth, file, format!("import site; site.addsitedir({shared})\n"));
+        let pth = format!("{root}/{}/{SHARED}", scheme.site_packages());
+        entries.file(pth, file, shared(&format!("{}/{}", self.shared, scheme.site_packages())));
         if self.pip {
             let pip = format!(
                 "#!{}\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n",

@@ -1,6 +1,8 @@
 //! The skeleton of a venv: what `python -m venv --without-pip` makes, as a layer.
 //! The activation scripts lie in `layers/venv/`.
 
+use serde_json::json;
+
 use crate::layer::{Attributes, Error, LayerWriter};
 use crate::oci::Digest;
 
@@ -10,6 +12,22 @@ const PYVENV_CFG: &str = include_str!("../../layers/venv/pyvenv.cfg");
 const ACTIVATE: &str = include_str!("../../layers/venv/bin/activate");
 const ACTIVATE_CSH: &str = include_str!("../../layers/venv/bin/activate.csh");
 const ACTIVATE_FISH: &str = include_str!("../../layers/venv/bin/activate.fish");
+
+/// What leads from a venv to the packages of another one, in its site-packages.
+pub const SHARED: &str = "shared.pth";
+
+/// What stands in [`SHARED`] for the packages in `site_packages`, absolute.
+pub fn shared(site_packages: &str) -> String {
+    // site: lines that begin with `import` are executed. Unlike a bare path, addsitedir
+    // also reads the .pth files that wheels brought there.
+    format!("import site; site.addsitedir({})\n", json!(site_packages))
+}
+
+/// The site-packages that [`shared`] has made `text` for; none if it has not.
+pub fn shared_from(text: &str) -> Option<String> {
+    let path = text.strip_prefix("import site; site.addsitedir(")?.strip_suffix(")\n")?;
+    serde_json::from_str(path).ok()
+}
 
 /// What the skeleton of a venv is a function of.
 #[derive(Clone, Debug, PartialEq, Eq)]
