@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use walkdir::{DirEntry, WalkDir};
 
 use super::contents::{Contents, OWN};
 use super::error::Error;
@@ -65,19 +66,39 @@ impl<'a> Changes<'a> {
         let mut in_the_way = BTreeSet::new();
         for (path, _) in &self.place {
             let above = path.match_indices('/').map(|(end, _)| &path[..end]);
-            let blocked = above.chain([*path]).find(|place| {
-                self.top.join(place).symlink_metadata().is_ok_and(|found| match found.is_dir() {
-                    true => place == path && !owned.iter().any(|owned| is_below(owned, place)),
-                    false => !owned.contains(place),
-                })
+            let blocked = above.chain([*path]).find_map(|place| {
+                let found = self.top.join(place).symlink_metadata().ok()?;
+                match found.is_dir() {
+                    true if place == *path => self.others_in(place, &owned),
+                    true => None,
+                    false => (!owned.contains(place)).then(|| self.top.join(place)),
+                }
             });
             in_the_way.extend(blocked);
         }
         let others = in_the_way.len().saturating_sub(1);
         match in_the_way.first() {
-            Some(first) => Err(Error::InTheWay { path: self.path.join(first), others }),
+            Some(first) => {
+                let path = self.path.join(first.strip_prefix(self.top).unwrap_or(first));
+                Err(Error::InTheWay { path, others })
+            }
             None => Ok(()),
         }
+    }
+
+    /// What first is in the `directory`, and neither `owned` nor bytecode; the directory, if it is empty.
+    fn others_in(&self, directory: &str, owned: &BTreeSet<&str>) -> Option<PathBuf> {
+        let top = self.top.join(directory);
+        let is_bytecode = |entry: &DirEntry| entry.file_type().is_dir() && entry.file_name() == "__pycache__";
+        let entries = WalkDir::new(&top).min_depth(1).sort_by_file_name().into_iter();
+        let mut found = entries.filter_entry(|entry| !is_bytecode(entry)).filter_map(Result::ok);
+        let is_owned = |path: &Path| {
+            let path = path.strip_prefix(self.top).ok().and_then(Path::to_str);
+            path.is_some_and(|path| owned.contains(path))
+        };
+        let is_above = owned.iter().any(|owned| is_below(owned, directory));
+        let other = found.find(|entry| !entry.file_type().is_dir() && !is_owned(entry.path()));
+        other.map(DirEntry::into_path).or_else(|| (!is_above).then_some(top))
     }
 
     /// How many bytes are written.
@@ -85,8 +106,8 @@ impl<'a> Changes<'a> {
         self.place.iter().map(|(_, item)| item.stat.size).sum()
     }
 
-    /// Does it. What was not done is done by the next export.
-    pub(super) fn apply(&self, task: &Task, stop: &Stop) -> Result<Placed, Error> {
+    /// Does it; with `force`, directories of whosoever make way. What was not done is done by the next export.
+    pub(super) fn apply(&self, force: bool, task: &Task, stop: &Stop) -> Result<Placed, Error> {
         self.forget_bytecode()?;
         for path in &self.remove {
             stop.check(self.path)?;
@@ -114,7 +135,8 @@ impl<'a> Changes<'a> {
             };
             made.map_err(failed())?;
             if place.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-                remove_tree(&place).map_err(failed())?;
+                let removed = if force { remove_tree(&place) } else { remove_emptied(&place) };
+                removed.map_err(failed())?;
             }
             fs::rename(&staged, &place).map_err(failed())?;
             task.advance(item.stat.size);
@@ -207,6 +229,19 @@ impl<'a> Changes<'a> {
 
 fn is_below(path: &str, directory: &str) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Removes a directory, in which nothing but directories and bytecode may be left.
+fn remove_emptied(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match (entry.file_type()?.is_dir(), entry.file_name() == "__pycache__") {
+            (true, true) => remove_tree(&entry.path())?,
+            (true, false) => remove_emptied(&entry.path())?,
+            (false, _) => {}
+        }
+    }
+    fs::remove_dir(directory)
 }
 
 /// Removes a file or a link, if it is there.

@@ -142,7 +142,7 @@ impl Export {
             under_way(&contents, &changes).write(top)?;
         }
         let task = progress.task(Activity::Export, format!("venv {}", path.display()), Some(changes.bytes()));
-        let placed = changes.apply(&task, stop)?;
+        let placed = changes.apply(*force, &task, stop)?;
         sync(top)?;
         contents.write(top)?;
         if let Some(new) = new {
