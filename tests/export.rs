@@ -17,6 +17,8 @@ mod interrupted;
 mod language_server;
 #[path = "export/refused.rs"]
 mod refused;
+#[path = "export/relaid.rs"]
+mod relaid;
 #[path = "export/sif.rs"]
 mod sif;
 #[path = "export/venv.rs"]

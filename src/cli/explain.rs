@@ -174,7 +174,8 @@ explain!(crate::export::venv::Error, self => match self {
     Self::Venv(_) | Self::Wheels(_) | Self::Unpack(_) | Self::Interpreter(_) => ExitKind::Integrity,
     Self::Rootfs(error) => error.exit(),
     Self::Name { .. } | Self::NotOurs { .. } | Self::InTheWay { .. } | Self::SeveralVenvs { .. } => ExitKind::Usage,
-    Self::Platform { .. } | Self::NoPackages { .. } | Self::NoPython { .. } | Self::OtherPython { .. } => ExitKind::Other,
+    Self::Platform { .. } | Self::NoPackages { .. } | Self::EmptyVenv { .. } => ExitKind::Other,
+    Self::NoPython { .. } | Self::OtherPython { .. } => ExitKind::Other,
 });
 
 explain!(plan::Error, self => match self {

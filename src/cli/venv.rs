@@ -118,7 +118,7 @@ impl World<'_> {
                 locked.scheme(&venv.path).map_or_else(|_| venv.path.clone(), |scheme| scheme.prefix().to_owned());
             for (name, layer) in self.built(&recipe, index).await? {
                 match layer {
-                    Some(layer) => origin.add_built(&name, &self.rootfs(layer)?, &prefix)?,
+                    Some(layer) => origin.add_built(&name, store, &self.rootfs(layer)?, &prefix)?,
                     None => origin.leave_out([name], NOT_BUILT),
                 }
             }
@@ -132,8 +132,9 @@ impl World<'_> {
             match base {
                 Some(base) => {
                     let (rootfs, interpreter) = (self.rootfs(vec![base])?, locked.interpreter.path.clone());
+                    let store = store.clone();
                     origin = blocking(move || {
-                        origin.add_base(&rootfs, &interpreter).map(|()| origin).map_err(Failure::from)
+                        origin.add_base(&store, &rootfs, &interpreter).map(|()| origin).map_err(Failure::from)
                     })
                     .await?;
                 }
@@ -150,8 +151,8 @@ impl World<'_> {
         let path = arguments.directory.clone().unwrap_or_else(|| PathBuf::from(".venv"));
         let what = What::of(Some(name))?;
         let (image, lower) = container::lay_out(self.context, &what, &self.store, &self.registries).await?;
-        let (rootfs, at) = (self.rootfs(lower)?, arguments.at.clone());
-        let origin = blocking(move || Ok(Origin::of_image(&rootfs, &image.config, at.as_deref())?)).await?;
+        let (store, rootfs, at) = (self.store.clone(), self.rootfs(lower)?, arguments.at.clone());
+        let origin = blocking(move || Ok(Origin::of_image(&store, &rootfs, &image.config, at.as_deref())?)).await?;
         let (target, python) = self.place(path, &origin, arguments).await?;
         blocking(move || Ok(Export::new(target, origin, python))).await
     }

@@ -17,7 +17,7 @@ use crate::support::uv::uv;
 use crate::support::wheel;
 
 /// What is left out, each with why.
-fn left_out(told: &Value) -> Vec<(String, String)> {
+pub(super) fn left_out(told: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let all = told["left_out"].as_array().expect("a list").iter();
     all.map(|one| (text(&one["name"]), text(&one["why"]))).collect()
@@ -104,11 +104,12 @@ fn which_venv_of_an_image_is_meant_and_what_is_no_directory() {
     refused("several venvs", &["--image", "oci:images:two"]);
     refused("no venv", &["--image", "oci:images:none"]);
     refused("no venv there", &["--image", "oci:images:two", "--at", "/opt"]);
+    refused("a venv without packages", &["--image", "oci:images:two", "--at", "/opt/one"]);
     refused("an image as a directory", &["docker.io/library/python"]);
     refused("an image with a tag as a directory", &["team/env:1"]);
     assert!(!dlpack.work().join("docker.io").exists());
     let told = dlpack.json(["export", "venv", "--image", "oci:images:two", "--at", "/srv/two"]);
-    let why = "it is a link that leads out of the venv".to_owned();
+    let why = "it is a link that may lead out of the venv".to_owned();
     assert_eq!(left_out(&told), [("lib/out".to_owned(), why)]);
     let venv = dlpack.work().join(".venv");
     let pip = output(Command::new(venv.join("bin/pip")).arg("--version"), "python3-venv");

@@ -197,7 +197,9 @@ fn the_images_own_python_comes_along_and_damage_in_the_store_does_not() {
     let mut tar = Command::new("tar");
     tar.args(["-C", "/usr", "--exclude=__pycache__", "--exclude=lib/python3.11/test", "--exclude=sitecustomize.py"]);
     tar.args(["--transform", "s,^,python/,S", "-czf", "python.tar.gz", "bin/python3.11", "lib/python3.11"]);
-    output(tar.current_dir(dlpack.work()), "python3.11");
+    let marker = "lib/python3.11/_sysconfigdata_standalone.py";
+    dlpack.write(marker, "build_time_vars = {'PYTHON_BUILD_STANDALONE': 1}\n");
+    output(tar.arg("-C").arg(dlpack.work()).arg(marker).current_dir(dlpack.work()), "python3.11");
     let sha256 = Digest::of(&fs::read(dlpack.work().join("python.tar.gz")).expect("read"));
     let interpreter = format!("interpreter = {{ url = \"python.tar.gz\", sha256 = \"{}\" }}", sha256.hex());
     let venv = format!("[[layer]]\nkind = \"venv\"\npython = \"3.11\"\n{interpreter}\n");

@@ -41,6 +41,12 @@ pub enum Error {
         /// Where it was to be.
         at: Option<String>,
     },
+    /// The image's venv has nothing in it.
+    #[error("the venv {path} of the image has no packages")]
+    EmptyVenv {
+        /// Where it is, in the image.
+        path: String,
+    },
     /// The image has more than one venv, and nobody says which is meant.
     #[error("the image has several venvs: {found}")]
     SeveralVenvs {
@@ -124,6 +130,7 @@ impl Error {
             Self::NoPackages { .. } => {
                 Some("name the directory of the image that has a `pyvenv.cfg`: --at PATH".into())
             }
+            Self::EmptyVenv { .. } => Some("name another directory of the image that has some: --at PATH".into()),
             Self::SeveralVenvs { .. } => Some("say which: --at PATH".into()),
             Self::Platform { .. } => Some("export it on such a machine, or give --platform and lock again".into()),
             Self::NoPython { wanted, .. } => {

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use super::contents::Stat;
 use super::error::Error;
 use super::parts::{Item, Of, Source, Wanted, made};
-use super::unpacked;
+use super::{sums, unpacked};
 use crate::oci::Digest;
 use crate::python::entry_points::rewritten;
 use crate::python::record::{self, Hash, Line};
-use crate::python::wheel::normalize;
 use crate::sandbox::Rootfs;
 use crate::store::Store;
 
@@ -35,8 +34,8 @@ pub(super) struct File {
     pub(super) mode: u32,
     /// In bytes.
     pub(super) size: u64,
-    /// In seconds since 1970.
-    mtime: i64,
+    /// What is in a file.
+    sum: Option<Digest>,
     /// Where a link leads, relative to itself.
     target: Option<String>,
 }
@@ -44,22 +43,22 @@ pub(super) struct File {
 /// Files by their paths relative to the venv.
 pub(super) type Files = BTreeMap<String, File>;
 
-/// Adds what lies in `place` to `files`, unless something has its path already. `is_wanted` is asked
-/// of each path relative to the venv. Returns the links that lead out of `place`, which are left out.
+/// What lies in `place`. `is_wanted` is asked of each path relative to the venv. The links that may lead
+/// out of `place` are left out, and told by themselves.
 pub(super) fn gather(
+    store: &Store,
     rootfs: &Rootfs,
     place: &Place,
     is_wanted: impl Fn(&str) -> bool,
-    files: &mut Files,
-) -> Result<Vec<String>, Error> {
-    let mut leading_out = Vec::new();
+) -> Result<(Files, Vec<String>), Error> {
+    let (mut gathered, mut leading_out) = (Vec::new(), Vec::new());
     for found in rootfs.below(&place.from)? {
         // bytecode names the files of the image
         if found.path.split('/').any(|name| name == "__pycache__") {
             continue;
         }
         let path = join(&place.to, &found.path);
-        if !is_wanted(&path) || files.contains_key(&path) {
+        if !is_wanted(&path) {
             continue;
         }
         let target = match found.metadata.is_symlink() {
@@ -73,73 +72,54 @@ pub(super) fn gather(
             false if found.metadata.is_file() => None,
             false => continue,
         };
-        let (mode, size, mtime) = (found.metadata.mode() & 0o777, found.metadata.len(), found.metadata.mtime());
-        files.insert(path, File { place: found.place, mode, size, mtime, target });
+        let (mode, size) = (found.metadata.mode() & 0o777, found.metadata.len());
+        gathered.push((path, File { place: found.place, mode, size, sum: None, target }));
     }
-    Ok(leading_out)
+    let contents = gathered.iter().filter(|(_, file)| file.target.is_none()).map(|(_, file)| file.place.clone());
+    let sums = sums::of(store, contents.collect())?;
+    let files = gathered.into_iter().map(|(path, file)| {
+        let sum = sums.get(&file.place).copied();
+        (path, File { sum, ..file })
+    });
+    Ok((files.collect(), leading_out))
 }
 
 /// Where the link at `link`, which is `path` of the directory `top` of the image, leads from itself;
-/// nothing if that is out of the directory.
+/// nothing if that may be out of the directory. From a directory that is none by a link, `..` leads to
+/// the one above, and names lead down, over links of which the same is true; after a name, `..` leads
+/// up from wherever a link of that name leads to.
 fn kept_target(link: &Path, path: &str, top: &str) -> Result<Option<String>, Error> {
     let target = fs::read_link(link).map_err(Error::io("read", link))?;
     let Some(target) = target.to_str() else { return Ok(None) };
     let depth = path.matches('/').count();
-    let Some(absolute) = target.strip_prefix('/') else {
-        let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-        return Ok(normalised(above, target).map(|_| target.to_owned()));
-    };
-    let below = absolute.strip_prefix(top).and_then(|rest| rest.strip_prefix('/'));
-    Ok(below.filter(|below| normalised("", below).is_some()).map(|below| format!("{}{below}", "../".repeat(depth))))
+    Ok(match target.strip_prefix('/') {
+        None => is_downward(target, depth).then(|| target.to_owned()),
+        Some(absolute) => {
+            let below = absolute.strip_prefix(top).and_then(|rest| rest.strip_prefix('/'));
+            below.filter(|below| is_downward(below, 0)).map(|below| format!("{}{below}", "../".repeat(depth)))
+        }
+    })
 }
 
-/// The distributions among `files`, whose site-packages are `site`, relative to the venv, and what is
-/// none, as `others`. Those that `is_wanted` by their normalised names does not take are left out.
-pub(super) fn distributions(
-    mut files: Files,
-    site: &str,
-    others: &str,
-    is_wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<Wanted>, Error> {
-    let is_record = |path: &&String| {
-        let below = path.strip_prefix(site).and_then(|rest| rest.strip_prefix('/'));
-        below.and_then(|rest| rest.strip_suffix(".dist-info/RECORD")).is_some_and(|name| !name.contains('/'))
-    };
-    let records: Vec<String> = files.keys().filter(is_record).cloned().collect();
-    let mut parts = Vec::new();
-    for record in records {
-        // PyPA, "Recording installed projects": "{name}-{version}.dist-info"
-        let directory = record.strip_suffix("RECORD").unwrap_or(&record);
-        let stem = directory.rsplit('/').nth(1).and_then(|name| name.strip_suffix(".dist-info")).unwrap_or_default();
-        let (name, version) = stem.rsplit_once('-').unwrap_or((stem, ""));
-        let Some(text) = files.get(&record).map(|file| read(&file.place)).transpose()? else { continue };
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let listed = record::listed(&text).filter_map(|(path, _)| normalised(site, &path));
-        let own = files.range(directory.to_owned()..).map(|(path, _)| path.clone());
-        let own = own.take_while(|path| path.starts_with(directory));
-        let paths: Vec<String> = listed.chain(own).collect();
-        let own: Files = paths.into_iter().filter_map(|path| files.remove_entry(&path)).collect();
-        let name = normalize(name);
-        if is_wanted(&name) {
-            parts.push(part(format!("{name} {version}"), own, Some(record)));
-        }
+/// Whether `target` has `..` at its beginning alone, and there at most `depth` times.
+fn is_downward(target: &str, depth: usize) -> bool {
+    let mut names = target.split('/').filter(|name| !matches!(*name, "" | ".")).peekable();
+    let mut up = 0;
+    while names.next_if_eq(&"..").is_some() {
+        up += 1;
     }
-    if !files.is_empty() {
-        parts.push(part(others.to_owned(), files, None));
-    }
-    Ok(parts)
+    up <= depth && names.all(|name| name != "..")
 }
 
 /// `files` as a part called `name`, whose RECORD is at `record`.
 pub(super) fn part(name: String, files: Files, record: Option<String>) -> Wanted {
-    // A file that has changed in an image has another length or time there, or is listed with
-    // another hash in a RECORD of other content.
-    let mut key = format!("found 1\n{name}\n");
-    for (path, File { mode, size, mtime, target, place }) in &files {
+    // The contents themselves: times say nothing of them, for an image's may all be one, and RECORD says
+    // what they should be.
+    let mut key = format!("found 2\n{name}\n");
+    for (path, File { mode, sum, target, .. }) in &files {
+        let content = sum.map(|sum| sum.to_string()).unwrap_or_default();
         let target = target.as_deref().unwrap_or_default();
-        let content = record.as_ref().filter(|record| *record == path).and_then(|_| fs::read(place).ok());
-        let content = content.map(|bytes| Digest::of(&bytes).to_string()).unwrap_or_default();
-        key += &format!("{path}\0{mode:o} {size} {mtime} {content} {target}\n");
+        key += &format!("{path}\0{mode:o} {content} {target}\0");
     }
     Wanted { name, key: Digest::of(key.as_bytes()), of: Of::Found { files, record } }
 }
@@ -219,6 +199,6 @@ fn join(above: &str, path: &str) -> String {
     if above.is_empty() { path.to_owned() } else { format!("{above}/{path}") }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(Error::io("read", path))
 }

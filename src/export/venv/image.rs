@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::error::Error;
-use super::found::{Files, Place, gather};
-use super::origin::{Origin, in_interpreter, interpreter_part, real};
+use super::found::{Place, gather};
+use super::origin::{LEADS_OUT, Origin, in_interpreter, interpreter_part};
 use crate::oci::{DEFAULT_PATH, ImageConfig, Platform};
 use crate::python::scheme::PythonVersion;
-use crate::sandbox::{EntryKind, Rootfs};
+use crate::python::venv::{SHARED, shared_from};
+use crate::sandbox::Rootfs;
+use crate::store::Store;
 
 /// Where a venv is looked for last.
 const USUAL: [&str; 2] = ["/opt/venv", "/venv"];
@@ -19,7 +21,7 @@ enum Packages {
     /// In the venv at this path, absolute.
     Venv(String),
     /// In those of the Python at this path, and on top of it in these directories of the same form as
-    /// a venv, the uppermost last.
+    /// a venv, the uppermost first.
     Python(String, Vec<String>),
 }
 
@@ -28,8 +30,8 @@ impl Origin {
     /// that its environment names, or else the packages of the Python that is found by its `PATH`.
     ///
     /// # Errors
-    /// [`Error::NoPackages`], [`Error::SeveralVenvs`], [`Error::Rootfs`], [`Error::Io`].
-    pub fn of_image(rootfs: &Rootfs, config: &ImageConfig, at: Option<&str>) -> Result<Self, Error> {
+    /// [`Error::NoPackages`], [`Error::EmptyVenv`], [`Error::SeveralVenvs`], [`Error::Rootfs`], [`Error::Io`].
+    pub fn of_image(store: &Store, rootfs: &Rootfs, config: &ImageConfig, at: Option<&str>) -> Result<Self, Error> {
         let (os, architecture, variant) = (config.os.clone(), config.architecture.clone(), config.variant.clone());
         let platform = Platform { os, architecture, variant };
         let none = || Error::NoPackages { at: at.map(str::to_owned) };
@@ -38,15 +40,15 @@ impl Origin {
             None => find(rootfs, config)?,
         };
         match packages.ok_or_else(none)? {
-            Packages::Venv(prefix) => of_venv(rootfs, platform, &prefix),
+            Packages::Venv(prefix) => of_venv(store, rootfs, platform, &prefix),
             Packages::Python(executable, on_top) => {
-                let python = version_of(&real(rootfs, &executable)?).ok_or_else(none)?;
+                let python = rootfs.real(&executable)?.and_then(|real| version_of(&real)).ok_or_else(none)?;
                 let mut origin = empty(platform, python, python.to_string());
-                origin.interpreter = interpreter(rootfs, python, &executable)?;
+                origin.add_interpreter(store, rootfs, &executable, false)?;
                 for prefix in on_top {
-                    origin.add_installed(rootfs, &prefix, &format!("other files of {prefix}"))?;
+                    origin.add_installed(store, rootfs, &prefix, &format!("other files of {prefix}"), |_| true)?;
                 }
-                origin.add_base(rootfs, &executable)?;
+                origin.add_base(store, rootfs, &executable)?;
                 Ok(origin)
             }
         }
@@ -54,8 +56,8 @@ impl Origin {
 }
 
 fn empty(platform: Platform, python: PythonVersion, version: String) -> Origin {
-    let (below, packages, left_out) = (Vec::new(), Vec::new(), Vec::new());
-    Origin { platform, python, version, interpreter: None, below, packages, left_out }
+    let (others, below, packages, left_out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    Origin { platform, python, version, interpreter: None, others, below, packages, left_out }
 }
 
 /// What a person means by `at`: a venv, or the prefix of a Python.
@@ -65,7 +67,7 @@ fn named(rootfs: &Rootfs, at: &str) -> Result<Option<Packages>, Error> {
         return Ok(Some(Packages::Venv(prefix)));
     }
     let executable = format!("{}/bin/python3", prefix.trim_end_matches('/'));
-    let is_there = rootfs.entry(&executable)?.is_some();
+    let is_there = rootfs.real(&executable)?.is_some();
     Ok(is_there.then(|| Packages::Python(executable, Vec::new())))
 }
 
@@ -109,16 +111,13 @@ fn python_in(rootfs: &Rootfs, path: &[&str]) -> Result<Option<Packages>, Error> 
     for directory in path.iter().map(|directory| directory.trim_end_matches('/')) {
         for name in ["python3", "python"] {
             let executable = format!("{directory}/{name}");
-            let Some(python) = version_of(&real(rootfs, &executable)?) else { continue };
-            if rootfs.entry(&executable)?.is_none() {
-                continue;
-            }
+            let real = rootfs.real(&executable)?;
+            let Some(python) = real.and_then(|real| version_of(&real)) else { continue };
             let mut on_top = Vec::new();
             for prefix in before {
                 let has = !rootfs.names(&format!("{prefix}/lib/python{python}/site-packages"))?.is_empty();
                 on_top.extend(has.then_some(prefix));
             }
-            on_top.reverse();
             return Ok(Some(Packages::Python(executable, on_top)));
         }
         before.extend(directory.strip_suffix("/bin").map(str::to_owned));
@@ -135,8 +134,8 @@ fn version_of(path: &str) -> Option<PythonVersion> {
     path.rsplit('/').next()?.strip_prefix("python")?.parse().ok()
 }
 
-fn of_venv(rootfs: &Rootfs, platform: Platform, prefix: &str) -> Result<Origin, Error> {
-    let none = || Error::NoPackages { at: Some(prefix.to_owned()) };
+fn of_venv(store: &Store, rootfs: &Rootfs, platform: Platform, prefix: &str) -> Result<Origin, Error> {
+    let none = || Error::EmptyVenv { path: prefix.to_owned() };
     let config = rootfs.read(&format!("{prefix}/{CONFIG}"))?.unwrap_or_default();
     let config = String::from_utf8_lossy(&config);
     // site: "Key-value pairs are separated by `=`; keys are case-insensitive"
@@ -159,39 +158,68 @@ fn of_venv(rootfs: &Rootfs, platform: Platform, prefix: &str) -> Result<Origin, 
     let full =
         version.map_or_else(|| python.to_string(), |version| version.split('.').take(3).collect::<Vec<_>>().join("."));
     let mut origin = empty(platform, python, full);
-    origin.add_installed(rootfs, prefix, "other files")?;
+    let shared_file = format!("{}/{SHARED}", origin.site_packages());
+    let shared = rootfs.read(&format!("{prefix}/{shared_file}"))?;
+    let shared = shared.and_then(|text| shared_from(&String::from_utf8_lossy(&text)));
+    // only this leads there by a path of the image
+    origin.add_installed(store, rootfs, prefix, "other files", |path| shared.is_none() || path != shared_file)?;
+    if let Some(below) = shared.as_deref().and_then(|site| site.strip_suffix(&format!("/{}", origin.site_packages()))) {
+        origin.add_installed(store, rootfs, below, &format!("other files of {below}"), |_| true)?;
+    }
+    let sees_base =
+        settings.get("include-system-site-packages").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if origin.packages.is_empty() && !sees_base {
+        return Err(none());
+    }
     let Some(home) = settings.get("home").filter(|home| home.starts_with('/')) else { return Ok(origin) };
     let executable = format!("{}/python{python}", home.trim_end_matches('/'));
-    origin.interpreter = interpreter(rootfs, python, &executable)?;
-    if settings.get("include-system-site-packages").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        origin.add_base(rootfs, &executable)?;
+    origin.add_interpreter(store, rootfs, &executable, !sees_base)?;
+    if sees_base {
+        origin.add_base(store, rootfs, &executable)?;
     }
     Ok(origin)
 }
 
-/// The image's own interpreter `executable`, if all that it needs lies below its prefix: a standalone
-/// build does; that of a distribution has its libraries elsewhere, and conda's has all of conda.
-fn interpreter(
-    rootfs: &Rootfs,
-    python: PythonVersion,
-    executable: &str,
-) -> Result<Option<(String, super::parts::Wanted)>, Error> {
-    let real = real(rootfs, executable)?;
-    let Some(prefix) = real.strip_suffix(&format!("/bin/python{python}")) else { return Ok(None) };
-    let library = format!("lib/python{python}");
-    let is_file = |path: &str| -> Result<bool, Error> {
-        Ok(rootfs.entry(path)?.is_some_and(|entry| matches!(entry.kind, EntryKind::File(_))))
-    };
-    let is_shared =
-        ["", "usr", "usr/local"].contains(&prefix) || !rootfs.names(&format!("{prefix}/conda-meta"))?.is_empty();
-    if is_shared || !is_file(&format!("{prefix}/{library}/os.py"))? || !is_file(&real)? {
-        return Ok(None);
+impl Origin {
+    /// Adds the image's own interpreter `executable`, if that is a standalone build: all that it needs lies
+    /// below its prefix, which no other's does. Its site-packages come along `with_site`.
+    fn add_interpreter(
+        &mut self,
+        store: &Store,
+        rootfs: &Rootfs,
+        executable: &str,
+        with_site: bool,
+    ) -> Result<(), Error> {
+        let (python, real) = (self.python, rootfs.real(executable)?.unwrap_or_default());
+        let Some(prefix) = real.strip_suffix(&format!("/bin/python{python}")) else { return Ok(()) };
+        let library = format!("lib/python{python}");
+        if !is_standalone(rootfs, &format!("{prefix}/{library}"))? {
+            return Ok(());
+        }
+        let place = Place { from: prefix.to_owned(), to: in_interpreter("").trim_end_matches('/').to_owned() };
+        let (programs, libraries) = (in_interpreter("bin/python"), in_interpreter("lib/"));
+        let site = in_interpreter(&format!("{library}/site-packages/"));
+        let is_wanted = |path: &str| {
+            path.starts_with(&programs) || path.starts_with(&libraries) && (with_site || !path.starts_with(&site))
+        };
+        let (files, leading_out) = gather(store, rootfs, &place, is_wanted)?;
+        self.leave_out(leading_out, LEADS_OUT);
+        let path = in_interpreter(&format!("bin/python{python}"));
+        self.interpreter = Some((path, interpreter_part(&python.to_string(), files)));
+        Ok(())
     }
-    let mut files = Files::new();
-    let place = Place { from: prefix.to_owned(), to: in_interpreter("").trim_end_matches('/').to_owned() };
-    let (programs, libraries) = (in_interpreter("bin/python"), in_interpreter("lib/"));
-    let is_wanted = |path: &str| path.starts_with(&programs) || path.starts_with(&libraries);
-    gather(rootfs, &place, is_wanted, &mut files)?;
-    let path = in_interpreter(&format!("bin/python{python}"));
-    Ok(Some((path, interpreter_part(&python.to_string(), files))))
+}
+
+/// Whether the Python whose modules are in `library` says that it is a standalone build.
+fn is_standalone(rootfs: &Rootfs, library: &str) -> Result<bool, Error> {
+    for name in rootfs.names(library)?.iter().filter(|name| name.starts_with("_sysconfigdata_")) {
+        let data = rootfs.read(&format!("{library}/{name}"))?.unwrap_or_default();
+        // python-build-standalone, "Distribution archives": a variable that says so, in newer ones; all are
+        // configured with this prefix
+        let data = String::from_utf8_lossy(&data);
+        if data.contains("'PYTHON_BUILD_STANDALONE'") || data.contains("'prefix': '/install'") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

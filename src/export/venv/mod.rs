@@ -13,6 +13,7 @@
 
 mod apply;
 mod contents;
+mod distributions;
 mod error;
 mod found;
 mod image;
@@ -20,6 +21,7 @@ mod interpreter;
 mod origin;
 mod parts;
 mod place;
+mod sums;
 mod target;
 mod unpacked;
 
@@ -87,11 +89,11 @@ impl Export {
     /// An export of what `origin` has, run by `python`, to `target`. What is there as it was is told from
     /// what is made.
     pub fn new(target: Target, origin: Origin, python: Python) -> Self {
-        let Origin { python: version, interpreter, below, packages, left_out, .. } = origin;
+        let Origin { python: version, interpreter, others, below, packages, left_out, .. } = origin;
         let scheme = Scheme::new(&target.prefix, version);
         let interpreter = interpreter.filter(|_| python.is_of_image).map(|(_, part)| part);
         let count = below.len() + packages.len();
-        let lower = interpreter.into_iter().chain(below);
+        let lower = interpreter.into_iter().chain(others).chain(below);
         let wanted = lower.chain([parts::skeleton_part()]).chain(packages);
         let then = |part: &Wanted| if is_there(part, &target) { Then::Leave } else { Then::Make };
         let parts = wanted.map(|part| (then(&part), part)).map(|(then, part)| (part, then)).collect();

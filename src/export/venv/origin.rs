@@ -1,15 +1,19 @@
 //! What a venv is exported from: a recipe's lock, with what only the image and its base have
 //! besides, or an image alone.
 
+use std::collections::BTreeSet;
+
+use super::distributions;
 use super::error::Error;
-use super::found::{self, Files, Place, distributions, gather};
+use super::found::{self, Files, Place, gather};
 use super::parts::{self, INTERPRETER, Wanted};
 use crate::changeset::venv::VenvError;
 use crate::lock::{LockedVenv, package_directories};
 use crate::oci::Platform;
 use crate::python::scheme::{PythonVersion, Scheme};
 use crate::python::wheel::normalize;
-use crate::sandbox::{EntryKind, Rootfs};
+use crate::sandbox::Rootfs;
+use crate::store::Store;
 
 /// What a venv will have, in parts.
 #[derive(Clone, Debug)]
@@ -20,7 +24,9 @@ pub struct Origin {
     pub(super) version: String,
     /// The image's own interpreter, if that can come along: its executable, relative to the venv.
     pub(super) interpreter: Option<(String, Wanted)>,
-    /// What the rest lies on top of.
+    /// What is of no package, under all that is.
+    pub(super) others: Vec<Wanted>,
+    /// The packages that the rest lies on top of.
     pub(super) below: Vec<Wanted>,
     /// The packages, in the order in which a file of one replaces that of another.
     pub(super) packages: Vec<Wanted>,
@@ -37,7 +43,7 @@ pub struct LeftOut {
 }
 
 /// Why a link of the image's is left out.
-pub(super) const LEADS_OUT: &str = "it is a link that leads out of the venv";
+pub(super) const LEADS_OUT: &str = "it is a link that may lead out of the venv";
 
 impl Origin {
     /// The venv of `locked`, which is for `platform`: its wheels.
@@ -52,30 +58,35 @@ impl Origin {
             python,
             version: locked.python.clone(),
             interpreter: parts::interpreter_of(locked),
+            others: Vec::new(),
             below: Vec::new(),
             packages: parts::wheels(&locked.wheels, python),
             left_out: Vec::new(),
         })
     }
 
-    /// Adds what `base` has for its Python at `interpreter`, absolute, under the packages that are there.
-    /// A package that is among those is not seen in the image either.
+    /// Adds what `base` has for its Python at `interpreter`, absolute, under what is there. Of packages of
+    /// one name, that which is found first is seen in the image, too.
     ///
     /// # Errors
     /// [`Error::Rootfs`], [`Error::Io`].
-    pub fn add_base(&mut self, base: &Rootfs, interpreter: &str) -> Result<(), Error> {
-        let names: Vec<String> = self.packages.iter().map(|part| name_of(&part.name)).collect();
-        let short = self.python.to_string();
-        let real = real(base, interpreter)?;
+    pub fn add_base(&mut self, store: &Store, base: &Rootfs, interpreter: &str) -> Result<(), Error> {
+        let mut names = self.names();
+        let real = base.real(interpreter)?;
         let site = self.site_packages();
-        let mut files = Files::new();
-        for from in package_directories(Some(&real), interpreter, &short) {
+        let mut others = Files::new();
+        for from in package_directories(real.as_deref(), interpreter, &self.python.to_string()) {
             let place = Place { from, to: site.clone() };
-            let leading_out = gather(base, &place, |_| true, &mut files)?;
+            let (files, leading_out) = gather(store, base, &place, |_| true)?;
             self.leave_out(leading_out, LEADS_OUT);
+            let (found, rest) = distributions::split(files, &site, |name| !names.contains(name))?;
+            names.extend(found.iter().map(|part| name_of(&part.name)));
+            self.below.splice(0..0, found);
+            for (path, file) in rest {
+                others.entry(path).or_insert(file);
+            }
         }
-        let is_wanted = |name: &str| !names.iter().any(|known| known == name);
-        self.below.extend(distributions(files, &site, "other files of the base", is_wanted)?);
+        self.add_others("other files of the base", others);
         Ok(())
     }
 
@@ -84,19 +95,56 @@ impl Origin {
     ///
     /// # Errors
     /// [`Error::Rootfs`], [`Error::Io`].
-    pub fn add_built(&mut self, name: &str, layer: &Rootfs, prefix: &str) -> Result<(), Error> {
-        self.add_installed(layer, prefix, &format!("other files of {name}"))
+    pub fn add_built(&mut self, name: &str, store: &Store, layer: &Rootfs, prefix: &str) -> Result<(), Error> {
+        let (found, rest) = self.installed(store, layer, prefix, |_| true)?;
+        self.packages.extend(found);
+        self.add_others(&format!("other files of {name}"), rest);
+        Ok(())
     }
 
-    /// Adds what is installed at `prefix`, absolute, of `rootfs`; what is no package is called `others`.
-    pub(super) fn add_installed(&mut self, rootfs: &Rootfs, prefix: &str, others: &str) -> Result<(), Error> {
-        let scheme = Scheme::new("/", self.python);
-        let mut files = Files::new();
-        let place = Place { from: prefix.trim_matches('/').to_owned(), to: String::new() };
-        let leading_out = gather(rootfs, &place, |path| is_of_packages(path, &scheme), &mut files)?;
-        self.leave_out(leading_out, LEADS_OUT);
-        self.packages.extend(distributions(files, &self.site_packages(), others, |_| true)?);
+    /// Adds what is installed at `prefix`, absolute, of `rootfs`, under the packages that are there, and but
+    /// for those; what is no package is called `others`. Of each path in a venv, `is_wanted` says whether
+    /// it comes along.
+    pub(super) fn add_installed(
+        &mut self,
+        store: &Store,
+        rootfs: &Rootfs,
+        prefix: &str,
+        others: &str,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        let (found, rest) = self.installed(store, rootfs, prefix, is_wanted)?;
+        self.packages.splice(0..0, found);
+        self.add_others(others, rest);
         Ok(())
+    }
+
+    /// The packages at `prefix` of `rootfs` whose names are not there, and what is no package.
+    fn installed(
+        &mut self,
+        store: &Store,
+        rootfs: &Rootfs,
+        prefix: &str,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<Wanted>, Files), Error> {
+        let (scheme, names) = (Scheme::new("/", self.python), self.names());
+        let place = Place { from: prefix.trim_matches('/').to_owned(), to: String::new() };
+        let is_wanted = |path: &str| is_of_packages(path, &scheme) && is_wanted(path);
+        let (files, leading_out) = gather(store, rootfs, &place, is_wanted)?;
+        self.leave_out(leading_out, LEADS_OUT);
+        distributions::split(files, scheme.site_packages(), |name| !names.contains(name))
+    }
+
+    /// Adds what is of no package, under what else is of none.
+    fn add_others(&mut self, name: &str, files: Files) {
+        if !files.is_empty() {
+            self.others.insert(0, found::part(name.to_owned(), files, None));
+        }
+    }
+
+    /// The normalised names of the packages that are there.
+    fn names(&self) -> BTreeSet<String> {
+        self.packages.iter().map(|part| name_of(&part.name)).collect()
     }
 
     /// Notes that all of `names` are left out.
@@ -104,7 +152,7 @@ impl Origin {
         self.left_out.extend(names.into_iter().map(|name| LeftOut { name, why }));
     }
 
-    fn site_packages(&self) -> String {
+    pub(super) fn site_packages(&self) -> String {
         Scheme::new("/", self.python).site_packages().to_owned()
     }
 }
@@ -120,25 +168,6 @@ fn is_of_packages(path: &str, scheme: &Scheme) -> bool {
 /// The normalised name of a part called `NAME VERSION`.
 fn name_of(part: &str) -> String {
     normalize(part.split(' ').next().unwrap_or(part))
-}
-
-/// Where links lead from `path`, absolute, of `rootfs`.
-pub(super) fn real(rootfs: &Rootfs, path: &str) -> Result<String, Error> {
-    let mut at = path.trim_start_matches('/').to_owned();
-    // path_resolution(7): "the maximum number of symbolic links followed … is 40"
-    for _ in 0..40 {
-        let Some(EntryKind::Symlink(target)) = rootfs.entry(&at)?.map(|entry| entry.kind) else { break };
-        let Some(target) = target.to_str() else { break };
-        let above = at.rsplit_once('/').map_or("", |(above, _)| above);
-        let Some(next) = (match target.strip_prefix('/') {
-            Some(absolute) => found::normalised("", absolute),
-            None => found::normalised(above, target),
-        }) else {
-            break;
-        };
-        at = next;
-    }
-    Ok(at)
 }
 
 /// The part that is the image's own Python, in the venv.

@@ -57,7 +57,8 @@ pub(super) fn found(store: &Store, key: &Digest, files: &[(&String, &File)]) -> 
     })
 }
 
-fn made_once(
+/// The directory of the store's tree `key`, which `make` fills if it is not there.
+pub(super) fn made_once(
     store: &Store,
     key: &Digest,
     make: impl FnOnce(&mut Folder) -> Result<(), Error>,
