@@ -13,10 +13,11 @@ use serde_json::Value;
 use crate::support::command::{Dlpack, Ran};
 
 /// What projects have, one directory each.
-const FIXTURES: [&str; 8] = [
+const FIXTURES: [&str; 9] = [
     "conda",
     "dockerfile",
     "dockerfile-options",
+    "dockerfile-python",
     "dockerfile-shell",
     "plain-requirements",
     "poetry",

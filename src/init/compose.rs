@@ -255,8 +255,12 @@ fn push_venv(draft: &mut Draft, mut venv: Venv) {
 fn on_dockerfile(dockerfile: Dockerfile, more: Packages, answers: &Answers) -> Result<Draft, Error> {
     let Dockerfile { mut draft, image, venv } = dockerfile;
     let installs = venv.is_some();
-    let mut installed =
-        venv.unwrap_or_else(|| Installed { part: draft.parts.len(), path: None, packages: Packages::default() });
+    let mut installed = venv.unwrap_or_else(|| Installed {
+        part: draft.parts.len(),
+        path: None,
+        python: None,
+        packages: Packages::default(),
+    });
     let wants_more = !more.is_empty();
     installed.packages.add(more);
     installed.part = order::apt_before_accounts(&mut draft, installed.part);
@@ -305,14 +309,16 @@ fn finish_venv(
     has_part: bool,
     answers: &Answers,
 ) -> Result<(), Error> {
-    let Installed { mut part, path, mut packages } = installed;
+    let Installed { mut part, path, python, mut packages } = installed;
     let known = bases::python_of(image);
-    let minor = match (&answers.python, &known) {
-        (Some(version), _) => bases::minor(version)?,
-        (None, Some((minor, _))) => *minor,
-        (None, None) => return Err(Error::UnknownPython { base: image.to_owned() }),
+    let minor = match (&answers.python, python, &known) {
+        (Some(version), ..) => bases::minor(version)?,
+        (None, Some(minor), _) => minor,
+        (None, None, Some((minor, _))) => *minor,
+        (None, None, None) => return Err(Error::UnknownPython { base: image.to_owned() }),
     };
     // What is not known of a base is left to the lock to look for.
+    let of_base = known.as_ref().map(|(minor, _)| *minor);
     let interpreter = known.filter(|(known, _)| *known == minor).map(|(_, interpreter)| interpreter);
     let brings = |layer: &Layer| {
         matches!(&layer.kind, Kind::Apt(Apt { packages, .. })
@@ -332,6 +338,9 @@ fn finish_venv(
         part += 1;
     }
     let mut notes = std::mem::take(&mut packages.notes);
+    if let Some(own) = of_base.filter(|own| *own != minor) {
+        notes.push(Note::new(format!("The base's own Python is 3.{own}: `interpreter` says where 3.{minor} is.")));
+    }
     let user = if bases::brings_packages(image) { account_before(draft, part) } else { None };
     if bases::brings_packages(image) && user.is_none() {
         notes.push(Note::new(

@@ -2,6 +2,7 @@
 //! pyproject.toml.
 
 use super::super::error::Error;
+use super::super::note::Place;
 use super::super::pyproject::{Pyproject, Selection};
 use super::super::python::Wanted;
 use super::syntax::Instruction;
@@ -29,13 +30,15 @@ pub(super) fn install(
 ) -> Result<bool, Error> {
     let words = command.words;
     if let Some(arguments) = pip::arguments(words) {
-        return pip::install(translator, instruction, command, arguments);
+        return pip::install(translator, instruction, command, &arguments);
     }
     if let Some(Venv { path, python, unsaid }) = venv(words) {
         let path = absolute(&translator.workdir, path);
         let place = &instruction.place;
+        if let Some(python) = python {
+            name_python(translator, place, &words.join(" "), python);
+        }
         let packages = translator.packages();
-        packages.python.extend(python.map(|python| Wanted::new(place.clone(), format!("=={python}.*"))));
         for option in unsaid {
             packages.unsaid(place, &words.join(" "), &format!("the layer's venv has no `{option}`"));
         }
@@ -82,7 +85,7 @@ pub(super) fn is_passing(name: &str) -> bool {
 /// A command that makes a venv.
 struct Venv<'a> {
     path: &'a str,
-    /// Major and minor version, where it says so.
+    /// What it says of its Python.
     python: Option<&'a str>,
     /// Options that the layer has no word for.
     unsaid: Vec<&'a str>,
@@ -116,9 +119,52 @@ fn venv(words: &[String]) -> Option<Venv<'_>> {
         ([], "uv") => ".venv",
         _ => return None,
     };
-    let python = python.map(|python| python.rsplit('/').next().unwrap_or(python).trim_start_matches("python"));
-    let python = python.filter(|version| version.starts_with("3.") && version.matches('.').count() == 1);
+    let python = python.or((texts[1..].first() == Some(&"-m")).then_some(texts[0]));
     Some(Venv { path, python, unsaid })
+}
+
+/// Which Python a command asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// The one that there is.
+    Any,
+    /// A minor version of Python 3.
+    Minor(u8),
+    /// One that a recipe has no word for.
+    Other,
+}
+
+/// uv's manual, "Requesting a version": a version, an implementation with one, an executable's name or path.
+fn asked(python: &str) -> Asked {
+    let (home, name) = python.rsplit_once('/').unwrap_or(("", python));
+    let version = name.strip_prefix("cpython").or(name.strip_prefix("python")).unwrap_or(name);
+    let version = version.trim_start_matches(['@', '-']);
+    // cpython-3.12.3-linux-x86_64-gnu
+    let version = version.split('-').next().unwrap_or(version);
+    let mut numbers = version.split('.').map(str::parse::<u8>);
+    match (numbers.next(), numbers.next()) {
+        (_, None) if matches!(version, "" | "3") && (home.is_empty() || pip::is_of_base(home)) => Asked::Any,
+        (Some(Ok(3)), Some(Ok(minor))) if numbers.all(|number| number.is_ok()) => Asked::Minor(minor),
+        _ => Asked::Other,
+    }
+}
+
+/// Says which Python the venv has: what the first command that names one asks for.
+pub(super) fn name_python(translator: &mut Translator<'_>, place: &Place, command: &str, python: &str) {
+    translator.packages();
+    let Some(venv) = &mut translator.venv else { return };
+    let why = match (asked(python), venv.python) {
+        (Asked::Any, _) => return,
+        (Asked::Minor(minor), Some(first)) if minor == first => return,
+        (Asked::Minor(minor), None) => {
+            venv.python = Some(minor);
+            venv.packages.python.push(Wanted::new(place.clone(), format!("==3.{minor}.*")));
+            return;
+        }
+        (Asked::Minor(_), Some(first)) => format!("all packages are in one venv, of Python 3.{first}"),
+        (Asked::Other, _) => format!("`python` names a version, such as 3.12, and not `{python}`"),
+    };
+    venv.packages.unsaid(place, command, &why);
 }
 
 /// `uv sync`, `poetry install`: what pyproject.toml says.
@@ -197,5 +243,25 @@ impl<'a> Sync<'a> {
             }
         }
         read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asked, asked};
+
+    #[test]
+    fn the_python_of_a_venv_is_asked_for_in_many_forms() {
+        for python in
+            ["3.11", "3.11.9", "python3.11", "cpython@3.11", "cpython-3.11.9-linux-x86_64-gnu", "/x/python3.11"]
+        {
+            assert_eq!(asked(python), Asked::Minor(11), "{python}");
+        }
+        for python in ["python", "python3", "3", "/usr/bin/python3"] {
+            assert_eq!(asked(python), Asked::Any, "{python}");
+        }
+        for python in [">=3.11", "3.13t", "pypy3.10", "2.7", "312", "/opt/x/bin/python3"] {
+            assert_eq!(asked(python), Asked::Other, "{python}");
+        }
     }
 }

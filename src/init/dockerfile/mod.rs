@@ -43,6 +43,8 @@ pub(super) struct Installed {
     pub(super) part: usize,
     /// Where the venv lies, if the Dockerfile makes one.
     pub(super) path: Option<String>,
+    /// The minor version of Python 3 that a command names for it.
+    pub(super) python: Option<u8>,
     pub(super) packages: Packages,
 }
 

@@ -8,7 +8,7 @@ use super::super::note::{Item, Note, Place};
 use super::super::packages::Packages;
 use super::super::pyproject::{Pyproject, Selection};
 use super::super::{project, requirements};
-use super::install::{Command, is_passing};
+use super::install::{Command, is_passing, name_python};
 use super::syntax::Instruction;
 use super::translate::Translator;
 use super::words::Variables as _;
@@ -89,7 +89,9 @@ fn unsaid(name: &str) -> Option<(bool, &'static str)> {
 }
 
 /// The arguments of `pip install`, however pip is called.
-pub(super) fn arguments(words: &[String]) -> Option<&[String]> {
+///
+/// pip's manual, "General Options", has those that may stand before `install` as well as after it.
+pub(super) fn arguments(words: &[String]) -> Option<Vec<String>> {
     let name =
         |word: &str| Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let is_pip = |word: &String| name(word).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.') == "pip";
@@ -100,8 +102,16 @@ pub(super) fn arguments(words: &[String]) -> Option<&[String]> {
         [uv, pip, rest @ ..] if name(uv) == "uv" && is_pip(pip) => rest,
         _ => return None,
     };
-    let at = rest.iter().position(|word| !word.starts_with('-'))?;
-    (rest[at] == "install").then(|| &rest[at + 1..])
+    let mut at = 0;
+    while let Some(word) = rest.get(at).filter(|word| word.starts_with('-')) {
+        at += if has_value(word) { 2 } else { 1 };
+    }
+    (rest.get(at)? == "install").then(|| [&rest[..at], &rest[at + 1..]].concat())
+}
+
+/// Whether the value of an option is the word after it.
+fn has_value(option: &str) -> bool {
+    option == "--python" || PASSING_VALUES.contains(&option) || unsaid(option).is_some_and(|(has_value, _)| has_value)
 }
 
 /// What is known of an installation while its arguments are read.
@@ -114,6 +124,8 @@ struct Installation<'a, 'b> {
     selection: Selection,
     /// The venv that `--python` names.
     home: Option<String>,
+    /// The Pythons that are named otherwise.
+    pythons: Vec<String>,
 }
 
 /// Takes a command for the venv's layer; false if it has to be run after all.
@@ -126,16 +138,19 @@ pub(super) fn install(
     let mut packages = Packages::default();
     variables(translator, instruction, command, &mut packages);
     let (projects, selection) = (Vec::new(), Selection::default());
-    let mut read = Installation { translator, instruction, packages, projects, selection, home: None };
+    let mut read =
+        Installation { translator, instruction, packages, projects, selection, home: None, pythons: Vec::new() };
     if !read.arguments(arguments)? {
         return Ok(false);
     }
-    let Installation { mut packages, projects, selection, home, .. } = read;
+    let Installation { mut packages, projects, selection, home, pythons, .. } = read;
     for file in projects {
         packages.add(Pyproject::read(translator.directory, &file)?.packages(translator.directory, &selection)?);
     }
     let home = home.or_else(|| home_of(&command.words[0]));
     translator.packages().add(packages);
+    let pythons = pythons.iter().map(String::as_str).chain(version_of(&command.words[0]));
+    pythons.for_each(|python| name_python(translator, &instruction.place, &command.words.join(" "), python));
     if let Some(venv) = &mut translator.venv {
         venv.path = venv.path.take().or(home);
         comment(&mut translator.draft.parts[venv.part], instruction);
@@ -147,8 +162,19 @@ pub(super) fn install(
 fn home_of(program: &str) -> Option<String> {
     let (home, name) = program.rsplit_once("/bin/")?;
     let is_of_venv = ["pip", "python"].iter().any(|own| name.starts_with(own));
-    let is_bases = matches!(home, "/usr" | "/usr/local" | "/opt/conda" | "");
-    (is_of_venv && home.starts_with('/') && !is_bases).then(|| home.to_owned())
+    (is_of_venv && home.starts_with('/') && !is_of_base(&format!("{home}/bin"))).then(|| home.to_owned())
+}
+
+/// Whether a base has its own Python in this directory.
+pub(super) fn is_of_base(directory: &str) -> bool {
+    matches!(directory, "/bin" | "/usr/bin" | "/usr/local/bin" | "/opt/conda/bin")
+}
+
+/// The version that `pip3.11` and `python3.11` are called by.
+fn version_of(program: &str) -> Option<&str> {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let version = name.strip_prefix("pip").or(name.strip_prefix("python"))?;
+    version.starts_with("3.").then_some(version)
 }
 
 impl Installation<'_, '_> {
@@ -198,7 +224,10 @@ impl Installation<'_, '_> {
                 "--group" => self.selection.groups.push(next()),
                 "-p" | "--python" => {
                     let python = next();
-                    self.home = home_of(&python).or(self.home.take());
+                    match home_of(&python) {
+                        Some(home) => self.home = Some(home),
+                        None => self.pythons.push(python),
+                    }
                 }
                 _ if PASSING_VALUES.contains(&name) => drop(next()),
                 _ if PASSING.contains(&name) || is_loudness(name) => {}

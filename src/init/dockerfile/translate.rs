@@ -326,7 +326,7 @@ impl Translator<'_> {
         let venv = self.venv.get_or_insert_with(|| {
             let kind = Kind::Venv(Venv::default());
             draft.parts.push(Part::Layer(Layer { notes: Vec::new(), name: Some("python".into()), kind }));
-            Installed { part: draft.parts.len() - 1, path: None, packages: Packages::default() }
+            Installed { part: draft.parts.len() - 1, path: None, python: None, packages: Packages::default() }
         });
         &mut venv.packages
     }
