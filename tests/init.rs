@@ -13,9 +13,10 @@ use serde_json::Value;
 use crate::support::command::{Dlpack, Ran};
 
 /// What projects have, one directory each.
-const FIXTURES: [&str; 9] = [
+const FIXTURES: [&str; 10] = [
     "conda",
     "dockerfile",
+    "dockerfile-environment",
     "dockerfile-options",
     "dockerfile-python",
     "dockerfile-shell",

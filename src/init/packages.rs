@@ -33,7 +33,7 @@ impl Packages {
         }
         extend(&mut self.files, other.files);
         extend(&mut self.named, other.named);
-        self.constraints.extend(other.constraints);
+        extend(&mut self.constraints, other.constraints);
         if let Some(url) = other.index_url {
             self.index(url);
         }
@@ -86,7 +86,7 @@ impl Packages {
     }
 }
 
-fn extend(list: &mut Vec<String>, more: Vec<String>) {
+fn extend<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
     for item in more {
         if !list.contains(&item) {
             list.push(item);

@@ -7,6 +7,7 @@ use super::super::pyproject::{Pyproject, Selection};
 use super::super::python::Wanted;
 use super::syntax::Instruction;
 use super::translate::{Translator, absolute};
+use super::words::Variables as _;
 use super::{apt, pip};
 
 /// A command, as it is typed and as it is meant.
@@ -15,6 +16,14 @@ pub(super) struct Command<'a> {
     pub(super) words: &'a [String],
     /// What was exported or assigned before it.
     pub(super) environment: &'a [(String, String)],
+}
+
+impl Command<'_> {
+    /// The value of a variable of its environment.
+    fn value(&self, translator: &Translator<'_>, name: &str) -> Option<String> {
+        let own = self.environment.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        own.or_else(|| translator.value(name)).filter(|value| !value.is_empty())
+    }
 }
 
 /// Whether a command installs packages in a way that a recipe may have a word for.
@@ -35,8 +44,9 @@ pub(super) fn install(
     if let Some(Venv { path, python, unsaid }) = venv(words) {
         let path = absolute(&translator.workdir, path);
         let place = &instruction.place;
-        if let Some(python) = python {
-            name_python(translator, place, &words.join(" "), python);
+        let of_uv = if words[0] == "uv" { command.value(translator, "UV_PYTHON") } else { None };
+        if let Some(python) = python.map(str::to_owned).or(of_uv) {
+            name_python(translator, place, &words.join(" "), &python);
         }
         let packages = translator.packages();
         for option in unsaid {
@@ -67,18 +77,9 @@ pub(super) fn install(
 
 /// Whether a variable has no say in what is installed.
 pub(super) fn is_passing(name: &str) -> bool {
-    const PASSING: [&str; 10] = [
-        "DEBIAN_FRONTEND",
-        "PATH",
-        "PIP_BREAK_SYSTEM_PACKAGES",
-        "PIP_DEFAULT_TIMEOUT",
-        "PIP_DISABLE_PIP_VERSION_CHECK",
-        "PIP_NO_CACHE_DIR",
-        "PIP_ROOT_USER_ACTION",
-        "UV_HTTP_TIMEOUT",
-        "UV_LINK_MODE",
-        "UV_SYSTEM_PYTHON",
-    ];
+    // PIP_VERSION and UV_VERSION are what a Dockerfile calls the version that it installs
+    const PASSING: [&str; 6] =
+        ["DEBIAN_FRONTEND", "PATH", "PIP_VERSION", "UV_HTTP_TIMEOUT", "UV_SYSTEM_PYTHON", "UV_VERSION"];
     PASSING.contains(&name)
 }
 

@@ -11,7 +11,6 @@ use super::super::{project, requirements};
 use super::install::{Command, is_passing, name_python};
 use super::syntax::Instruction;
 use super::translate::Translator;
-use super::words::Variables as _;
 use crate::recipe::Word;
 
 /// Options of pip and uv that have no say in what is installed: the lock prefers wheels, has
@@ -67,6 +66,11 @@ const PASSING_VALUES: [&str; 14] = [
     "--timeout",
     "--upgrade-strategy",
 ];
+
+/// Whether an option has no say in what is installed.
+fn is_passing_option(name: &str) -> bool {
+    PASSING.contains(&name) || PASSING_VALUES.contains(&name)
+}
 
 /// Why an option is not said, and whether it has a value.
 fn unsaid(name: &str) -> Option<(bool, &'static str)> {
@@ -124,8 +128,8 @@ struct Installation<'a, 'b> {
     selection: Selection,
     /// The venv that `--python` names.
     home: Option<String>,
-    /// The Pythons that are named otherwise.
-    pythons: Vec<String>,
+    /// The Python that is named otherwise.
+    python: Option<String>,
 }
 
 /// Takes a command for the venv's layer; false if it has to be run after all.
@@ -135,22 +139,22 @@ pub(super) fn install(
     command: &Command<'_>,
     arguments: &[String],
 ) -> Result<bool, Error> {
-    let mut packages = Packages::default();
-    variables(translator, instruction, command, &mut packages);
+    let packages = Packages::default();
     let (projects, selection) = (Vec::new(), Selection::default());
-    let mut read =
-        Installation { translator, instruction, packages, projects, selection, home: None, pythons: Vec::new() };
+    let mut read = Installation { translator, instruction, packages, projects, selection, home: None, python: None };
+    read.variables(command)?;
     if !read.arguments(arguments)? {
         return Ok(false);
     }
-    let Installation { mut packages, projects, selection, home, pythons, .. } = read;
+    let Installation { mut packages, projects, selection, home, python, .. } = read;
     for file in projects {
         packages.add(Pyproject::read(translator.directory, &file)?.packages(translator.directory, &selection)?);
     }
     let home = home.or_else(|| home_of(&command.words[0]));
     translator.packages().add(packages);
-    let pythons = pythons.iter().map(String::as_str).chain(version_of(&command.words[0]));
-    pythons.for_each(|python| name_python(translator, &instruction.place, &command.words.join(" "), python));
+    if let Some(python) = python.as_deref().or(version_of(&command.words[0])) {
+        name_python(translator, &instruction.place, &command.words.join(" "), python);
+    }
     if let Some(venv) = &mut translator.venv {
         venv.path = venv.path.take().or(home);
         comment(&mut translator.draft.parts[venv.part], instruction);
@@ -178,6 +182,55 @@ fn version_of(program: &str) -> Option<&str> {
 }
 
 impl Installation<'_, '_> {
+    /// Reads what the environment says to pip or uv, of `ENV`, `ARG`, `export` and the command itself.
+    fn variables(&mut self, command: &Command<'_>) -> Result<(), Error> {
+        let name = command.words[0].rsplit('/').next();
+        let prefix = if name == Some("uv") { "UV_" } else { "PIP_" };
+        let place = &self.instruction.place;
+        let (own, others): (Vec<_>, Vec<_>) =
+            command.environment.iter().partition(|(name, _)| name.starts_with(prefix));
+        let is_of_program = |name: &str| name.starts_with("PIP_") || name.starts_with("UV_");
+        let is_own = |name: &String| own.iter().any(|(known, _)| known == name);
+        let mut settings = self.translator.variables(prefix);
+        settings.retain(|(name, ..)| !is_own(name));
+        settings.extend(own.iter().map(|(name, value)| (name.clone(), value.clone(), place.clone())));
+        for (name, value) in others.into_iter().filter(|(name, _)| !is_passing(name) && !is_of_program(name)) {
+            let why = "an installation has no variables: one that is built from source is built without it";
+            self.packages.unsaid(place, &format!("{name}={value} {}", command.words.join(" ")), why);
+        }
+        settings.into_iter().try_for_each(|(name, value, place)| self.setting(&name, &value, &place))
+    }
+
+    /// One variable that pip or uv reads.
+    fn setting(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Error> {
+        // pip's manual, "Environment Variables": PIP_<UPPER_LONG_NAME>, and values are separated by spaces
+        let option = name.split_once('_').map_or("", |(_, option)| option).to_lowercase().replace('_', "-");
+        let option = format!("--{option}");
+        let is_off = matches!(value.to_lowercase().as_str(), "" | "0" | "false" | "no" | "off");
+        match option.as_str() {
+            _ if value.is_empty() || is_passing(name) || is_passing_option(&option) => {}
+            "--python" => self.python(value.to_owned()),
+            "--index-url" | "--default-index" | "--extra-index-url" | "--index" => {
+                for url in value.split_whitespace() {
+                    further_index(&mut self.packages, place, &format!("{name}={url}"), url.to_owned());
+                }
+            }
+            "--constraint" => {
+                return value
+                    .split_whitespace()
+                    .try_for_each(|file| self.file(file, true, place, &format!("{name}={file}")));
+            }
+            option => match unsaid(option) {
+                Some((false, _)) if is_off => {}
+                known => {
+                    let why = known.map_or("a recipe has no word for it", |(_, why)| why);
+                    self.packages.unsaid(place, &format!("{name}={value}"), why);
+                }
+            },
+        }
+        Ok(())
+    }
+
     /// Reads the arguments of `pip install`; false if one of them is about somewhere else than a
     /// venv, or not known.
     fn arguments(&mut self, arguments: &[String]) -> Result<bool, Error> {
@@ -192,11 +245,11 @@ impl Installation<'_, '_> {
             match name {
                 "-r" | "--requirement" | "--requirements" => {
                     let file = next();
-                    self.file(&file, false)?;
+                    self.file(&file, false, &self.instruction.place, &format!("pip install -r {file}"))?;
                 }
                 "-c" | "--constraint" | "--constraints" => {
                     let file = next();
-                    self.file(&file, true)?;
+                    self.file(&file, true, &self.instruction.place, &format!("pip install -c {file}"))?;
                 }
                 "-i" | "--index-url" | "--default-index" => {
                     let url = next();
@@ -224,13 +277,10 @@ impl Installation<'_, '_> {
                 "--group" => self.selection.groups.push(next()),
                 "-p" | "--python" => {
                     let python = next();
-                    match home_of(&python) {
-                        Some(home) => self.home = Some(home),
-                        None => self.pythons.push(python),
-                    }
+                    self.python(python);
                 }
                 _ if PASSING_VALUES.contains(&name) => drop(next()),
-                _ if PASSING.contains(&name) || is_loudness(name) => {}
+                _ if is_passing_option(name) || is_loudness(name) => {}
                 _ => match unsaid(name) {
                     None => return Ok(false),
                     Some((has_value, why)) => {
@@ -251,12 +301,19 @@ impl Installation<'_, '_> {
         Ok(true)
     }
 
-    /// `-r FILE`, or `-c FILE`.
-    fn file(&mut self, file: &str, constrains: bool) -> Result<(), Error> {
+    /// The Python that is installed for, or that of a venv.
+    fn python(&mut self, python: String) {
+        match home_of(&python) {
+            Some(home) => self.home = Some(home),
+            None => self.python = Some(python),
+        }
+    }
+
+    /// `-r FILE`, or `-c FILE`, which `original` at `place` says.
+    fn file(&mut self, file: &str, constrains: bool, place: &Place, original: &str) -> Result<(), Error> {
         let directory = self.translator.directory;
         let Some(on_disk) = self.translator.on_disk(file).filter(|path| directory.join(path).is_file()) else {
-            let option = if constrains { "-c" } else { "-r" };
-            self.packages.unsaid(&self.instruction.place, &format!("pip install {option} {file}"), "no COPY brings it");
+            self.packages.unsaid(place, original, "no COPY brings it");
             return Ok(());
         };
         if on_disk.rsplit('/').next() == Some("pyproject.toml") {
@@ -320,25 +377,6 @@ fn divided(word: &str) -> (&str, Option<String>) {
 /// `-q`, `-v`, and such of several letters: `-qqU`.
 fn is_loudness(word: &str) -> bool {
     !word.starts_with("--") && word.len() > 1 && word[1..].chars().all(|letter| matches!(letter, 'q' | 'v' | 'U' | 'I'))
-}
-
-/// What the environment has for pip and uv: indexes, and what a recipe has no word for.
-fn variables(translator: &Translator<'_>, instruction: &Instruction, command: &Command<'_>, packages: &mut Packages) {
-    let place = &instruction.place;
-    for name in ["PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL"] {
-        let own = command.environment.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let urls = own.or_else(|| translator.value(name)).unwrap_or_default();
-        // pip's manual, "Environment Variables": several values are separated by spaces
-        for url in urls.split_whitespace() {
-            further_index(packages, place, &format!("{name}={url}"), url.to_owned());
-        }
-    }
-    for (name, value) in command.environment {
-        if !is_passing(name) && !name.ends_with("INDEX_URL") && name != "UV_DEFAULT_INDEX" {
-            let why = "an installation has no variables: one that is built from source is built without it";
-            packages.unsaid(place, &format!("{name}={value} {}", command.words.join(" ")), why);
-        }
-    }
 }
 
 /// An index beside the machine's own: a Dockerfile may name another for each installation.

@@ -49,6 +49,8 @@ pub(super) struct Translator<'a> {
     /// What `ENV`s speak of that only the base knows, which no step sees.
     left: Vec<(Place, String, String)>,
     pub(super) tree: Tree,
+    /// Where each variable has its value from.
+    places: BTreeMap<String, Place>,
     /// What COPY does not bring.
     pub(super) ignored: Rc<Ignored>,
 }
@@ -84,6 +86,7 @@ pub(super) fn translate(directory: &Path, stages: &Stages) -> Result<Dockerfile,
         temporary: BTreeSet::new(),
         left: Vec::new(),
         tree: Tree::default(),
+        places: BTreeMap::new(),
         ignored: Rc::new(Ignored::read(directory, &stages.base.place.file)?),
     };
     translator.base(stages)?;
@@ -173,6 +176,7 @@ impl Translator<'_> {
             let global = stages.arguments.iter().rev().find(|(known, _)| *known == name);
             match default.or_else(|| global.and_then(|(_, value)| value.clone())) {
                 Some(value) => {
+                    self.places.insert(name.clone(), instruction.place.clone());
                     self.arguments.insert(name, value);
                 }
                 None => self.config_note(instruction, "it has no default: write its value where it is used"),
@@ -202,6 +206,7 @@ impl Translator<'_> {
             if let Err(unknown) = known {
                 self.left.push((instruction.place.clone(), format!("ENV {name}={typed}"), unknown));
             }
+            self.places.insert(name.clone(), instruction.place.clone());
             self.environment.retain(|(known, _)| *known != name);
             self.environment.push((name.clone(), value));
             let env = &mut self.draft.config.env;
@@ -294,6 +299,12 @@ impl Translator<'_> {
     fn command(&self, instruction: &Instruction) -> Vec<String> {
         let shell_form = || [self.shell.clone(), vec![instruction.arguments.trim().to_owned()]].concat();
         instruction.words().unwrap_or_else(shell_form)
+    }
+
+    /// The variables whose names begin so, with where their values are from.
+    pub(super) fn variables(&self, prefix: &str) -> Vec<(String, String, Place)> {
+        let known = self.places.iter().filter(|(name, _)| name.starts_with(prefix));
+        known.filter_map(|(name, place)| Some((name.clone(), self.value(name)?, place.clone()))).collect()
     }
 
     /// What a RUN has in its environment besides what every step has.
