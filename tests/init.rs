@@ -110,6 +110,39 @@ fn a_project_that_is_copied_and_installed_is_one_of_the_recipes() {
 }
 
 #[test]
+fn a_command_brings_the_groups_that_it_installs_and_no_other() {
+    const POETRY: &str = "[tool.poetry]\n[tool.poetry.dependencies]\npython = \">=3.9\"\nsix = \"*\"\n\
+         [tool.poetry.group.dev.dependencies]\nidna = \"*\"\n\
+         [tool.poetry.group.My_Docs]\noptional = true\n[tool.poetry.group.My_Docs.dependencies]\ntqdm = \"*\"\n";
+    const GROUPS: &str = "[project]\nname = \"p\"\nversion = \"1\"\ndependencies = [\"six\"]\n\
+         [dependency-groups]\nDev = [\"idna\"]\nmy-docs = [\"tqdm\"]\n";
+    let named = format!("{GROUPS}[tool.uv]\ndefault-groups = [\"My_docs\"]\n");
+    let all = format!("{GROUPS}[tool.uv]\ndefault-groups = \"all\"\n");
+    let dlpack = Dlpack::new();
+    let cases: [(&str, &str, &[&str]); 11] = [
+        (POETRY, "poetry install --no-root", &["idna", "six"]),
+        (POETRY, "poetry install --no-root --with my-docs", &["idna", "six", "tqdm"]),
+        (POETRY, "poetry install --no-root --without Dev", &["six"]),
+        (POETRY, "poetry install --no-root --only main", &["six"]),
+        (GROUPS, "uv sync --no-install-project", &["idna", "six"]),
+        (GROUPS, "uv sync --no-install-project --no-dev", &["six"]),
+        (GROUPS, "uv sync --no-install-project --no-group MY_DOCS --all-groups", &["idna", "six"]),
+        (GROUPS, "uv sync --no-install-project --group my.docs --no-default-groups", &["six", "tqdm"]),
+        (&named, "uv sync --no-install-project", &["six", "tqdm"]),
+        (&all, "uv sync --no-install-project", &["idna", "six", "tqdm"]),
+        (&all, "uv sync --no-install-project --no-group my_docs", &["idna", "six"]),
+    ];
+    for (pyproject, command, expected) in cases {
+        dlpack.write("pyproject.toml", pyproject);
+        dlpack.write("Dockerfile", &format!("FROM python:3.12-slim\nCOPY pyproject.toml .\nRUN {command}\n"));
+        dlpack.ok(["init", "--force"]);
+        let mut requirements = venv(&load(&dlpack)).requirements.clone();
+        requirements.sort();
+        assert_eq!(requirements, expected, "{command}");
+    }
+}
+
+#[test]
 fn an_account_that_a_step_makes_is_not_made_again() {
     let dlpack = Dlpack::new();
     let made = "FROM debian:12\nRUN set -e; if true; then useradd -m -u 1000 dev; fi\n";

@@ -10,7 +10,7 @@ use crate::recipe::Word;
 use super::note::{Item, Note};
 use super::packages::Packages;
 use super::project;
-use super::pyproject::{Pyproject, Selection};
+use super::pyproject::{Pyproject, Selection, is_in};
 use super::python::Wanted;
 
 /// Adds what the table says, if there is one.
@@ -65,6 +65,18 @@ fn of_extra(pyproject: &Pyproject, selection: &Selection, name: &str) -> bool {
     let mut selected = extras.into_iter().flatten().filter(|(extra, _)| selection.has_extra(extra));
     let has = |members: &Value| members.as_array().into_iter().flatten().any(|member| member.as_str() == Some(name));
     selected.any(|(_, members)| has(members))
+}
+
+/// The groups that `poetry install` installs unasked.
+///
+/// Poetry's manual, "Optional groups": those that are not `optional`.
+pub(super) fn default_groups(pyproject: &Pyproject) -> Vec<String> {
+    let tables = pyproject.get(&["tool", "poetry", "group"]).and_then(Value::as_table).into_iter().flatten();
+    let is_optional = |(_, group): &(&String, &Value)| group.get("optional").and_then(Value::as_bool) == Some(true);
+    let optional: Vec<String> = tables.filter(is_optional).map(|(name, _)| name.clone()).collect();
+    let mut groups = pyproject.names().groups;
+    groups.retain(|name| !is_in(&optional, name));
+    groups
 }
 
 /// What is installed for those who work on the project: the groups of `selection`, and the

@@ -103,6 +103,22 @@ impl Pyproject {
         }
     }
 
+    /// The groups that `uv sync` installs unasked.
+    ///
+    /// uv's manual, "Default groups": `default-groups` of `[tool.uv]`, a list or "all", and `dev` without it.
+    pub(super) fn default_groups(&self) -> Vec<String> {
+        let mut groups = self.names().groups;
+        match self.get(&["tool", "uv", "default-groups"]) {
+            Some(Value::String(all)) if all == "all" => {}
+            Some(list) => {
+                let named: Vec<String> = texts(Some(list)).map(str::to_owned).collect();
+                groups.retain(|name| is_in(&named, name));
+            }
+            None => groups.retain(|name| is_in(&["dev".to_owned()], name)),
+        }
+        groups
+    }
+
     /// What it says of packages, with the extras and groups of `selection`; the others are
     /// comments. Paths start from `directory`.
     ///

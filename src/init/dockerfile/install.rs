@@ -3,7 +3,8 @@
 
 use super::super::error::Error;
 use super::super::note::Place;
-use super::super::pyproject::{Pyproject, Selection};
+use super::super::poetry;
+use super::super::pyproject::{Pyproject, Selection, is_in};
 use super::super::python::Wanted;
 use super::syntax::Instruction;
 use super::translate::{Translator, absolute};
@@ -179,7 +180,7 @@ fn sync(translator: &mut Translator<'_>, instruction: &Instruction, words: &[Str
         return Ok(false);
     }
     let pyproject = Pyproject::read(translator.directory, &file)?;
-    let Sync { selection, builds, unsaid } = Sync::read(words, pyproject.names());
+    let Sync { selection, builds, unsaid } = Sync::read(words, &pyproject);
     let packages = pyproject.packages(translator.directory, &selection)?;
     let (place, all) = (&instruction.place, words.join(" "));
     let into = translator.packages();
@@ -203,14 +204,16 @@ struct Sync<'a> {
 }
 
 impl<'a> Sync<'a> {
-    /// Reads the command for a project with these extras and groups.
-    fn read(words: &'a [String], names: Selection) -> Self {
-        // uv's manual: "the `dev` group is included by default"; Poetry's: all that are not optional
-        let groups = match words[0].as_str() {
-            "uv" => names.groups.iter().filter(|name| *name == "dev").cloned().collect(),
-            _ => names.groups.clone(),
+    /// Reads the command for this project.
+    fn read(words: &'a [String], project: &Pyproject) -> Self {
+        let names = project.names();
+        let defaults = match words[0].as_str() {
+            "uv" => project.default_groups(),
+            _ => poetry::default_groups(project),
         };
-        let mut read = Self { selection: Selection { extras: Vec::new(), groups }, builds: true, unsaid: Vec::new() };
+        let mut read =
+            Self { selection: Selection { extras: Vec::new(), groups: defaults }, builds: true, unsaid: Vec::new() };
+        let (mut with, mut without) = (Vec::new(), Vec::new());
         let mut rest = words[2..].iter().map(String::as_str);
         while let Some(word) = rest.next() {
             let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
@@ -222,13 +225,10 @@ impl<'a> Sync<'a> {
             match name {
                 "--extra" | "--extras" | "-E" => selection.extras.extend(list()),
                 "--all-extras" => selection.extras.clone_from(&names.extras),
-                "--group" | "--with" => selection.groups.extend(list()),
-                "--all-groups" => selection.groups.clone_from(&names.groups),
-                "--no-dev" => selection.groups.retain(|name| name != "dev"),
-                "--no-group" | "--without" => {
-                    let without = list();
-                    selection.groups.retain(|name| !without.contains(name));
-                }
+                "--group" | "--with" => with.extend(list()),
+                "--all-groups" => with.extend(names.groups.iter().cloned()),
+                "--no-dev" => without.push("dev".to_owned()),
+                "--no-group" | "--without" => without.extend(list()),
                 "--no-default-groups" => selection.groups.clear(),
                 // `--only main`: no group at all
                 "--only" if list() == ["main"] => selection.groups.clear(),
@@ -243,6 +243,9 @@ impl<'a> Sync<'a> {
                 _ => read.unsaid.push((word, "a recipe has no word for it")),
             }
         }
+        // uv's manual: a group that is excluded is so "even if" it is included by another option
+        read.selection.groups.extend(with);
+        read.selection.groups.retain(|name| !is_in(&without, name));
         read
     }
 }
