@@ -15,7 +15,7 @@ pub fn read(mut file: impl Read) -> io::Result<String> {
         let line = 1 + bytes[..end].iter().filter(|byte| **byte == b'\n').count();
         // The Unicode Standard 23.8: U+FEFF in its two byte orders, as PowerShell's `>` writes it
         let problem = match bytes {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16, not UTF-8: save it in that encoding".to_owned(),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16: save it as UTF-8".to_owned(),
             _ => format!("line {line} is not UTF-8"),
         };
         io::Error::new(io::ErrorKind::InvalidData, problem)
@@ -31,6 +31,6 @@ mod tests {
         let said = |bytes: &[u8]| read(bytes).map_err(|error| error.to_string());
         assert_eq!(said("A=é\n".as_bytes()).as_deref(), Ok("A=é\n"));
         assert_eq!(said(b"A=1\nB=\xe9\n").unwrap_err(), "line 2 is not UTF-8");
-        assert_eq!(said(b"\xff\xfet\0").unwrap_err(), "it is UTF-16, not UTF-8: save it in that encoding");
+        assert_eq!(said(b"\xff\xfet\0").unwrap_err(), "it is UTF-16: save it as UTF-8");
     }
 }
