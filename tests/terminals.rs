@@ -107,6 +107,27 @@ fn a_command_that_runs_in_the_background_is_typed_to_after_fg() {
 }
 
 #[test]
+fn a_terminal_has_a_name_in_the_container() {
+    let dlpack = base();
+    let mut other = Terminal::open(&dlpack);
+    other.type_in(&format!("{}\n", line(&dlpack, &format!("run --quiet --name box oci:base {READER}"))));
+    other.wait_for("up42");
+    let script =
+        "sh -c 'name=$(busybox readlink /proc/self/fd/0) && test -c $name && echo \"$name\" is$((40+2)) >$name'";
+    for (start, name) in [
+        ("run --quiet oci:base", "/dev/pts/0 is42"),
+        ("run --quiet --user 1234:50 oci:base", "/dev/pts/0 is42"),
+        ("run --quiet --net private oci:base", "/dev/pts/0 is42"),
+        // where 0 is its own command's
+        ("exec box", "/dev/pts/1 is42"),
+    ] {
+        let mut terminal = Terminal::open(&dlpack);
+        terminal.type_in(&format!("{}\n", line(&dlpack, &format!("{start} {script}"))));
+        terminal.wait_for(name);
+    }
+}
+
+#[test]
 fn a_container_that_ctrl_z_stopped_can_be_ended() {
     let dlpack = base();
     let mut terminal = Terminal::open(&dlpack);

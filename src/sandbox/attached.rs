@@ -35,6 +35,11 @@ pub(super) fn wait(from: &UnixStream, mut relay: Option<Relay>, mut resume: impl
                 // it may have ended meanwhile
                 let _ = resume.write_all(&[Signal::CONT.as_raw() as u8]);
             }
+            Some((Reply::Terminal, manager)) => {
+                if let Some(relay) = relay.as_mut() {
+                    relay.furnish(manager.into_iter().next());
+                }
+            }
             Some((Reply::Begun, _)) => begun = Some(Reply::Begun),
             other => {
                 relay.iter_mut().for_each(Relay::drain);

@@ -22,7 +22,7 @@ use super::sys::process::{Cloned, clone};
 use super::upper::View;
 use super::user::{self, Credentials};
 use super::watch::Watch;
-use super::{Fallback, Refusal, descendants, enter, hosts, program, session};
+use super::{Fallback, Refusal, descendants, enter, hosts, program, session, terminal};
 
 /// What a command reads and writes.
 pub(super) struct Streams {
@@ -57,10 +57,13 @@ pub(super) fn run(
     let mut work = move || {
         let attached = streams.signals.is_some();
         if attached {
-            session::lead(task.interactive.then_some(&streams.input))?;
+            session::lead()?;
         }
         let task = &hosts::given(view, isolation, task)?;
         let mut room = Room::enter(view, isolation, task)?;
+        if attached && task.interactive {
+            room.furnish_terminal(&mut streams, control)?;
+        }
         let (command, ended, fallback) = room.start(isolation, task, &streams)?;
         // who lets commands in is to learn that nobody is there to take them
         drop(streams.door.take());
@@ -118,6 +121,18 @@ impl Room {
             root.make_workdir(&task.workdir)?;
         }
         Ok(Self { root, furniture, user, supervision })
+    }
+
+    /// Gives the command a terminal of this root, and this process' session.
+    fn furnish_terminal(&self, streams: &mut Streams, control: &UnixStream) -> Result<(), Refusal> {
+        let owner = self.supervision.is_none().then_some(self.user.uid);
+        let furnished = match self.furniture {
+            None => terminal::furnish(streams, owner, control),
+            // the root is not this process', and has no devpts
+            Some(_) => send(control, &Reply::Terminal, &[]),
+        };
+        furnished.map_err(|source| Refusal::call("make", "a terminal", source))?;
+        session::control(&streams.input)
     }
 
     /// Starts the command; returns when it runs, with what its supervisor fell back to.

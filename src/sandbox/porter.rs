@@ -27,7 +27,7 @@ use super::step::Ending;
 use super::sys::process::{Cloned, clone, close_all_but};
 use super::sys::signals::{children, leave_no_zombies, wait_for_children};
 use super::user::{self, Credentials};
-use super::{Exec, Refusal, session, watch};
+use super::{Exec, Refusal, session, terminal, watch};
 
 /// Starts the porter of the step `task` behind `door`, and returns in the process that
 /// becomes the step's command: it has no child that it did not start, since process 1 gets
@@ -144,11 +144,17 @@ fn attend(
     task: &Task,
     exec: Exec,
     place: &Place<'_>,
-    streams: Streams,
+    mut streams: Streams,
     connection: &UnixStream,
 ) -> Result<Reply, Refusal> {
     let (task, user) = joined(task, exec, place)?;
-    session::lead(task.interactive.then_some(&streams.input))?;
+    session::lead()?;
+    if task.interactive {
+        let owner = (!place.supervised).then_some(user.uid);
+        let furnished = terminal::furnish(&mut streams, owner, connection);
+        furnished.map_err(|source| Refusal::call("make", "a terminal", source))?;
+        session::control(&streams.input)?;
+    }
     let (mut failure, theirs) = io::pipe().map_err(|source| Refusal::call("make", "a pipe", source))?;
     let children = children().map_err(|source| Refusal::call("make", "a signalfd", source))?;
     let (command, ended) = match clone(UnshareFlags::empty()) {

@@ -24,17 +24,21 @@ pub(super) enum Standing {
     Led,
 }
 
-/// Makes this process the leader of a session, which has the terminal `controlling`, if any.
-pub(super) fn lead(controlling: Option<&OwnedFd>) -> Result<(), Refusal> {
-    setsid().map_err(failed("a session"))?;
-    controlling.map_or(Ok(()), |terminal| ioctl_tiocsctty(terminal).map_err(failed("a controlling terminal")))
+/// Makes this process the leader of a session, which has no terminal yet.
+pub(super) fn lead() -> Result<(), Refusal> {
+    setsid().map(drop).map_err(failed("a session"))
+}
+
+/// Gives the session that this process leads its `terminal`.
+pub(super) fn control(terminal: &OwnedFd) -> Result<(), Refusal> {
+    ioctl_tiocsctty(terminal).map_err(failed("a controlling terminal"))
 }
 
 /// Gives this process, which is to become a command, its place; in the foreground of the
 /// terminal `controlling`, if any. SIGTTOU is ignored: tcsetpgrp(3) stops who is in the background.
 pub(super) fn take(standing: Standing, controlling: Option<&OwnedFd>) -> Result<(), Refusal> {
     if standing == Standing::Alone {
-        return lead(controlling);
+        return lead().and_then(|()| controlling.map_or(Ok(()), control));
     }
     setpgid(None, None).map_err(failed("a process group"))?;
     controlling.map_or(Ok(()), |terminal| tcsetpgrp(terminal, getpid()).map_err(failed("the foreground")))

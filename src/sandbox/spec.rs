@@ -77,6 +77,9 @@ pub(super) struct Task {
 pub(super) enum Reply {
     /// It is open, or was looked at; these are the ways in which it differs from what was wanted.
     Opened(Vec<Fallback>),
+    /// The terminal at which the command is to be is furnished. What is typed at it goes to the
+    /// descriptor that comes with this; without one, to that of the terminal that was lent.
+    Terminal,
     /// The further command that was asked for runs.
     Begun,
     /// The command, to which somebody is attached, was stopped by this signal.

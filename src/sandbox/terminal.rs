@@ -8,11 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, Uid, fchown, fstat};
 use rustix::io::Errno;
 use rustix::process::getpgrp;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize};
 
+use super::init::Streams;
+use super::spec::{Reply, send};
 use super::sys::signals::notes;
 
 /// How long a terminal in whose background this process is goes without a look at it.
@@ -35,6 +38,40 @@ pub(super) fn streams(terminal: &OwnedFd) -> io::Result<[OwnedFd; 3]> {
     Ok([terminal.try_clone()?, terminal.try_clone()?, error])
 }
 
+/// A terminal of the root in which this process is: both of its ends.
+///
+/// # Errors
+/// Where no devpts(5) is mounted.
+fn inside() -> io::Result<(OwnedFd, OwnedFd)> {
+    // pty(7): "each devpts filesystem has its own multiplexor"; ttyname(3) looks for a name in this one
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    peer(rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty())?)
+}
+
+fn peer(manager: OwnedFd) -> io::Result<(OwnedFd, OwnedFd)> {
+    unlockpt(&manager)?;
+    let subsidiary = ioctl_tiocgptpeer(&manager, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    Ok((manager, subsidiary))
+}
+
+/// Puts a terminal that has a name in this root, which `owner` may open by it, in the place of
+/// the one that `streams` has; tells `attached`, who passes on what a person types, of it. Where
+/// there is no such terminal, the lent one stays.
+pub(super) fn furnish(streams: &mut Streams, owner: Option<u32>, attached: &UnixStream) -> io::Result<()> {
+    let Ok((manager, subsidiary)) = inside() else { return send(attached, &Reply::Terminal, &[]) };
+    // pts(4): the first owner is who opened the multiplexor
+    if let Some(owner) = owner {
+        let _ = fchown(&subsidiary, Some(Uid::from_raw(owner)), None);
+    }
+    let device = |file: &OwnedFd| fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+    if device(&streams.error)? == device(&streams.input)? {
+        streams.error = subsidiary.try_clone()?;
+    }
+    streams.output = subsidiary.try_clone()?;
+    streams.input = subsidiary;
+    send(attached, &Reply::Terminal, &[manager.as_fd()])
+}
+
 /// What a person types and sees, on its way from and to a pseudoterminal.
 pub(super) struct Relay {
     person: File,
@@ -44,6 +81,8 @@ pub(super) struct Relay {
     manager: File,
     /// Whether anybody has the other end.
     open: bool,
+    /// Whether the terminal is the one that the command is at: until then nothing is read that is typed.
+    furnished: bool,
     notes: &'static OwnedFd,
 }
 
@@ -52,15 +91,28 @@ impl Relay {
     pub(super) fn start(person: File) -> io::Result<(Self, OwnedFd)> {
         let notes = notes()?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let manager = openpt(flags)?;
-        unlockpt(&manager)?;
-        let subsidiary = ioctl_tiocgptpeer(&manager, flags)?;
-        let mut relay = Self { person, before: None, manager: manager.into(), open: true, notes };
+        let (manager, subsidiary) = peer(openpt(flags)?)?;
+        let mut relay = Self { person, before: None, manager: manager.into(), open: true, furnished: false, notes };
         relay.look()?;
         if let Some(before) = &relay.before {
             tcsetattr(&subsidiary, OptionalActions::Now, before)?;
         }
         Ok((relay, subsidiary))
+    }
+
+    /// Goes on with `manager`, if the command has a terminal of its own, as with the one that was lent.
+    pub(super) fn furnish(&mut self, manager: Option<OwnedFd>) {
+        self.furnished = true;
+        let Some(manager) = manager else { return };
+        self.manager = manager.into();
+        self.open = true;
+        // ioctl_tty(2): what is set at the one end is so at the other
+        if let Some(before) = &self.before {
+            let _ = tcsetattr(&self.manager, OptionalActions::Now, before);
+        }
+        if let Ok(size) = tcgetwinsize(&self.person) {
+            let _ = tcsetwinsize(&self.manager, size);
+        }
     }
 
     /// Passes bytes on, both ways, until there is something to read `from` elsewhere.
@@ -80,7 +132,7 @@ impl Relay {
                 events[2] = PollFd::new(from, PollFlags::empty());
             }
             // tty_ioctl(4), SIGTTIN: who reads from a terminal in its background is stopped
-            if self.before.is_none() {
+            if self.before.is_none() || !self.furnished {
                 events[3] = PollFd::new(from, PollFlags::empty());
             }
             // bash(1), `fg`: a job that runs comes to the foreground without a signal

@@ -82,18 +82,23 @@ pub(in crate::sandbox) fn children() -> io::Result<File> {
 /// `with_group` says so. Returns when it is to go on: at once if nobody could make it, since
 /// SIGTSTP does nothing to an orphaned process group (setpgid(2)).
 pub(in crate::sandbox) fn stop(with_group: bool) {
-    // SAFETY: all zeros is storage for what sigaction(2) writes. Neither SIG_IGN nor SIG_DFL is a
-    // handler that could run, and what is set last is what was set before.
+    // SAFETY: all zeros is storage for what sigaction(2) writes, and a set that sigemptyset(3) makes
+    // one. SIG_DFL is no handler that could run, and what is set last is what was set before.
     unsafe {
         let mut before: libc::sigaction = std::mem::zeroed();
         libc::sigaction(libc::SIGTSTP, std::ptr::null(), &raw mut before);
+        let mut only: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, libc::SIGTSTP);
+        libc::signal(libc::SIGTSTP, libc::SIG_DFL);
+        // raise(3) is for this thread, which is stopped once it blocks it no more; signal(7), SIGCONT:
+        // one that comes before, as from a shell that saw the others stop, takes it back
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const only, std::ptr::null_mut());
+        libc::raise(libc::SIGTSTP);
         if with_group {
-            libc::signal(libc::SIGTSTP, libc::SIG_IGN);
             let _ = kill_current_process_group(Signal::TSTP);
         }
-        libc::signal(libc::SIGTSTP, libc::SIG_DFL);
-        // raise(3) is for this thread, which does not return from it before it was stopped
-        libc::raise(libc::SIGTSTP);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut());
         libc::sigaction(libc::SIGTSTP, &raw const before, std::ptr::null_mut());
     }
 }
